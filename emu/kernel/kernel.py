@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.cgroup.hierarchy import Hierarchy
     from emu.kernel.oom import OomKiller
     from emu.kernel.printk import KernelLog
@@ -159,9 +160,10 @@ class Kernel:
         #: kernel.pid_max and kernel.threads-max.
         self.pid_max, self.max_threads = PID_MAX, MAX_TASKS
         context = self.mm_context
-        self.vfs = Vfs(
-            Resources(self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap), self._places
+        resources = Resources(
+            self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap, context.commit
         )
+        self.vfs = Vfs(resources, self._places)
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
@@ -197,6 +199,8 @@ class Kernel:
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: The figures of the memory of each kind, for reports (/proc/vmstat).
         self.memory_figures: Callable[[], dict[str, int]] = dict
+        #: What memory.stat of a control group says.
+        self.memory_stat: Callable[[Cgroup], str] = lambda group: ""
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
 
@@ -298,7 +302,7 @@ class Kernel:
         memory = Memory(
             self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
             end=lambda task: self.oom.end(task), post=self.scheduler.post, log=self.log,
-            tell=lambda victim, full, group: self.oom.tell_of_group(victim, full, group),
+            oom=lambda: self.oom,
         )  # fmt: skip
         return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
 

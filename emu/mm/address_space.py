@@ -18,7 +18,7 @@ from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
 from emu.mm.hugememory import split_at
-from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
+from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.swapcache import Swap
 from emu.mm.swapops import slots_of
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 #: The end of user addresses, by the number of levels (TASK_SIZE_MAX).
 TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
-#: sysctl vm.mmap_min_addr.
-MMAP_MIN_ADDR = 0x10000
+#: No hint and no stack goes below (CONFIG_LSM_MMAP_MIN_ADDR); and vm.mmap_min_addr, below which only root maps.
+MMAP_MIN_ADDR, DAC_MMAP_MIN_ADDR = 0x10000, 0x1000
 #: Work is done in pieces of so many PTE tables, and what covers no more than these do is one piece.
 _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
@@ -85,7 +85,7 @@ class MmContext:
     limit: Callable[[Rlimit], int | None] = lambda resource: None
     #: Told what work costs.
     clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
-    #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
+    #: Whether the current task may map below DAC_MMAP_MIN_ADDR (CAP_SYS_RAWIO).
     may_map_low: Callable[[], bool] = lambda: False
     #: Whether the current task owns an open file or may write to it, so that it may learn which of its pages are in
     #: memory, and send them out (can_do_mincore, can_do_file_pageout).
@@ -190,7 +190,7 @@ class AddressSpace(UserCopy):
         self.shared_tables = shared_tables
         #: The control group that pays for its pages, if that is not the one of its owner.
         self.payer: Callable[[], Any] | None = None
-        self.kmem = context.frames.kmem
+        self.kmem = context.frames.kmem.account(SLAB_UNRECLAIMABLE)
         self._more = 0
         #: Called before everything is freed.
         self.at_exit: list[Callable[[], None]] = []
@@ -214,14 +214,20 @@ class AddressSpace(UserCopy):
         self.bottom_up = False
         #: The chance in the places of mappings that are chosen one by one (PF_RANDOMIZE); None: there is none.
         self.random: Random | None = None
+        #: Where the program's code and data are, by the headers of its file.
+        self.start_code = self.end_code = self.start_data = self.end_data = 0
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
         self.dumpable = 1
         #: Who is root for the program: who owns what /proc shows of it while it may not be dumped.
         self.root_user = self.root_group = 0
-        #: PR_SET_THP_DISABLE.
-        self.thp_disable = 0
+        #: PR_FUTEX_HASH: how many buckets (0: it has given its own up; None: it has had no thread), and whether the
+        #: program has said so.
+        self.futex_slots: int | None = None
+        self.futex_slots_asked = False
+        #: PR_SET_THP_DISABLE and PR_SET_MDWE.
+        self.thp_disable = self.mdwe = 0
         #: Whether there are transparent huge pages, or may come to be.
         self.may_have_huge = context.thp.unasked
         #: The last fault that is to wait for a program (FaultResult.RETRY).
@@ -375,7 +381,7 @@ class AddressSpace(UserCopy):
 
         LinuxError(ENOMEM): for the beginning of an operation.
         """
-        self.kmem.reserve(number * VM_AREA_STRUCT)
+        self.kmem.account(SLAB_UNRECLAIMABLE).reserve(number * VM_AREA_STRUCT)
 
     def may_split(self, vma: Vma, start: int, end: int) -> None:
         """Check that the part of a VMA within [start, end) can become a separate one.  LinuxError(EINVAL, ENOMEM)."""

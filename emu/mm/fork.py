@@ -5,6 +5,7 @@ from __future__ import annotations
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
+from emu.mm.execgain import inherited
 from emu.mm.flags import LOCK_FLAGS, UFFD_FLAGS, VmFlags
 from emu.mm.uffdevents import dup, dup_complete
 from emu.mm.userfault import Features
@@ -25,10 +26,12 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         parent.context.make_room(sum(parent.tables.tables.values()))
     child = AddressSpace(parent.context, name)
     for attribute in (
-        "mmap_base", "bottom_up", "random", "start_brk", "brk_end", "start_stack", "arg_start", "arg_end", "env_start",
-        "env_end", "auxv", "dumpable", "root_user", "root_group", "thp_disable", "may_have_huge",
+        "mmap_base", "bottom_up", "random", "start_code", "end_code", "start_data", "end_data", "start_brk", "brk_end",
+        "start_stack", "arg_start", "arg_end", "env_start", "env_end", "auxv",
+        "dumpable", "root_user", "root_group", "thp_disable", "may_have_huge",
     ):  # fmt: skip
         setattr(child, attribute, getattr(parent, attribute))
+    child.mdwe = inherited(parent.mdwe)
     flush = parent.obligation(0, parent.task_size, "fork")
     try:
         if parent.ldt:

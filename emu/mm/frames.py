@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakSet
 
 from emu.linux.errors import LinuxError, NoPage
@@ -123,6 +124,19 @@ class Charges(Protocol):
     def room_for(self, pages: int, mm: Payer | None = None, /) -> bool:
         """Whether so many can be charged now."""
 
+    def happened(self, event: str, frames: Frames, /) -> None:
+        """Something has happened to these pages."""
+
+
+class Coming(NamedTuple):
+    """The frames that are allocated next: ``number`` in a row from ``first`` on, or else those that are listed; and
+    whether they are zero."""
+
+    first: int
+    listed: list[int]
+    number: int
+    zero: bool
+
 
 class FrameAllocator:
     """Allocates frames, lowest first, and counts references.
@@ -158,6 +172,10 @@ class FrameAllocator:
         #: Blocks that are free, and not zeroed.
         self._worn: list[int] = []
         self.used = [0] * len(FrameKind)
+        #: What has happened to pages, by the names of /proc/vmstat.
+        self.events: Counter[str] = Counter()
+        #: For what use no frame was found the last time.
+        self.missing = FrameKind.ANON
         #: What the kernel's own objects take of this memory.
         self.kmem = Kmem(self.withdraw)
         #: Every page cache whose pages come from here, for the audit.
@@ -230,6 +248,7 @@ class FrameAllocator:
         elif self._make_free(1):
             return self.alloc(kind, mm)
         else:
+            self.missing = kind
             raise NoPage("no frame is left")
         self._count[frame] = 1
         self._kind[frame] = kind
@@ -240,6 +259,31 @@ class FrameAllocator:
         if self.memcg is not None and kind != FrameKind.RESERVED:
             self.memcg.charge(frame, mm)
         return frame
+
+    def coming(self, most: int, most_listed: int) -> Coming:
+        """The frames, so many at most, that :meth:`alloc` would give next, for who takes them in this order without it
+        and then says so (:meth:`came`)."""
+        listed, zero = self._freed.coming(min(most, most_listed))
+        if listed:
+            return Coming(0, listed, len(listed), zero)
+        return Coming(self._next, [], min(most, self._end - self._next), zero=True)
+
+    def came(self, coming: Coming, number: int, kind: FrameKind) -> None:
+        """So many have been taken, and their uses and references counted (:attr:`addresses`)."""
+        if coming.listed:
+            self._freed.came(number)
+            self._added += coming.listed[:number]
+        else:
+            self._next += number
+            self._added += range(coming.first, coming.first + number)
+        self.used[kind] += number
+        if len(self._added) > MANY:
+            self.order.settle()
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Where the host has :attr:`counts` and :attr:`kinds`."""
+        return self._counts.address, self._kinds.address
 
     def alloc_many(self, kind: FrameKind, number: int, mm: Payer | None = None) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""
@@ -323,6 +367,7 @@ class FrameAllocator:
         """
         number = max(least, min(most, self.free // 8))
         if not self.has_room(number):
+            self.missing = FrameKind.RESERVED
             raise NoPage("no frame is left") if least <= _NOT_COSTLY else LinuxError(errno.ENOMEM, "no frame is left")
         untouched = min(number, self._end - self._next)
         self._end -= untouched
@@ -391,6 +436,7 @@ class FrameAllocator:
         elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
             self.order.add(frame)
+            self.happened("pgactivate", np.array([frame]))
 
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
         """The same for an array of different pages."""
@@ -401,6 +447,7 @@ class FrameAllocator:
             again &= ~np.isin(frames, np.fromiter(locked(), dtype=np.int64))
             new[again] = flags[again] ^ (PG_REFERENCED | PG_ACTIVE)
             self.order.add_many(frames[again])
+            self.happened("pgactivate", frames[again])
         self.flags[frames] = new
 
     def deactivate(self, frames: Frames) -> None:
@@ -408,6 +455,14 @@ class FrameAllocator:
         active = frames[self.flags[frames] & PG_ACTIVE != 0]
         self.flags[frames] &= ~(PG_REFERENCED | PG_ACTIVE) & 0xFF
         self.order.add_many(active)
+        self.happened("pgdeactivate", active)
+
+    def happened(self, event: str, frames: Frames) -> None:
+        """Something has happened to these pages, by its name in /proc/vmstat: count it, for their groups too."""
+        if len(frames):
+            self.events[event] += len(frames)
+            if self.memcg is not None:
+                self.memcg.happened(event, frames)
 
     def has_flag(self, frame: int, flag: int) -> bool:
         """Whether a frame has a flag of PG_*."""
@@ -436,6 +491,7 @@ class FrameAllocator:
         batch = np.array([frame for frame in self._lazyfree[:number] if frame], dtype=np.int64)
         self.flags[batch] = self.flags[batch] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
         self.order.add_many(batch)
+        self.happened("pglazyfree", batch)
         del self._lazyfree[:number]
 
     def mapcount(self, frame: int) -> int:
@@ -486,8 +542,10 @@ class FrameAllocator:
         else:
             np.add.at(self.counts, frames, np.int32(1))
 
-    def put_many(self, frames: Frames | list[int]) -> None:
-        """Drop one reference for each frame of an array, or of a list if there are few."""
+    def put_many(self, frames: Frames | list[int], *, soon: bool = False) -> None:
+        """Drop one reference for each frame of an array, or of a list if there are few.  ``soon``: free ones will be
+        taken again soon.
+        """
         if isinstance(frames, list):
             for frame in sorted(frames, reverse=True):  # the lowest is to be taken first
                 self.put(frame)
@@ -515,7 +573,7 @@ class FrameAllocator:
         self.flags[dead] = 0
         if self.memcg is not None:
             self.memcg.uncharge_many(dead)
-        self._freed.push_many(dead)
+        self._freed.push_many(dead, soon=soon)
 
     def copy(self, source: int, kind: FrameKind, mm: Payer | None = None) -> int:
         """A new frame with the contents of ``source``."""

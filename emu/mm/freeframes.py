@@ -55,8 +55,10 @@ class FreeFrames:
         """One frame is free."""
         self._single.append(frame)
 
-    def push_many(self, frames: Frames) -> None:
-        """An ascending array of frames is free; the lowest is to be taken first."""
+    def push_many(self, frames: Frames, *, soon: bool = False) -> None:
+        """An ascending array of frames is free; the lowest is to be taken first.  ``soon``: they will be, so the host
+        gets no memory back.
+        """
         if len(frames) < _BLOCK:
             self._single.extend(frames[::-1].tolist())
             return
@@ -64,7 +66,7 @@ class FreeFrames:
         if self._single:  # frames freed later lie above
             self._add_block(np.array(self._single, dtype=np.int32), zero=False)
             self._single.clear()
-        self._add_block(frames[::-1].astype(np.int32), zero=self._give_back(frames))
+        self._add_block(frames[::-1].astype(np.int32), zero=not soon and self._give_back(frames))
 
     def pop(self) -> int | None:
         """The next frame, zeroed; None if there is none."""
@@ -79,6 +81,18 @@ class FreeFrames:
         start = frame << PAGE_SHIFT
         self._ram.view[start : start + PAGE_SIZE] = ZERO_PAGE
         return frame
+
+    def coming(self, most: int) -> tuple[list[int], bool]:
+        """At most so many of the frames that :meth:`pop` will give next, in that order, and whether they are zero."""
+        if self._single:
+            return self._single[: -most - 1 : -1], False
+        if self._near or self._take_near():
+            return self._near[: -most - 1 : -1], self._near_zero
+        return [], True
+
+    def came(self, number: int) -> None:
+        """So many of those have been taken."""
+        del (self._single or self._near)[-number:]
 
     def pop_many(self, number: int) -> Frames:
         """The frames that as many single :meth:`pop` would give; fewer if there are not so many."""

@@ -247,7 +247,7 @@ def copy(parent: AddressSpace, child: AddressSpace, vma: Vma, *, protected: bool
         target = child.tables.entry_slot_alloc(address, PMD)
         table = frames.alloc(FrameKind.PAGETABLE, child.tables.payer)
         entry = q[slot] = q[slot] & ~RW
-        q[target] = entry if protected else entry & ~UFFD_WP_BIT
+        q[target] = entry & ~A if protected else entry & ~(A | UFFD_WP_BIT)
         child.tables.deposit(target, table)
         if not entry & SPECIAL:
             part = block(head_of(entry))
@@ -332,6 +332,7 @@ def make_old(mm: AddressSpace, address: int, slot: int, start: int, end: int, *,
         frames.lru_add_drain()  # at once: a large folio does not wait for others
         frames.flags[part] = frames.flags[part] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
         frames.order.add_many(np.arange(part.start, part.stop))
+        frames.happened("pglazyfree", np.arange(part.start, part.stop))
     flush.flush()
     return True
 

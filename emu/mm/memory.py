@@ -176,10 +176,11 @@ class PageMemory(VmOperations):
         mm.free_tables(vma)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
-        """Map private pages in both, without write access; the child faults pages of the page cache in
-        (vma_needs_copy).
+        """Map private pages in both, without write access, and the kernel's own; the child faults pages of the page
+        cache in (vma_needs_copy).
         """
-        if copy.anon_vma is None and (not vma.flags & VmFlags.MAYBE_GUARD or vma.flags & VmFlags.WIPEONFORK):
+        always = VmFlags.PFNMAP | (VmFlags.NONE if vma.flags & VmFlags.WIPEONFORK else VmFlags.MAYBE_GUARD)
+        if copy.anon_vma is None and not vma.flags & always:
             return
         words = parent.tables.words
         kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)

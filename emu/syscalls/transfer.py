@@ -63,7 +63,7 @@ def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
 
 def _verify_area(file: File, buffer: UserBuffer, pos: int | None) -> None:
     """EINVAL if the range goes beyond the largest offset (rw_verify_area)."""
-    if (file.pos if pos is None else pos) + buffer.count > MAX_FILE_SIZE:
+    if (file.pos if pos is None else pos) + buffer.count > MAX_FILE_SIZE and not file.unsigned_offset:
         raise LinuxError(errno.EINVAL)
 
 
