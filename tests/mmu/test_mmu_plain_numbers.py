@@ -185,13 +185,10 @@ def inline(world: HookWorld, call: Call) -> None:
     world.scratch[:], VIEWS[:] = 0, 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin = base + TB_BEFORE_CODE
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 80 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain, record.stubs = (
-        Count.from_address(world.trap.count).blocks,
-        base + 96 * 8,
-        begin - 0x5678,
-    )
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
+    record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
     places = (0x401000, UPPER, begin + 77)
@@ -200,6 +197,9 @@ def inline(world: HookWorld, call: Call) -> None:
             record.engine, record.count, record.number, world.trap.code_id = engine, count, 3, code_id
             block.address, block.key, block.instructions = address, size, instructions
             text, returns_to = site(begin, record, address, size)
+            for distance in (5, 31, 32):
+                text += b"\xb9" + struct.pack("<I", distance) + b"\xe8"
+                text += struct.pack("<i", record.palignr - (begin + len(text) + 4))
             for wrong in (None, returns_to - begin - 1, returns_to - begin + 11):
                 words[:64] = 0
                 words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = address, begin, len(text)
