@@ -6,7 +6,6 @@ Where somebody installs a hook, everything is as it was without this: the hook m
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -25,13 +24,6 @@ from mmu.objectcode import Library, load
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _WORDS = ctypes.sizeof(InlineBlock) // 8
-#: What switches it off for every machine that is not told.
-VARIABLE = "UNIMMU_ENGINE_FAST"
-
-
-def is_wanted(asked: bool | None) -> bool:
-    """Whether blocks are to count themselves, if they can: what was asked for, or what the environment says."""
-    return os.environ.get(VARIABLE, "on") != "off" if asked is None else asked
 
 
 class Inlining:

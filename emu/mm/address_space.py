@@ -18,7 +18,7 @@ from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
 from emu.mm.hugememory import split_at
-from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
+from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.swapcache import Swap
 from emu.mm.swapops import slots_of
@@ -190,7 +190,7 @@ class AddressSpace(UserCopy):
         self.shared_tables = shared_tables
         #: The control group that pays for its pages, if that is not the one of its owner.
         self.payer: Callable[[], Any] | None = None
-        self.kmem = context.frames.kmem
+        self.kmem = context.frames.kmem.account(SLAB_UNRECLAIMABLE)
         self._more = 0
         #: Called before everything is freed.
         self.at_exit: list[Callable[[], None]] = []
@@ -381,7 +381,7 @@ class AddressSpace(UserCopy):
 
         LinuxError(ENOMEM): for the beginning of an operation.
         """
-        self.kmem.reserve(number * VM_AREA_STRUCT)
+        self.kmem.account(SLAB_UNRECLAIMABLE).reserve(number * VM_AREA_STRUCT)
 
     def may_split(self, vma: Vma, start: int, end: int) -> None:
         """Check that the part of a VMA within [start, end) can become a separate one.  LinuxError(EINVAL, ENOMEM)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from enum import IntEnum
 from functools import cached_property
@@ -123,6 +124,9 @@ class Charges(Protocol):
     def room_for(self, pages: int, mm: Payer | None = None, /) -> bool:
         """Whether so many can be charged now."""
 
+    def happened(self, event: str, frames: Frames, /) -> None:
+        """Something has happened to these pages."""
+
 
 class Coming(NamedTuple):
     """The frames that are allocated next: ``number`` in a row from ``first`` on, or else those that are listed; and
@@ -168,6 +172,8 @@ class FrameAllocator:
         #: Blocks that are free, and not zeroed.
         self._worn: list[int] = []
         self.used = [0] * len(FrameKind)
+        #: What has happened to pages, by the names of /proc/vmstat.
+        self.events: Counter[str] = Counter()
         #: For what use no frame was found the last time.
         self.missing = FrameKind.ANON
         #: What the kernel's own objects take of this memory.
@@ -430,6 +436,7 @@ class FrameAllocator:
         elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
             self.order.add(frame)
+            self.happened("pgactivate", np.array([frame]))
 
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
         """The same for an array of different pages."""
@@ -440,6 +447,7 @@ class FrameAllocator:
             again &= ~np.isin(frames, np.fromiter(locked(), dtype=np.int64))
             new[again] = flags[again] ^ (PG_REFERENCED | PG_ACTIVE)
             self.order.add_many(frames[again])
+            self.happened("pgactivate", frames[again])
         self.flags[frames] = new
 
     def deactivate(self, frames: Frames) -> None:
@@ -447,6 +455,14 @@ class FrameAllocator:
         active = frames[self.flags[frames] & PG_ACTIVE != 0]
         self.flags[frames] &= ~(PG_REFERENCED | PG_ACTIVE) & 0xFF
         self.order.add_many(active)
+        self.happened("pgdeactivate", active)
+
+    def happened(self, event: str, frames: Frames) -> None:
+        """Something has happened to these pages, by its name in /proc/vmstat: count it, for their groups too."""
+        if len(frames):
+            self.events[event] += len(frames)
+            if self.memcg is not None:
+                self.memcg.happened(event, frames)
 
     def has_flag(self, frame: int, flag: int) -> bool:
         """Whether a frame has a flag of PG_*."""
@@ -475,6 +491,7 @@ class FrameAllocator:
         batch = np.array([frame for frame in self._lazyfree[:number] if frame], dtype=np.int64)
         self.flags[batch] = self.flags[batch] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
         self.order.add_many(batch)
+        self.happened("pglazyfree", batch)
         del self._lazyfree[:number]
 
     def mapcount(self, frame: int) -> int:

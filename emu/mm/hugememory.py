@@ -332,6 +332,7 @@ def make_old(mm: AddressSpace, address: int, slot: int, start: int, end: int, *,
         frames.lru_add_drain()  # at once: a large folio does not wait for others
         frames.flags[part] = frames.flags[part] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
         frames.order.add_many(np.arange(part.start, part.stop))
+        frames.happened("pglazyfree", np.arange(part.start, part.stop))
     flush.flush()
     return True
 

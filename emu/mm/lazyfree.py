@@ -146,6 +146,7 @@ def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_
     if among is None:
         wanted = max(wanted, len(oldest) // _PART)
     may_go[oldest[wanted:]] = False
+    context.frames.happened("pglazyfreed", oldest[:wanted])
     for part in found:
         _take(part.part(may_go[part.frames]))
     return min(wanted, len(oldest))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
-from emu.mm.kmem import VM_AREA_STRUCT
+from emu.mm.kmem import SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
 from emu.mm.ordinary import ORDINARY
 from emu.mm.vmalist import VmaList
 from mmu import entries
@@ -54,8 +54,11 @@ class Vma:
 
     __slots__ = (
         "_allowed", "_flags", "_prot", "anon_vma", "cached_bits", "end", "file", "ops", "page_bits",
-        "page_cache", "pgoff", "policy", "private_data", "shared", "start", "swap_readahead", "uffd",
+        "kmem", "page_cache", "pgoff", "policy", "private_data", "shared", "start", "swap_readahead", "uffd",
     )  # fmt: skip
+
+    #: Where it is charged, while it is in a tree.
+    kmem: Kmem
 
     def __init__(
         self,
@@ -256,7 +259,8 @@ class VmaTree:
         below, above = self._vmas.at_or_below(vma.start), self._vmas.above(vma.start)
         if (below is not None and below.end > vma.start) or (above is not None and above.start < vma.end):
             raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
-        self.kmem.charge_reserved(VM_AREA_STRUCT)
+        vma.kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
+        vma.kmem.charge_reserved(VM_AREA_STRUCT)
         self._vmas.add(vma)
         self._last = None
         if vma.flags & VmFlags.GROWSDOWN:
@@ -266,7 +270,7 @@ class VmaTree:
     def remove(self, vma: Vma, *, absorbed: bool = False) -> None:
         """Take out; ``absorbed``: what it covers becomes another's."""
         self._vmas.remove(vma)
-        self.kmem.uncharge(VM_AREA_STRUCT)
+        vma.kmem.uncharge(VM_AREA_STRUCT)
         self._last = None
         self._growing.discard(vma)
         if not absorbed and self.searched:

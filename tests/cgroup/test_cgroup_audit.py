@@ -20,7 +20,7 @@ IN_A = quietly("a/cgroup.procs", "0")
 def charged(booted: Booted) -> tuple[MemControl, MemCgroup]:
     """A group with pages, and who keeps it."""
     make(booted, "a", controllers=BOTH)
-    task = booted.guest("calls", f"{IN_A}; {private('p', '64K')}; mark 1; @pause")
+    task = booted.guest("calls", f"{IN_A}; @fork c; @pause; end; {private('p', '64K')}; mark 1; @pause")
     booted.run_until_mark(task, 1)
     memory = booted.kernel.cgroups.memory
     return memory.control, memory.group_of(task)
@@ -44,6 +44,23 @@ def unknown(control: MemControl, group: MemCgroup) -> None:
     control.owners[frame] = 77
 
 
+def more_objects(control: MemControl, group: MemCgroup) -> None:
+    control.charge_kernel(group, "slab_unreclaimable", 8)
+
+
+def fewer_objects(control: MemControl, group: MemCgroup) -> None:
+    control.uncharge_kernel(group, "slab_unreclaimable", 8)
+
+
+def another_kind(control: MemControl, group: MemCgroup) -> None:
+    control.charge_kernel(group, "slab_unreclaimable", -16)
+    control.charge_kernel(group, "slab_reclaimable", 16)
+
+
+def a_page_of_objects(control: MemControl, group: MemCgroup) -> None:
+    group.kernel["kernel_stack"] += 4096
+
+
 def of_a_free_frame(control: MemControl, group: MemCgroup) -> None:
     control.owners[-1] = group.number
     group.add(1)
@@ -56,6 +73,10 @@ def of_a_free_frame(control: MemControl, group: MemCgroup) -> None:
         (only_above, "group /a counts \\d+ pages here and below"),
         (moved, "group /a counts \\d+ pages, and \\d+ are charged to it"),
         (unknown, "1 frames are charged to group 77, which there is not"),
+        (more_objects, "group /a counts \\d+ bytes of slab_unreclaimable, and its objects take \\d+"),
+        (fewer_objects, "group /a counts \\d+ bytes of slab_unreclaimable, and its objects take \\d+"),
+        (another_kind, "group /a counts \\d+ bytes of slab_reclaimable, and its objects take \\d+"),
+        (a_page_of_objects, "group /a counts \\d+ pages, and \\d+ are charged to it"),
         (of_a_free_frame, "frame 0x\\w+, which is FREE, is charged to a group"),
     ],
 )
@@ -65,12 +86,13 @@ def test_wrong_charges_are_found(
     booted = machine()
     control, group = charged(booted)
     owners, local, usage = control.owners.copy(), group.local, group.usage
+    kernel, pages = group.kernel.copy(), group.kernel_pages
     assert audit(booted.kernel) == []
     harm(control, group)
     found = audit(booted.kernel)
     assert any(re.search(said, finding) for finding in found), found
     control.owners[:] = owners
-    group.local, group.usage = local, usage
+    group.local, group.usage, group.kernel, group.kernel_pages = local, usage, kernel, pages
     assert audit(booted.kernel) == []
 
 

@@ -47,6 +47,22 @@ def test_without_a_block_small_pages_come_silently(machine: MakeMachine) -> None
     assert _events(booted, "thp_fault_alloc", "thp_fault_fallback") == [1, 1]
 
 
+def test_folios_of_private_memory_are_counted(machine: MakeMachine) -> None:
+    """nr_anon tells how many there are, nr_anon_partially_mapped of how many a part is gone."""
+    booted = machine()
+    stats = "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats"
+
+    def counts() -> list[bytes]:
+        return [booted.kernel.vfs.read_file(f"{stats}/{name}") for name in ("nr_anon", "nr_anon_partially_mapped")]
+
+    task = booted.guest("calls", f"{_HUGELY} @store p 7; mark 1; @munmap p+1M 4K; mark 2; @munmap p 2M; mark 3; @pause")
+    found = []
+    for mark in (1, 2, 3):
+        booted.run_until_mark(task, mark)
+        found.append(counts())
+    assert found == [[b"1\n", b"0\n"], [b"1\n", b"1\n"], [b"0\n", b"0\n"]]
+
+
 def test_frames_that_were_freed_singly_form_blocks_again(machine: MakeMachine) -> None:
     booted = machine(memory=16 * MIB)
     for _ in range(3):

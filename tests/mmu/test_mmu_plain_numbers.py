@@ -47,6 +47,7 @@ from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView
 from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
 from mmu.windows import WINDOW_SHIFT
 from tests.mmu.executed_stories import crossing, integers, masks, sse, stores, x87
+from tests.mmu.helper_story import helpers
 from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,7 @@ _EXECUTED = tuple(
 MODULES = (
     "emu.bench.empty", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain",
     "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.pagecopy",
-    "mmu.batch", "mmu.exact", "mmu.hooks",
+    "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 #: Every opcode of two maps, then chance.
@@ -480,7 +481,7 @@ def nothing(world: HookWorld, call: Call) -> None:
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
-    plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards",
+    plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     page_faults: "emu.kernel.faultfill",
     copies: "emu.mm.pagecopy",
