@@ -288,9 +288,9 @@ class FrameAllocator:
             self.order.settle()
 
     @property
-    def addresses(self) -> tuple[int, int]:
-        """Where the host has :attr:`counts` and :attr:`kinds`."""
-        return self._counts.address, self._kinds.address
+    def addresses(self) -> tuple[int, int, int]:
+        """Where the host has :attr:`counts`, :attr:`kinds` and :attr:`flags`."""
+        return self._counts.address, self._kinds.address, self._flags.address
 
     def alloc_many(self, kind: FrameKind, number: int, mm: Payer | None = None) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""

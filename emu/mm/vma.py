@@ -133,6 +133,11 @@ class Vma:
         return self.end - self.start
 
     @property
+    def ordinary(self) -> bool:
+        """Whether no module and no special kind of memory says how faults are resolved."""
+        return self.ops is ORDINARY
+
+    @property
     def anonymous(self) -> bool:
         """Whether it is private anonymous memory (vma_is_anonymous), including that of /dev/zero."""
         return self.page_cache is None and self.ops is ORDINARY
