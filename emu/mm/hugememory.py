@@ -363,7 +363,8 @@ def make_old(mm: AddressSpace, address: int, slot: int, start: int, end: int, *,
     q[slot] = entry & ~(A | D) if lazyfree else entry & ~A
     if lazyfree:
         frames.lru_add_drain()  # at once: a large folio does not wait for others
-        frames.flags[part] = frames.flags[part] & (~(PG_REFERENCED | PG_ACTIVE | PG_DIRTY) & 0xFF) | PG_LAZYFREE
+        frames.forget_written(part)
+        frames.flags[part] = frames.flags[part] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
         frames.order.add_many(np.arange(part.start, part.stop))
         frames.happened("pglazyfree", np.arange(part.start, part.stop))
     else:
@@ -388,7 +389,8 @@ def page_out(mm: AddressSpace, vma: Vma, address: int, slot: int, start: int, en
             split(mm, address, slot)
             frames.flags[part] &= (0xFF if whole else ~PG_LARGE) & 0xFF
     elif whole and (mm.frames.has_flag(part.start, PG_LAZYFREE) or vma.flags & VmFlags.DROPPABLE):
-        if entry & D and not vma.flags & VmFlags.DROPPABLE:  # it was written again
+        written = entry & D or (frames.flags[part] & PG_DIRTY).any()
+        if written and not vma.flags & VmFlags.DROPPABLE:  # again
             frames.flags[part] &= ~PG_LAZYFREE & 0xFF
         split(mm, address, slot)
     elif not whole or not mm.context.swap.areas.free:
@@ -419,12 +421,14 @@ def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = Fals
     return shared
 
 
-def split_given_up(mm: AddressSpace, vma: Vma) -> None:
-    """Pages that were given up and not written since are split where memory is short."""
+def split_given_up(mm: AddressSpace, start: int, end: int) -> None:
+    """Pages that were given up and not written since are split where they are to be dropped."""
     q = mm.frames.ram.qwords
-    for address, slot in list(huge_entries(mm, vma.start, vma.end)):
+    for address, slot in list(huge_entries(mm, start, end)):
         entry = q[slot]
-        if not entry & (SPECIAL | D) and mm.frames.has_flag(head_of(entry), PG_LAZYFREE):
+        if entry & (SPECIAL | D) or (mm.frames.flags[block(head_of(entry))] & PG_DIRTY).any():
+            continue
+        if mm.frames.has_flag(head_of(entry), PG_LAZYFREE):
             split_page(mm, address, slot)
 
 

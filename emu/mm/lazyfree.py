@@ -56,7 +56,7 @@ def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         at = _not_written_by_others(mm, view, _outside(view, _counted(view), left))
         if len(at):
             found = True
-            mm.frames.flags[_frames(view[at])] &= ~PG_DIRTY & 0xFF
+            mm.frames.forget_written(_frames(view[at]))
             if vma.flags & VmFlags.DROPPABLE:  # its pages are of that kind from the beginning
                 mm.frames.flags[_frames(view[at])] |= PG_LAZYFREE
                 mm.frames.order.add_many(_frames(view[at]))
@@ -158,7 +158,7 @@ def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_
 
 def _given_up(mm: AddressSpace, vma: Vma, among: npt.NDArray[np.bool_] | None) -> Iterator[Mapped]:
     """The pages of a mapping that can be dropped."""
-    hugememory.split_given_up(mm, vma)
+    hugememory.split_given_up(mm, vma.start, vma.end)
     for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
@@ -211,7 +211,7 @@ def _reclaimable(mm: AddressSpace, vma: Vma, entries: Entries) -> npt.NDArray[np
     since (or made to be dropped, with MAP_DROPPABLE).
     """
     frames = _frames(entries)
-    given_up = (mm.frames.flags[frames] & PG_LAZYFREE != 0) & ((entries & D) == 0)
+    given_up = (mm.frames.flags[frames] & (PG_LAZYFREE | PG_DIRTY) == PG_LAZYFREE) & ((entries & D) == 0)
     if vma.flags & VmFlags.DROPPABLE:
         given_up |= True
     found: npt.NDArray[np.bool_] = np.logical_or(given_up, mm.frames.kinds[frames] == FrameKind.CACHE)

@@ -297,7 +297,7 @@ class MemControl:
                 group.sub(pages)
         self.owners[frames] = 0
 
-    def happened(self, event: str, frames: Frames) -> None:
+    def happened(self, event: str, frames: Frames | list[int]) -> None:
         """Something has happened to these pages: count it for their groups, and those above."""
         for number, pages in enumerate(np.bincount(self.owners[frames]).tolist()):
             for group in self.numbered(number).chain if number and pages else ():
@@ -345,6 +345,10 @@ class MemControl:
     @staticmethod
     def _more_pages(group: MemCgroup, size: int) -> int:
         return -(-(group.kernel.total() + size) // PAGE_SIZE) - group.kernel_pages
+
+    def moved(self, source: Frames, target: Frames) -> None:
+        """Pages have come to other frames (mem_cgroup_migrate)."""
+        self.owners[target], self.owners[source] = self.owners[source], 0
 
     # -- looking ---------------------------------------------------------------------------------------------------
 

@@ -299,6 +299,11 @@ class PageCache:
             self.reclaim(index)
         return before - self.nr_pages
 
+    def moved(self, indexes: Sequence[int], frames: Sequence[int]) -> None:
+        """Pages are in other frames now (folio_migrate_mapping)."""
+        for index, frame in zip(indexes, frames, strict=True):
+            self._nodes[index >> _NODE_SHIFT][index & _NODE - 1] = frame
+
     def stay(self) -> None:
         """Its pages stay where they are from now on.  LinuxError."""
         self.stays = True
