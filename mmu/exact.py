@@ -223,7 +223,7 @@ def _access_at_end(state: MmuState, vaddr: int, size: int, access: int, host: in
 
 
 @cold
-def _filled_access_is_over(state: MmuState) -> None:
+def filled_access_is_over(state: MmuState) -> None:
     """The access for which a fill has walked has been made."""
     state.unsure = 0
     if state.update_page != 0:
@@ -251,7 +251,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         return
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
-    page = load64(state.page_of + ((paddr >> WINDOW_SHIFT) * state.frames + frame) * 8) - 1
+    page = load64(state.page_of + (frame * state.windows + (paddr >> WINDOW_SHIFT)) * 8) - 1
     vaddr = (page << 12) | offset
     if vaddr == state.next_piece and _is_rest(state, rip):
         state.next_piece = 0
@@ -271,7 +271,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         access_translated(state, vaddr, access, state.unsure == 0)
     state.busy_page = 0
     if state.unsure != 0:
-        _filled_access_is_over(state)
+        filled_access_is_over(state)
 
 
 @cold

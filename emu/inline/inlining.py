@@ -17,6 +17,7 @@ from emu.inline.stubs import Stubs
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import Mode
 from mmu import unicorn_abi
+from mmu.codekey import host_cpu
 from mmu.guard import Guard
 from mmu.host_array import HostArray
 from mmu.objectcode import Library, load
@@ -47,6 +48,7 @@ class Inlining:
             check=symbol("helper_check_exit_request_x86_64"), blocks=count.blocks, number=1, plain=plain,
             caught=self._caught.address, make_stubs=guard.pointer(_HOOK, self._make_stubs),
             load=symbol("helper_le_ldq_mmu_x86_64"), store=symbol("helper_le_stq_mmu_x86_64"),
+            palignr=symbol("helper_palignr_xmm_x86_64") if "ssse3" in host_cpu().split() else 0,
         )  # fmt: skip
 
     def _make_stubs(self, near: int, _none: int, _nothing: int) -> int:
@@ -62,6 +64,7 @@ class Inlining:
                 self.end(f"there is no memory for code near the engine's ({error.strerror or error})")
             return 0
         record.load_aligned, record.store_aligned, record.stubs = stubs.load, stubs.store, stubs.reached
+        record.shifts = stubs.palignr
         return 1
 
     def begin_to_guard(self) -> None:

@@ -351,12 +351,12 @@ class Kernel:
     def _wait_userfault(self, fault: Userfault) -> None:
         from emu.kernel.userfaultfd import wait_in_kernel  # hardly any program has one
 
-        wait_in_kernel(self.scheduler, fault)
+        wait_in_kernel(self, fault)
 
     def _wait_event(self, waiting: Waiting) -> None:
         from emu.kernel.userfaultfd import wait_event
 
-        wait_event(self.scheduler, waiting)
+        wait_event(self, waiting)
 
     @cached_property
     def init(self) -> Task:

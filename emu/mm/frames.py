@@ -129,7 +129,7 @@ class Charges(Protocol):
     def room_for(self, pages: int, mm: Payer | None = None, /) -> bool:
         """Whether so many can be charged now."""
 
-    def happened(self, event: str, frames: Frames, /) -> None:
+    def happened(self, event: str, frames: Frames | list[int], /) -> None:
         """Something has happened to these pages."""
 
 
@@ -288,9 +288,9 @@ class FrameAllocator:
             self.order.settle()
 
     @property
-    def addresses(self) -> tuple[int, int]:
-        """Where the host has :attr:`counts` and :attr:`kinds`."""
-        return self._counts.address, self._kinds.address
+    def addresses(self) -> tuple[int, int, int]:
+        """Where the host has :attr:`counts`, :attr:`kinds` and :attr:`flags`."""
+        return self._counts.address, self._kinds.address, self._flags.address
 
     def alloc_many(self, kind: FrameKind, number: int, mm: Payer | None = None) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""
@@ -471,16 +471,21 @@ class FrameAllocator:
         those that are locked, since it is on no list then that this would concern.
         """
         flags = self._flag[frame]
-        if not flags & PG_REFERENCED:
+        if flags & PG_LARGE:
+            self.mark_many_accessed(np.array([frame], dtype=np.int64), locked)
+        elif not flags & PG_REFERENCED:
             self._flag[frame] = flags | PG_REFERENCED
         elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
             self.order.add(frame)
-            self.happened("pgactivate", np.array([frame]))
+            self.happened("pgactivate", [frame])
 
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
-        """The same for an array of different pages."""
+        """The same for an array of different pages; a huge page has been used as a whole."""
         flags = self.flags[frames]
+        if (flags & PG_LARGE).any():
+            frames = self._with_their_folios(frames)
+            flags = self.flags[frames]
         again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
         new = flags | PG_REFERENCED
         if again.any():
@@ -490,6 +495,20 @@ class FrameAllocator:
             self.happened("pgactivate", frames[again])
         self.flags[frames] = new
 
+    def mark_dirty(self, frame: int) -> None:
+        """A page has been written, or the huge page that it belongs to (folio_mark_dirty)."""
+        if self._flag[frame] & PG_LARGE:
+            self.flags[self._with_their_folios(np.array([frame], dtype=np.int64))] |= PG_DIRTY
+        else:
+            self._flag[frame] |= PG_DIRTY
+
+    def _with_their_folios(self, frames: Frames) -> Frames:
+        """These pages, and the others of the huge pages that they belong to."""
+        heads = np.unique(frames[self.flags[frames] & PG_LARGE != 0] & -BLOCK_FRAMES)
+        blocks = (heads[:, np.newaxis] + np.arange(BLOCK_FRAMES)).reshape(-1)
+        found: Frames = np.union1d(frames, blocks[self.flags[blocks] & PG_LARGE != 0])
+        return found
+
     def deactivate(self, frames: Frames) -> None:
         """Pages count as not used lately: those that are active come to the inactive list (folio_deactivate)."""
         active = frames[self.flags[frames] & PG_ACTIVE != 0]
@@ -497,7 +516,7 @@ class FrameAllocator:
         self.order.add_many(active)
         self.happened("pgdeactivate", active)
 
-    def happened(self, event: str, frames: Frames) -> None:
+    def happened(self, event: str, frames: Frames | list[int]) -> None:
         """Something has happened to these pages, by its name in /proc/vmstat: count it, for their groups too."""
         if len(frames):
             self.events[event] += len(frames)
@@ -516,6 +535,11 @@ class FrameAllocator:
         """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree)."""
         self._lazyfree += frames[self.flags[frames] & PG_LAZYFREE == 0].tolist()
         self._move_lazyfree(len(self._lazyfree) // _BATCH * _BATCH)
+
+    def forget_written(self, frames: Frames | slice) -> None:
+        """Private pages that were written by force are clean, if no swap area has them (folio_clear_dirty)."""
+        flags = self.flags[frames]
+        self.flags[frames] = np.where(flags & PG_SWAPCACHE, flags, flags & (~PG_DIRTY & 0xFF))
 
     def lru_add_drain(self) -> None:
         """Empty the batches (mm/swap.c)."""

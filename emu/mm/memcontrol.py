@@ -297,7 +297,7 @@ class MemControl:
                 group.sub(pages)
         self.owners[frames] = 0
 
-    def happened(self, event: str, frames: Frames) -> None:
+    def happened(self, event: str, frames: Frames | list[int]) -> None:
         """Something has happened to these pages: count it for their groups, and those above."""
         for number, pages in enumerate(np.bincount(self.owners[frames]).tolist()):
             for group in self.numbered(number).chain if number and pages else ():

@@ -221,10 +221,9 @@ class PageCache:
                 self._charge(_NODE - len(old))
         except LinuxError:
             return False
-        flags = int(np.bitwise_or.reduce(self._frames.flags[old])) & PG_DIRTY
         self.nr_pages -= len(old)
         self.put_huge_in(first >> _NODE_SHIFT, head)
-        self._frames.flags[head : head + _NODE] |= flags
+        self._frames.flags[head : head + _NODE] |= PG_DIRTY
         self._frames.put_many(old)
         return True
 

@@ -185,13 +185,10 @@ def inline(world: HookWorld, call: Call) -> None:
     world.scratch[:], VIEWS[:] = 0, 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin = base + TB_BEFORE_CODE
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 80 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain, record.stubs = (
-        Count.from_address(world.trap.count).blocks,
-        base + 96 * 8,
-        begin - 0x5678,
-    )
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
+    record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
     places = (0x401000, UPPER, begin + 77)
@@ -200,6 +197,9 @@ def inline(world: HookWorld, call: Call) -> None:
             record.engine, record.count, record.number, world.trap.code_id = engine, count, 3, code_id
             block.address, block.key, block.instructions = address, size, instructions
             text, returns_to = site(begin, record, address, size)
+            for distance in (5, 31, 32):
+                text += b"\xb9" + struct.pack("<I", distance) + b"\xe8"
+                text += struct.pack("<i", record.palignr - (begin + len(text) + 4))
             for wrong in (None, returns_to - begin - 1, returns_to - begin + 11):
                 words[:64] = 0
                 words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = address, begin, len(text)
@@ -424,7 +424,8 @@ def answers(world: HookWorld, call: Call) -> None:
 
 
 def page_faults(world: HookWorld, call: Call) -> None:
-    """First accesses to pages, with frames in a row and listed ones, until none is left or the turn is over."""
+    """First accesses to pages, and copies on write, with frames in a row and listed ones, until none is left or the
+    turn is over."""
     at, state = 0xB_0000, world.state
     world.ram.words[at >> 3 : (at >> 3) + 0x400] = 0
     base = world.ram.host + at
@@ -433,6 +434,9 @@ def page_faults(world: HookWorld, call: Call) -> None:
     path.trap, path.system_ns, path.look_at = ctypes.addressof(world.trap), ODD, ODD + 2000
     faults.path, faults.mmu = base, ctypes.addressof(state)
     faults.ranges, faults.listed, faults.counts, faults.kinds = base + 0x300, base + 0x400, base + 0x800, base + 0xE00
+    faults.flags, faults.flush_page, faults.copying, faults.engine_cpu = base + 0x1000, world.refuse, world.refuse, ODD
+    for each in ranges:
+        each.copy = 1 << 63 | 0x67
     ranges[0].start, ranges[0].end, ranges[0].write = ODD, ODD + 0x1000, 1 << 63 | 0x67
     ranges[1].start, ranges[1].end, ranges[1].read, ranges[1].write = UPPER, 2**64 - 1, 1 << 63 | 0x225, 0x67
     world.ram.words[(at + 0x400) >> 3 : (at + 0x418) >> 3] = 0xD1, 0xD3, 0xD2
@@ -445,6 +449,14 @@ def page_faults(world: HookWorld, call: Call) -> None:
             world.ram.words[(at + 0x900) >> 3] = 0
             call("answer_fault", base + 0x200, vaddr, access)
             call("answer_fault", base + 0x200, vaddr, access)
+        state.walked.error_code, faults.taken = 7, 0
+        for kind, references, bits in product((3, 4), (1, 2), (0x25, 0x225, 0x425, 1 << 63 | 0x25)):
+            ctypes.c_uint8.from_address(faults.kinds + 0xE0).value = kind
+            ctypes.c_uint8.from_address(faults.flags + 0xE0).value = 0x20
+            ctypes.c_uint32.from_address(faults.counts + 4 * 0xE0).value = references
+            for _ in range(2):
+                world.ram.words[(at + 0x900) >> 3] = 0xE0 << 12 | bits
+                call("answer_fault", base + 0x200, UPPER + 0x1000 * references, Access.WRITE)
 
 
 def copies(world: HookWorld, call: Call) -> None:
