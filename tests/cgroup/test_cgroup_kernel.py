@@ -161,3 +161,24 @@ def test_a_file_system_that_is_unmounted_gives_everything_back(machine: MakeMach
     booted.calls('@rmdir "/m"')
     assert number(booted, "a/memory.current") == 0
     assert audit(booted.kernel) == []
+
+
+def test_who_is_not_in_a_group_does_it_no_harm(machine: MakeMachine) -> None:
+    """What another writes into a pipe of the group is charged to it, whatever its limit is."""
+    booted = machine()
+    make(booted, "a", controllers="+memory")
+    script = f"""
+        @fork c; {IN_A}; @f = bytes 8; @pipe2 f 0; @fork d; @mark 1; @pause; end; @pause; end; @sched_yield; @pause
+    """
+    booted.guest("calls", script)
+    member = booted.run_until_mark(None, 1)
+    limit = number(booted, "a/memory.current")
+    store(booted, "a/memory.max", str(limit))
+    writer = booted.guest(
+        "calls", f'@p = open "/proc/{member.pid}/fd/4" O_WRONLY; @b = bytes 4K; write p b 4K; write p b 4K'
+    )
+    booted.resume(member)
+    booted.run_until_idle()
+    assert booted.ending(writer) == 0 and booted.stdout.splitlines()[-2:] == ["write = 4096"] * 2
+    assert limit < number(booted, "a/memory.current") <= limit + 3 * 4096
+    assert number(booted, "a/memory.events", "oom") == 0 and member.alive
