@@ -45,6 +45,9 @@ def wait_in_kernel(kernel: Kernel, fault: Userfault) -> None:
     LinuxError(EFAULT) if nobody is told of the fault or the task has ended; NoIntr if the run is to end.
     """
     task = kernel.current
+    if kernel.scheduler.deep:
+        kernel.log_once("userfaultfd: too many calls wait for a page at the same time: EFAULT")
+        raise LinuxError(errno.EFAULT)
     queue = None if task is None else fault.begin(task.pid, user=False)
     if task is None or queue is None:
         raise LinuxError(errno.EFAULT)
@@ -58,7 +61,7 @@ def wait_in_kernel(kernel: Kernel, fault: Userfault) -> None:
 
 def wait_event(kernel: Kernel, waiting: Waiting) -> None:
     """The current task waits until a monitor has read of its change, or is killed."""
-    if kernel.current is not None:
+    if kernel.current is not None and not kernel.scheduler.deep:
         _wait(kernel, kernel.current, waiting.queue, lambda: waiting.done)
 
 
