@@ -105,7 +105,7 @@ def _files_of_groups() -> tuple[FileType, ...]:
 
 
 def _stat_of_group(kernel: Kernel, group: Cgroup) -> str:
-    from emu.kernel.cgroup.memoryfiles import stat_text  # hardly any group is full
+    from emu.kernel.cgroup.memorystat import stat_text  # hardly any group is full
 
     return stat_text(kernel, group)
 

@@ -25,7 +25,7 @@ from unicorn import x86_const as x86
 
 from emu.fpu import Fpu
 from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState, set_limit
-from emu.inline.inlining import Inlining, is_wanted, watch_hooks
+from emu.inline.inlining import Inlining, watch_hooks
 from emu.inline.proof import Unproven, prove
 from emu.instructions.block import Patch, Steps
 from emu.instructions.blocks import Blocks
@@ -34,6 +34,7 @@ from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
 from mmu.registers import CR4, Access
+from mmu.selftest import is_wanted
 from mmu.state import MmuState
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Cpu:
         uc.ctl_set_tcg_buffer_size(CODE_BUFFER)
         uc.ctl_exits_enabled(True)
         self._engine = unicorn_abi.handle(uc)
-        self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus)
+        self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus, fast=fast)
         self.guard = self.mmu.guard
         self.guard.stop_soon = self.end_slice
         self.guard.signals_wait_in(Cpu.enter)
@@ -155,7 +156,9 @@ class Cpu:
         self._vector_context = self.new_context_like_current()
         #: Whether blocks count themselves.
         self.inlining = Inlining(uc, self.guard, self.trap, self._library, self.trap.plain_record)
-        self._inline(is_wanted(fast))
+        #: Whether native code does what it can.
+        self.fast = is_wanted(fast)
+        self._inline(self.fast)
         #: Whether code looks for a stop behind each access to memory: no hook of the machine's own asks for one there.
         self._hooks_stop_anywhere = self.mmu.tlb is not None
         unicorn_abi.look_at_accesses(uc, self._hooks_stop_anywhere)

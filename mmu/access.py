@@ -39,6 +39,12 @@ def _counts(state: MmuState, access: int) -> AccessCounts:
     return AccessCounts.from_address(state.access_counts + access * COUNTS_BYTES)
 
 
+@inlined
+def count_first_level(state: MmuState, access: int) -> None:
+    """Count a hit in the first level."""
+    _counts(state, access).l1_hits += 1
+
+
 @native
 def rights_of(state: MmuState, found: Found) -> int:
     """The rights that the translation found by a lookup gives now; no write before D is set."""
@@ -129,7 +135,7 @@ def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
     found = lookup(state, 1, access, vaddr)
     if found.array != 0:
         if _use_found(state, found, vaddr, access, 1, sure):
-            _counts(state, access).l1_hits += 1
+            count_first_level(state, access)
             return Status.OK
         drop_page(state, vaddr)
     else:

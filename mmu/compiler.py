@@ -268,6 +268,26 @@ def call4(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 @intrinsic
+def call5(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
+    """Call the C function at a host address with five 64-bit arguments."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, arguments)
+
+    return types.uint64(*[types.uint64] * 6), codegen
+
+
+@intrinsic
+def call6(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
+    """Call the C function at a host address with six 64-bit arguments."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _call(builder, arguments)
+
+    return types.uint64(*[types.uint64] * 7), codegen
+
+
+@intrinsic
 def return_address(typingctx: Any) -> Any:
     """Where the function returns to that this one ends up in when everything has been inlined: an entry point."""
 
@@ -291,6 +311,8 @@ _INTRINSICS: dict[Any, Any] = {
     native.call1: call1,
     native.call3: call3,
     native.call4: call4,
+    native.call5: call5,
+    native.call6: call6,
     native.return_address: return_address,
 }
 

@@ -36,7 +36,7 @@ _LAST_PAGE = (1 << 52) - 1
 
 
 @native
-def _room(state: MmuState) -> None:
+def drain_if_full(state: MmuState) -> None:
     if ring_is_full(state):
         call1(state.make_room, 0)
 
@@ -45,7 +45,7 @@ def _room(state: MmuState) -> None:
 
 
 @inlined
-def _access(state: MmuState, vaddr: int, access: int, sure: bool) -> None:
+def access_translated(state: MmuState, vaddr: int, access: int, sure: bool) -> None:
     """One access that the engine has a translation for."""
     access_once(state, vaddr, access, sure)
     if state.last_access.walked != 0 and peek(state, access, vaddr).array == 0:
@@ -155,7 +155,7 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
         return False
     TlbEntry.from_address(result).paddr |= window << WINDOW_SHIFT
     if state.second_page == (vaddr >> 12) + 1 and access != Access.FETCH:
-        _access(state, state.first_part, access, False)
+        access_translated(state, state.first_part, access, False)
         access_once(state, vaddr, access, False)
         state.second_page = 0
     return True
@@ -210,7 +210,7 @@ def _access_at_end(state: MmuState, vaddr: int, size: int, access: int, host: in
     kind = instruction_at(state, load64(state.engine_rip))
     offset = vaddr & _OFFSET
     if offset + operand_bytes(kind, size) <= _PAGE:
-        _access(state, vaddr, access, state.unsure == 0)
+        access_translated(state, vaddr, access, state.unsure == 0)
         return
     page = ((vaddr >> 12) + 1) & _LAST_PAGE  # the last page is followed by the first
     if not _is_reachable(state, page << 12, access):
@@ -218,12 +218,12 @@ def _access_at_end(state: MmuState, vaddr: int, size: int, access: int, host: in
         if access == Access.WRITE and offset + size <= _PAGE:
             state.undo_at, state.undo_value = host, load64(host)
         return
-    _access(state, vaddr, access, state.unsure == 0)
-    _access(state, page << 12, access, False)
+    access_translated(state, vaddr, access, state.unsure == 0)
+    access_translated(state, page << 12, access, False)
 
 
 @cold
-def _filled_access_is_over(state: MmuState) -> None:
+def filled_access_is_over(state: MmuState) -> None:
     """The access for which a fill has walked has been made."""
     state.unsure = 0
     if state.update_page != 0:
@@ -251,14 +251,14 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         return
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
-    page = load64(state.page_of + ((paddr >> WINDOW_SHIFT) * state.frames + frame) * 8) - 1
+    page = load64(state.page_of + (frame * state.windows + (paddr >> WINDOW_SHIFT)) * 8) - 1
     vaddr = (page << 12) | offset
     if vaddr == state.next_piece and _is_rest(state, rip):
         state.next_piece = 0
         return
     state.next_piece, state.piece_rip = vaddr + 8, rip
     if state.event_mask != 0:
-        _room(state)
+        drain_if_full(state)
     if state.late_page != 0 and (access == Access.READ or state.late_page != page + 1):
         catch_up(state)
     if access == Access.WRITE:
@@ -268,10 +268,10 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
     if offset > _PAGE - 16:
         _access_at_end(state, vaddr, size, access, state.ram + (paddr & _IN_WINDOW))
     else:
-        _access(state, vaddr, access, state.unsure == 0)
+        access_translated(state, vaddr, access, state.unsure == 0)
     state.busy_page = 0
     if state.unsure != 0:
-        _filled_access_is_over(state)
+        filled_access_is_over(state)
 
 
 @cold
@@ -288,7 +288,7 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
     if state.physmap_open != 0:
         return
     if state.event_mask != 0:
-        _room(state)
+        drain_if_full(state)
     state.second_page = 0
     if state.late_page != 0:
         catch_up(state)
@@ -298,10 +298,10 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
         return
     state.last_end = end
     if fetched != address + 1:
-        _access(state, address, Access.FETCH, False)
+        access_translated(state, address, Access.FETCH, False)
     last = end - 1
     if last >> 12 != address >> 12 and size != 0:
-        _access(state, last & _PAGE_MASK, Access.FETCH, False)
+        access_translated(state, last & _PAGE_MASK, Access.FETCH, False)
 
 
 # -- for Python --------------------------------------------------------------------------------------------------------

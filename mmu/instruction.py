@@ -101,7 +101,7 @@ def look_up(state: MmuState, vaddr: int, access: int) -> int:
 
 
 @native
-def _code_at(state: MmuState, rip: int) -> int:
+def code_at(state: MmuState, rip: int) -> int:
     """The host address of the code at an address; 0 where there is none."""
     known = CodePage.from_address(state.code_pages + ((rip >> 12) & (FETCHED - 1)) * _PAGE_BYTES)
     if known.page == (rip >> 12) + 1 and known.cr3 == state.cr3:
@@ -116,14 +116,14 @@ def _byte_at(state: MmuState, rip: int, host: int, number: int) -> int:
     """A byte of the instruction, which may go on in the next page."""
     if (rip & _OFFSET) + number <= _OFFSET:
         return load8(host + number)
-    rest = _code_at(state, rip + number)
+    rest = code_at(state, rip + number)
     return 0 if rest == 0 else load8(rest)
 
 
 @cold
 def _decode(state: MmuState, rip: int) -> int:
     """Find out what the instruction is, and keep that."""
-    host = _code_at(state, rip)
+    host = code_at(state, rip)
     if host == 0:
         return 0
     at, opcode_map, prefix, rex_w, repeats = 0, 0, 0, 0, 0

@@ -187,6 +187,18 @@ def call4(function: int, a: int, b: int, c: int, d: int) -> int:
     return int(ctypes.CFUNCTYPE(u64, u64, u64, u64, u64)(function)(a, b, c, d))
 
 
+def call5(function: int, a: int, b: int, c: int, d: int, e: int) -> int:
+    """Call the C function at a host address with five 64-bit arguments."""
+    u64 = ctypes.c_uint64
+    return int(ctypes.CFUNCTYPE(u64, u64, u64, u64, u64, u64)(function)(a, b, c, d, e))
+
+
+def call6(function: int, a: int, b: int, c: int, d: int, e: int, f: int) -> int:
+    """Call the C function at a host address with six 64-bit arguments."""
+    u64 = ctypes.c_uint64
+    return int(ctypes.CFUNCTYPE(u64, u64, u64, u64, u64, u64, u64)(function)(a, b, c, d, e, f))
+
+
 def return_address() -> int:
     """Where the entry point that runs returns to, for one that is no callback: 0 in reference mode."""
     return 0
@@ -198,6 +210,8 @@ __all__ = [
     "call1",
     "call3",
     "call4",
+    "call5",
+    "call6",
     "cold",
     "entry",
     "entry_points",

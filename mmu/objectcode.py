@@ -169,7 +169,7 @@ def _load_native(module: ModuleType) -> Library:
         made = _kept(module, wanted)
     except ModuleNotFoundError as error:
         raise CompileError(str(error)) from None
-    memory, start = _executable(made.code)
+    memory, start = executable(made.code)
     library = Library("native")
     library.key = wanted
     for name, entry in entry_points(module).items():
@@ -178,7 +178,7 @@ def _load_native(module: ModuleType) -> Library:
     return library
 
 
-def _executable(code: bytes) -> tuple[mmap.mmap, int]:
+def executable(code: bytes) -> tuple[mmap.mmap, int]:
     """Memory that holds the code, to be read and executed only, and its address.  :class:`CompileError`."""
     flags, writable = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE
     memory = mmap.mmap(-1, len(code), flags=flags, prot=writable)

@@ -32,6 +32,7 @@ from mmu.windows import WINDOWS
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
+    from mmu.helper_table import FastPath
     from mmu.stale import StaleHit, StaleHits
 
 _PAGE_FAULT = int(Status.PAGE_FAULT)
@@ -101,6 +102,7 @@ class Mmu(TranslatedCode):
         seed: int = 0,
         ring_capacity: int = 1 << 15,
         processors: int = 1,
+        fast: bool | None = None,
     ) -> None:
         check_engine(uc, ram)
         if seed < 0:
@@ -132,8 +134,11 @@ class Mmu(TranslatedCode):
         #: "native" or "reference": how the hooks run.
         self.code = library().mode
         self._stale: StaleHits | None = None
+        #: In exact mode: whether data accesses go through our own helpers.
+        self.fast_path: FastPath | None = None
         if geometry is not None:
             self._prepare_exact(geometry, seed)
+        self._fast = fast
         self._attach()
 
     def _prepare_exact(self, geometry: Geometry, seed: int) -> None:
@@ -169,6 +174,7 @@ class Mmu(TranslatedCode):
         self._follow_instructions()
         self._fill = library()["fill"]
         if self.tlb is not None:
+            from mmu.helper_proof import begin_fast_path
             from mmu.model import exact_library
 
             exact_library().guards[unicorn_abi.handle(uc)] = self.guard
@@ -177,6 +183,7 @@ class Mmu(TranslatedCode):
             self._fill = exact_library()["fill_exact"]
             for kind, name in ((UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_memory"), (UC_HOOK_BLOCK, "on_fetch")):
                 unicorn_abi.hook_add(uc, kind, exact_library()[name].address, self._state_address)
+            self.fast_path = begin_fast_path(Mmu, uc, self.state, self._fast)
         self.state.on_code = self.guard.pointer(_NOTICE3, self._fetched)
         self._resolve_pointer = self.guard.pointer(unicorn_abi.FILL_CALLBACK, self._resolve)
         self._fill_hooks: list[int] = []

@@ -14,6 +14,15 @@ from mmu import unicorn_abi
 from mmu.codecache import CacheUnusable, CodeCache, Image, cache_directory
 from mmu.native import reference_mode
 
+#: What switches off, for everybody who is not told, all that stands on what the engine's code looks like.
+VARIABLE = "UNIMMU_ENGINE_FAST"
+
+
+def is_wanted(asked: bool | None) -> bool:
+    """Whether the engine's code is to be changed where that makes it faster: what was asked for, or what the
+    environment says."""
+    return os.environ.get(VARIABLE, "on") != "off" if asked is None else asked
+
 
 def check_library() -> None:
     """:func:`mmu.unicorn_abi.self_test`, unless this very library has passed this very test before.

@@ -148,6 +148,10 @@ class MmuState(ctypes.Structure):
     code_views: int
     code_view: int
     on_code_view: int
+    #: Address of resolve(record, vaddr, access), asked in filtered mode when a walk has made a page fault: not 0 if the
+    #: tables have been changed so that another walk succeeds.  0: nobody, and Python is asked.
+    on_fault: int
+    fault_record: int
     fetched: int  # the address of a block of which the fetch has been counted already, plus 1; else 0
 
     # the TLB model (exact mode): see mmu.tlb
@@ -164,7 +168,7 @@ class MmuState(ctypes.Structure):
     structure_caches: int  # address of StructureCache[6], by level
     access_counts: int  # address of AccessCounts[3], by access
     last_access: LastAccess
-    page_of: int  # address of uint64[windows][frames]: the page number that stands in a window for a frame, plus 1
+    page_of: int  # address of uint64[frames][windows]: the page number that stands in a window for a frame, plus 1
     frames: int
     windows: int
     engine_cpu: int  # CPUState of the engine, 0 where there is none

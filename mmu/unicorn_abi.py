@@ -17,6 +17,8 @@ from unicorn import (
     UC_ARCH_X86,
     UC_HOOK_INTR,
     UC_HOOK_MEM_READ,
+    UC_HOOK_MEM_READ_AFTER,
+    UC_HOOK_MEM_WRITE,
     UC_HOOK_TLB_FILL,
     UC_MODE_64,
     UC_TLB_VIRTUAL,
@@ -67,6 +69,11 @@ ENV_CR3 = 0x8C10
 TLB_WINDOW = 0x81F0
 TLB_WINDOW_STRIDE = 0x2B8
 MMU_INDICES = 3
+#: From ``env.regs``, which the engine's code has in RBP: ``CPUTLBDescFast`` (mask, table) of the first mmu index, each
+#: of 16 bytes.  A translation there: what the page's address is for loads, stores and fetches (all ones: not allowed;
+#: TLB_NOT_DIRTY: a store is to be told of), and what is added to an address for the host's.
+TLB_MASK, TLB_TABLE = 0xFFFF_FFFF_FFFF_FFC0, 0xFFFF_FFFF_FFFF_FFC8
+ENTRY_READ, ENTRY_WRITE, ENTRY_CODE, ENTRY_ADDEND, TLB_NOT_DIRTY = 0, 8, 0x10, 0x20, 1 << 10
 #: The beginning, in nanoseconds, of a window that never ends.
 NEVER_NS = 1 << 62
 #: After so many loads of CR3 a window ends.
@@ -125,6 +132,12 @@ def symbol_address(name: str) -> int:
     return address
 
 
+def memory_functions() -> tuple[int, int]:
+    """The host addresses of memset(3) and memcpy(3)."""
+    libc = ctypes.CDLL(None)
+    return ctypes.cast(libc.memset, _void_p).value or 0, ctypes.cast(libc.memcpy, _void_p).value or 0
+
+
 def check(status: int, what: str) -> None:
     """Raise UcError if a raw call failed."""
     if status:
@@ -158,6 +171,9 @@ def hook_add(uc: Uc, kind: int, function: int, user_data: int, *extra: int, begi
     told = getattr(uc, "_unimmu_hooked", None)
     if told is not None:
         told()
+    told_of_memory = getattr(uc, "_unimmu_memory_hooked", None)
+    if told_of_memory is not None and kind & (UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE | UC_HOOK_MEM_READ_AFTER):
+        told_of_memory()
     return int(hook.value)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from emu.cpu import Cpu
 from emu.kernel.kernel import Kernel
 from emu.machine import Machine
 from mmu import Mmu
@@ -97,7 +98,7 @@ def figures(
             **_tlb(kernel.cpu.mmu),
             "shootdowns": kernel.flusher.shootdowns.report(),
         },
-        "engine": {"fast": not kernel.cpu.inlining.why_not, "counting": kernel.cpu.inlining.state()},
+        "engine": _engine(kernel.cpu),
         "cpus": _cpus(kernel),
         "audit": {
             "ran": findings is not None,
@@ -178,8 +179,19 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
         lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", _region_name)]
-    lines += ["", f" {wall_s:15.6f}  seconds", "", f" {run['engine']['counting']}", ""]
+    said = (run["engine"]["counting"], run["engine"]["accesses"])
+    lines += ["", f" {wall_s:15.6f}  seconds", "", *(f" {line}" for line in said if line is not None), ""]
     return "\n".join(lines)
+
+
+def _engine(cpu: Cpu) -> dict[str, Any]:
+    """What was done to have the engine run faster."""
+    path = cpu.mmu.fast_path
+    return {
+        "fast": not (cpu.inlining if path is None else path).why_not,
+        "counting": cpu.inlining.state(),
+        "accesses": None if path is None else path.state(),
+    }
 
 
 def _shootdown_lines(shootdowns: dict[str, Any]) -> list[str]:

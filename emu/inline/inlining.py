@@ -6,7 +6,6 @@ Where somebody installs a hook, everything is as it was without this: the hook m
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from emu.inline.stubs import Stubs
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import Mode
 from mmu import unicorn_abi
+from mmu.codekey import host_cpu
 from mmu.guard import Guard
 from mmu.host_array import HostArray
 from mmu.objectcode import Library, load
@@ -25,13 +25,6 @@ from mmu.objectcode import Library, load
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _WORDS = ctypes.sizeof(InlineBlock) // 8
-#: What switches it off for every machine that is not told.
-VARIABLE = "UNIMMU_ENGINE_FAST"
-
-
-def is_wanted(asked: bool | None) -> bool:
-    """Whether blocks are to count themselves, if they can: what was asked for, or what the environment says."""
-    return os.environ.get(VARIABLE, "on") != "off" if asked is None else asked
 
 
 class Inlining:
@@ -55,6 +48,7 @@ class Inlining:
             check=symbol("helper_check_exit_request_x86_64"), blocks=count.blocks, number=1, plain=plain,
             caught=self._caught.address, make_stubs=guard.pointer(_HOOK, self._make_stubs),
             load=symbol("helper_le_ldq_mmu_x86_64"), store=symbol("helper_le_stq_mmu_x86_64"),
+            palignr=symbol("helper_palignr_xmm_x86_64") if "ssse3" in host_cpu().split() else 0,
         )  # fmt: skip
 
     def _make_stubs(self, near: int, _none: int, _nothing: int) -> int:
@@ -70,6 +64,7 @@ class Inlining:
                 self.end(f"there is no memory for code near the engine's ({error.strerror or error})")
             return 0
         record.load_aligned, record.store_aligned, record.stubs = stubs.load, stubs.store, stubs.reached
+        record.shifts = stubs.palignr
         return 1
 
     def begin_to_guard(self) -> None:

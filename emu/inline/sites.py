@@ -36,10 +36,12 @@ from emu.instructions.plain import PlainBlocks
 from emu.instructions.scan import look
 from mmu.native import call3, entry, load8, load32, load64, native, store8
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, fields
-from mmu.unicorn_abi import STORES_RIP, TB_BEFORE_CODE, TB_CODE, TB_PC, TB_SIZE
+from mmu.unicorn_abi import STORES_RIP, TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
 
 #: So many blocks can count themselves before all code is forgotten.
 MOST_BLOCKS = 1 << 18
+#: From one function for PALIGNR to the next, and how many there are: from 32 bytes on nothing is left.
+PALIGNR_BYTES, PALIGNR_NUMBER = 32, 32
 #: After so many that are not as expected, and none that is, there are no more attempts.
 MOST_MISSED = 1000
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
@@ -72,6 +74,8 @@ class Inline(ctypes.Structure):
     store: int  # and of its store
     load_aligned: int  # those for 16 bytes that must be aligned
     store_aligned: int
+    palignr: int  # host address of the engine's function for PALIGNR of 16 bytes; 0 if that is to stay
+    shifts: int  # and of ours for each immediate operand, PALIGNR_BYTES from one to the next
     count: int  # of the Count
     blocks: int  # of InlineBlock[MOST_BLOCKS]; the first one is none
     number: int  # of them
@@ -249,6 +253,18 @@ def _write(inline: Inline, begin: int, end: int, goes_on: int, number: int, inst
 
 
 @native
+def _shorten_calls(inline: Inline, begin: int, end: int) -> None:
+    """Have PALIGNR call ours."""
+    at = begin
+    while at + 10 <= end:
+        if load8(at) == 0xB9 and load8(at + 5) == 0xE8 and load32(at + 1) < PALIGNR_NUMBER:  # mov ecx, number; call
+            if (at + 10 + signed(load32(at + 6))) & _ALL_ONES == inline.palignr:
+                put_distance(at + 6, inline.shifts + load32(at + 1) * PALIGNR_BYTES)
+                at += 9
+        at += 1
+
+
+@native
 def have_stubs(inline: Inline, near: int) -> bool:
     """Whether code there can jump to the stubs; they are made now where there are none yet."""
     if inline.stubs == 0 and inline.make_stubs != 0:
@@ -302,6 +318,8 @@ def count_inline(inline: Inline, returns_to: int, block: KnownBlock) -> int:
     goes_on = _end_of_check(inline, returns_to)
     made.address, made.size, made.instructions, made.goes_on = block.address, size, instructions, goes_on
     _write(inline, code, returns_to, goes_on, number, instructions, limit)
+    if inline.palignr != 0:
+        _shorten_calls(inline, goes_on, code + load64(code - TB_BEFORE_CODE + TB_CODE_SIZE))
     inline.number += 1
     inline.made += 1
     return 1

@@ -10,6 +10,9 @@
 
 ``reached`` answers where the block goes on: there the engine's ``check`` returns, and by that it finds which block
 stops.  In the others RDI has the engine's CPU, RSI the address, RCX or R8 where in the block's code the access is.
+
+And PALIGNR, of which the C library copies, in place of the engine's loop over bytes; one for each immediate operand, as
+RSI and RDX point to the operands.  What was stored there as two times 8 bytes is loaded so.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import weakref
 from typing import Any
 
 from emu.hooks import Count
+from emu.inline.sites import PALIGNR_BYTES, PALIGNR_NUMBER
 
 #: The engine's code lies within so much; a jump reaches so far.
 _ROOM, _REACH = 1 << 28, 1 << 31
@@ -37,7 +41,9 @@ class Stubs:
         refuse = b"\xbe" + _GENERAL_PROTECTION.to_bytes(4, "little") + _jump(raise_exception)
         loads = _if_aligned(load) + b"\x48\x89\xca" + refuse
         stores = _if_aligned(store) + b"\x4c\x89\xc2" + refuse
-        self.reached = _executable_near(near, reached + loads + stores, self)
+        shifts = b"".join(map(_palignr, range(PALIGNR_NUMBER)))
+        self.palignr = _executable_near(near, shifts + reached + loads + stores, self)
+        self.reached = self.palignr + len(shifts)
         self.load = self.reached + len(reached)
         self.store = self.load + len(loads)
 
@@ -51,6 +57,12 @@ def _if_aligned(target: int) -> bytes:
     """A jump where RSI is a multiple of 16."""
     jump = _jump(target)
     return b"\x40\xf6\xc6\x0f\x75" + bytes([len(jump)]) + jump
+
+
+def _palignr(distance: int) -> bytes:
+    # movq xmm0, [rsi]; movhps xmm0, [rsi+8]; movq xmm1, [rdx]; movhps xmm1, [rdx+8]; palignr; movdqu [rsi], xmm0; ret
+    code = bytes.fromhex("f30f7e06 0f164608 f30f7e0a 0f164a08 660f3a0fc1") + bytes([distance])
+    return (code + bytes.fromhex("f30f7f06c3")).ljust(PALIGNR_BYTES, b"\xcc")
 
 
 def _executable_near(near: int, code: bytes, owner: object) -> int:

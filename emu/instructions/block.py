@@ -54,3 +54,8 @@ class Block:
         self.patch: Patch | None = None
         #: The copy of the code that the native hook compares with, and where it finds that.
         self.keeps: tuple[Any, CodeCopy] | None = None
+
+    def is_cut_as(self, other: Block) -> bool:
+        """Whether the engine's code of two pieces that begin at one address is the same."""
+        cut = self.size, self.goes_on, self.before, self.stops
+        return cut == (other.size, other.goes_on, other.before, other.stops)

@@ -66,8 +66,8 @@ _NOTHING, _UNKNOWN = (0,) * (_WORDS - 3), (0,) * (_WORDS - 1)
 #: Programs have their libraries at the same addresses.  So that they do not push each other out of the table, which
 #: goes by address, it begins at another place for each of so many address spaces, so many blocks from one to the next.
 _SPACES, _APART = 16, 1031
-#: The mode under which a piece is known: it is the same in each.
-_PIECE = -1
+#: The mode under which a piece is known that belongs to mode 0, and how many modes there are.
+_PIECE, _MODES = 16, 8
 #: No mode yet.
 _NO_MODE = 0xFFFF_FFFF
 _NOTED = struct.Struct("4Q")
@@ -95,7 +95,7 @@ class Blocks:
         self._native = PlainBlocks(mode=_NO_MODE, noted=self._noted.address)
         #: How many instructions a block has of which nothing else is known, by the same.
         self._plain_blocks: dict[_Key, int] = {}
-        #: By address, physical address, size and mode; pieces under the mode _PIECE.
+        #: By address, physical address, size and mode; pieces under the mode with _PIECE.
         self._blocks: dict[_Key, Block] = {}
         self._of_frame: defaultdict[int, dict[_Key, None]] = defaultdict(dict)
         #: How many have a copy.
@@ -270,6 +270,9 @@ class Blocks:
             return
         self._copies -= block.copy is not None
         self._make_unknown(block.address)
+        self._forget_hit(block)
+
+    def _forget_hit(self, block: Block) -> None:
         if block.hit is not None:
             assert self.hits is not None
             self.hits.forget(block.hit)
@@ -328,22 +331,42 @@ class Blocks:
 
     def _known_again(self, key: _Key) -> int | None:
         """A block that has been looked through before; None if there is none."""
-        address, paddr, size, _ = key
-        for known in (key, (address, paddr, size, _PIECE)):
-            block = self._blocks.get(known)
-            if block is None:
-                continue
-            if block.copy is not None and block.copy != self.pages.read(paddr, block.last_frame, len(block.copy)):
-                self._drop(known)
-                if known is not key:  # a piece of what was there before
-                    self.pending = RETRANSLATE
-                    return 0
-            elif block.patch is not None:
-                self.pending = block.patch
-                return 0
-            else:
-                return self._make_known(block, key) or None
-        return None
+        address, paddr, size, mode = key
+        block = self._blocks.get(key) or self._blocks.get((address, paddr, size, _PIECE + mode))
+        if block is None:
+            return self._piece_of_another_mode(key)
+        if block.copy is not None and block.copy != self.pages.read(paddr, block.last_frame, len(block.copy)):
+            if self._blocks.get(key) is block:
+                self._drop(key)
+                return None
+            self._drop((address, paddr, size, _PIECE + mode))
+            self.pending = RETRANSLATE  # a piece of what was there before
+            return 0
+        if block.patch is not None:
+            self.pending = block.patch
+            return 0
+        return self._make_known(block, key) or None
+
+    def _piece_of_another_mode(self, key: _Key) -> int | None:
+        """The engine has cut a block as another mode has it: this one may have the same piece, with what is done before
+        it here; else the block is translated again.  None if there is none."""
+        address, paddr, size, mode = key
+        pieces = (self._blocks.get((address, paddr, size, _PIECE + each)) for each in range(_MODES))
+        other = next((block for block in pieces if block is not None), None)
+        if other is None:
+            return None
+        code = self.pages.read(paddr, other.last_frame, other.length)
+        block = Block(address, other.length, other.instructions, other.last_frame, other.copy and code)
+        listed = self._listed(address, code, mode, self._table(mode))
+        if listed:
+            self._treat(block, listed, code, paddr, other.last_frame)
+            self.pending = None
+        if not listed or not block.is_cut_as(other):
+            self._forget_hit(block)
+            self.pending = RETRANSLATE
+            return 0
+        self._keep((address, paddr, size, _PIECE + mode), block, paddr // PAGE_SIZE, other.last_frame)
+        return self._known_again(key)
 
     def _look_through(self, key: _Key, frame: int, last_frame: int) -> int:
         address, paddr, size, mode = key
@@ -377,7 +400,7 @@ class Blocks:
                 self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
             if isinstance(self.pending, Patch):
-                self._keep((address, paddr, block.size, _PIECE), block, frame, last_frame)
+                self._keep((address, paddr, block.size, _PIECE + mode), block, frame, last_frame)
                 whole = Block(address, size, block.instructions, last_frame, block.copy)
                 whole.patch = self.pending
                 self._keep(key, whole, frame, last_frame)

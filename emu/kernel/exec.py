@@ -351,7 +351,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     task.thread_keyring = task.group.process_keyring = None
     task.comm = program.comm
     more = _size_of(argv) - _size_of(task.argv)
-    kernel.frames.kmem.charge_reserved(more)
+    task.kmem.charge_reserved(more)
     task.charged += more
     task.argv = tuple(argv)
     task.rseq, task.rseq_event = None, False

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from emu.kernel.printk import KernelLog
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.mm.compaction import Compaction
     from emu.mm.khugepaged import Khugepaged
     from emu.mm.reclaim import Reclaim
     from emu.mm.swapfile import SwapArea
@@ -215,9 +216,17 @@ class Kernel:
         self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
         context.out_of_memory = lambda mm: self.oom.relieve(mm)
         self.frames.out_of_memory = lambda: self.oom.relieve_here()
+        self.frames.compact = lambda: self.compaction.direct()
         context.balance = lambda: self.reclaim.balance()
         context.shrink_to_swap = lambda wanted, among: self.reclaim.shrink(wanted, "direct", among)
         context.make_room = lambda number: self.reclaim.make_room(number)
+
+    @cached_property
+    def compaction(self) -> Compaction:
+        """What moves pages so that free frames adjoin, made when there is a need."""
+        from emu.mm.compaction import Compaction  # few machines need it
+
+        return Compaction(self.mm_context)
 
     @cached_property
     def oom(self) -> OomKiller:

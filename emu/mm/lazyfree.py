@@ -44,7 +44,7 @@ def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
 
 
 def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-    hugememory.split_partly_meant(mm, start, end)
+    left = hugememory.split_partly_meant(mm, start, end)
     flush = mm.obligation(start, end, "MADV_FREE")
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
@@ -53,7 +53,7 @@ def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         if mm.rss_swap and len(away := np.flatnonzero(swapped(view))):
             gone, view[away] = view[away], 0
             mm.drop_swapped(gone)
-        at = _counted(view)
+        at = _not_written_by_others(mm, view, _outside(view, _counted(view), left))
         if len(at):
             found = True
             mm.frames.forget_written(_frames(view[at]))
@@ -84,10 +84,11 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         return
     private_only = pageout and vma.file is not None and not mm.context.may_write(vma.file)
     for address, slot in list(hugememory.huge_entries(mm, start, end)):
-        hugememory.make_old(mm, address, slot, start, end, lazyfree=False)
-    hugememory.split_partly_meant(mm, start, end)
-    if pageout:
-        hugememory.split_given_up(mm, start, end)
+        if pageout:
+            hugememory.page_out(mm, vma, address, slot, start, end)
+        else:
+            hugememory.make_old(mm, address, slot, start, end, lazyfree=False)
+    left = hugememory.split_partly_meant(mm, start, end)
     indexes = list[int]()
     if pageout and mm.context.swap.areas.free:
         for address in hugememory.split_to_swap(mm, start, end):
@@ -96,7 +97,7 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     found, gone, out = False, list[Entries](), list[Frames]()
     for vaddr, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
-        at = _counted(view)
+        at = _outside(view, _counted(view), left)
         at = at[_mapped_once(mm, _frames(view[at]))]
         if private_only:
             at = at[mm.frames.kinds[_frames(view[at])] == FrameKind.ANON]
@@ -149,6 +150,7 @@ def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_
     if among is None:
         wanted = max(wanted, len(oldest) // _PART)
     may_go[oldest[wanted:]] = False
+    context.frames.happened("pglazyfreed", oldest[:wanted])
     for part in found:
         _take(part.part(may_go[part.frames]))
     return min(wanted, len(oldest))
@@ -184,6 +186,18 @@ def _frames(entries: Entries) -> Frames:
 def _counted(entries: Entries) -> npt.NDArray[np.intp]:
     """Which entries map a page that is counted: not those of the zero page."""
     return np.flatnonzero(here(entries) & ((entries & SPECIAL) == 0))
+
+
+def _outside(entries: Entries, at: npt.NDArray[np.intp], heads: list[int]) -> npt.NDArray[np.intp]:
+    """Those of some entries that map nothing of these huge pages."""
+    return at[~np.isin(_frames(entries[at]) & -BLOCK_FRAMES, heads)] if heads else at
+
+
+def _not_written_by_others(mm: AddressSpace, entries: Entries, at: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Those without pages that others map, too, and that something but these entries says were written."""
+    frames = _frames(entries[at])
+    kept = (mm.frames.flags[frames] & PG_DIRTY != 0) & ~_mapped_once(mm, frames)
+    return at[~kept] if kept.any() else at
 
 
 def _mapped_once(mm: AddressSpace, frames: Frames) -> npt.NDArray[np.bool_]:

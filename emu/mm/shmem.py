@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.linux.errors import LinuxError
 from emu.mm.commit import Commit, Overcommit
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import INODE
@@ -26,10 +27,13 @@ class SharedAnonymous(ShmemPages):
         self._commit: Commit = mm.context.commit
         by_page = bool(flags & VmFlags.NORESERVE) and self._commit.mode != Overcommit.NEVER
         promised = None if by_page else length >> PAGE_SHIFT
-        mm.frames.kmem.reserve(INODE)
         self._commit.charge(promised or 0, mm)
-        mm.frames.kmem.charge_reserved(INODE)
         super().__init__(mm.frames, mm.context.swap, length, self._charge_pages if by_page else None)
+        try:
+            self.kmem.charge(INODE)
+        except LinuxError:
+            self._commit.uncharge(promised or 0)
+            raise
         self.promised_at_once = promised
         self._thp = mm.context.thp
         self.huge_policy = self
@@ -54,6 +58,6 @@ class SharedAnonymous(ShmemPages):
 
     def release(self) -> None:
         super().release()
-        self._frames.kmem.uncharge(INODE)
+        self.kmem.uncharge(INODE)
         self._commit.uncharge(self.promised_at_once or 0)
         self.promised_at_once = 0

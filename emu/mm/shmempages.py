@@ -73,7 +73,7 @@ class ShmemPages(PageCache):
         slot = self.swapped.get(index) if self.swapped else None
         if slot is None:
             return super().get_page(index)
-        self._frames.kmem.reserve(XA_NODE)
+        self.kmem.reserve(XA_NODE)
         frame = self._bring(slot)
         del self.swapped[index]
         self._put_in(index, frame)

@@ -23,7 +23,7 @@ AIMS = {
     "fill_ratio": ("at most", 0.7),
     "compute_ratio": ("at least", 0.9),
     "getpid_us": ("at most", 5),
-    "fault_us": ("at most", 10),
+    "fault_us": ("at most", 2.5),
     "signal_us": ("at most", 20),
     "pipe_us": ("at most", 20),
     "switch_us": ("at most", 20),

@@ -53,7 +53,7 @@ SCHEMA: dict[str, Any] = {
         }
     ],
     "audit": {"ran": bool, "findings": [str], "tlb_checked": bool, "stale": [str]},
-    "engine": {"fast": bool, "counting": str},
+    "engine": {"fast": bool, "counting": str, "accesses": type(None)},
 }  # fmt: skip
 ARRAY = dict.fromkeys(("lookups", "hits", "misses", "evictions", "invalidations", "installs", "drops"), int)
 
@@ -148,7 +148,8 @@ def test_a_modelled_tlb(figures: Figures) -> None:
     modelled["structure_caches"] = {name: {"lookups": int, "hits": int} for name in ("PDE", "PDPTE", "PML4E", "PML5E")}
     of_cpu = {name: value for name, value in modelled.items() if name != "geometry"}
     cpus = [{**SCHEMA["cpus"][0], **of_cpu}]
-    check({**SCHEMA, "mmu": {**SCHEMA["mmu"], **modelled}, "cpus": cpus}, run)
+    engine = {**SCHEMA["engine"], "accesses": str}
+    check({**SCHEMA, "mmu": {**SCHEMA["mmu"], **modelled}, "cpus": cpus, "engine": engine}, run)
     mmu = run["mmu"]
     assert (mmu["mode"], mmu["geometry"]) == ("exact", "textbook")
     for arrays in mmu["tlb"].values():

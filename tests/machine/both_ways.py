@@ -1,5 +1,6 @@
-"""A program that runs twice: once the code that the engine generates counts itself, and once a hook does.  Perhaps a
-third time: then aligned operands are checked by the hook, too, and blocks cut before them."""
+"""A program that runs twice: once the code that the engine generates counts its instructions itself, or in exact mode
+has its accesses modelled by our own helpers, and once hooks do that.  Perhaps a third time: then aligned operands are
+checked by the hook, too, and blocks cut before them."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from emu.testing import GuestMachine
 from emu.trace.recorder import Recorder
+from mmu.model import TlbModel
 
 #: Where a run is cut off that takes longer.
 MOST_INSTRUCTIONS = 300_000
@@ -26,7 +28,9 @@ class Ran(NamedTuple):
     counters: dict[str, Any]
     memory: int
     findings: list[str]
-    #: How many blocks count themselves.
+    #: What the TLB model of each processor has counted, and holds.
+    tlb: list[Any]
+    #: How many blocks count themselves, or how many loads and stores are known to the helpers.
     made: int
 
 
@@ -37,9 +41,12 @@ def run(
     fast: bool,
     guards: bool = True,
     most: int = MOST_INSTRUCTIONS,
+    events: bool = True,
     **options: Any,
 ) -> Ran:
-    """Run a program in a machine of its own, with every event recorded; without ``guards`` the hook checks operands."""
+    """Run a program in a machine of its own, with every event recorded, or none; without ``guards`` the hook checks
+    operands.
+    """
     machine = GuestMachine(
         record=False, engine_fast=fast, max_instructions=most, timeout_s=600,
         **{"modules": {}, "memory": 32 << 20, **options},
@@ -47,8 +54,9 @@ def run(
     if not guards:
         machine.kernel.cpu.blocks.guard = None
     trace = list[bytes]()
-    recorder = Recorder(machine, trace.append, command=[], seed=0, version="")
-    machine.kernel.tracer = recorder
+    if events:
+        recorder = Recorder(machine, trace.append, command=[], seed=0, version="")
+        machine.kernel.tracer = recorder
     machine.kernel.vfs.mkdir("/tmp/guest", 0o755)
     task = machine.spawn(machine.install(program, f"/bin/{program.stem}"), arguments, in_guest=True, cwd="/tmp/guest")
     try:
@@ -56,15 +64,24 @@ def run(
         ended = str(machine.ending(task))
     except AssertionError as error:  # it goes on for longer
         ended = type(error).__name__
-    recorder.finish()
+    if events:
+        recorder.finish()
     kernel = machine.kernel
-    inlining = kernel.cpu.inlining
-    assert fast == (not inlining.why_not), inlining.state()
+    inlining, path = kernel.cpu.inlining, kernel.cpu.mmu.fast_path
+    why_not, made = inlining.why_not, inlining.record.made
+    if path is not None:
+        why_not, made = path.why_not, path.places
+        assert not path.missed, path.state()
+    assert fast == (not why_not), why_not
     return Ran(
         ended, (bytes(machine.out), bytes(machine.err)), b"".join(trace).splitlines(),
         (kernel.cpu.clock, kernel.cpu.spent, kernel.clock.now_ns()), asdict(kernel.cpu.mmu.counters),
-        zlib.crc32(machine.ram.view), machine.audit(), inlining.record.made,
+        zlib.crc32(machine.ram.view), machine.audit(), [_modelled(tlb) for tlb in kernel.cpu.mmu.tlbs], made,
     )  # fmt: skip
+
+
+def _modelled(tlb: TlbModel) -> tuple[Any, ...]:
+    return tlb.access_counters(), tlb.array_counters(), tlb.structure_counters(), tlb.places()
 
 
 def compare(program: Path, arguments: tuple[str, ...] = (), **options: Any) -> Ran:

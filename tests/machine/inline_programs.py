@@ -3,7 +3,7 @@ the middle of blocks, code that changes itself, operands across pages, strings w
 changes of rights; with short turns too.
 
 ``python -m tests.machine.inline_programs --seconds 3600`` goes on with other seeds, and says which one differs;
-``--guests`` runs every guest of tests/native in place of them.
+``--guests`` runs every guest of tests/native in place of them, ``--tlb`` has them in exact mode.
 """
 
 from __future__ import annotations
@@ -242,21 +242,22 @@ def elf(segments: tuple[tuple[int, int, bytes], ...]) -> bytes:
     return (header + headers).ljust(_PAGE, b"\0") + body
 
 
-def hold(seed: int, directory: Path) -> Any:
-    """AssertionError where the program of this seed runs otherwise."""
+def hold(seed: int, directory: Path, **options: Any) -> Any:
+    """AssertionError where the program of this seed runs otherwise; ``options`` as for compare."""
     program = Program(seed)
     path = directory / f"program{seed}"
     path.write_bytes(program.build())
     path.chmod(0o755)
-    compare_guards(path, most=30_000, **program.options)
-    return compare(path, most=30_000, **program.options)
+    if not options:
+        compare_guards(path, most=30_000, **program.options)
+    return compare(path, most=30_000, **program.options, **options)
 
 
-def _guests() -> None:
+def _guests(**options: Any) -> None:
     for guest in all_guests():
         try:
-            for each in (compare, compare_guards):
-                each(guest.program, cpus=2 if "two cpus" in guest.needs else 1)
+            for each in (compare,) if options else (compare, compare_guards):
+                each(guest.program, cpus=2 if "two cpus" in guest.needs else 1, **options)
         except AssertionError as error:
             print(f"{guest.name}: {error}"[:400], flush=True)
 
@@ -266,16 +267,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--guests", action="store_true")
+    parser.add_argument("--tlb", default="off", help="a preset: in exact mode")
+    parser.add_argument("--no-events", action="store_true")
     arguments = parser.parse_args()
+    options = {"tlb": arguments.tlb, "events": not arguments.no_events}
     if arguments.guests:
-        _guests()
+        _guests(**options)
         return
     end, seed = time.monotonic() + arguments.seconds, arguments.seed
     instructions = 0
     with tempfile.TemporaryDirectory() as directory:
         while time.monotonic() < end:
             try:
-                instructions += hold(seed, Path(directory)).clock[0]
+                instructions += hold(seed, Path(directory), **options).clock[0]
             except AssertionError as error:
                 print(f"seed {seed}: {error}"[:400], flush=True)
             (Path(directory) / f"program{seed}").unlink()

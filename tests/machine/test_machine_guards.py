@@ -13,7 +13,7 @@ import pytest
 from emu.inline import stubs
 from emu.testing import GuestMachine
 from tests.machine.both_ways import compare, compare_guards, run
-from tests.machine.inline_programs import DATA, TEXT, elf
+from tests.machine.inline_programs import DATA, TEXT, elf, hold
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
@@ -132,3 +132,44 @@ def mapped(address: int) -> bool:
     with open("/proc/self/maps", encoding="ascii") as file:
         ranges = [[int(word, 16) for word in line.split()[0].split("-")] for line in file]
     return any(begin <= address < end for begin, end in ranges)
+
+
+def test_palignr_by_each_distance(tmp_path: Path) -> None:
+    """The operands differ from turn to turn; both ways have the same in memory."""
+    code = b"\xbb" + struct.pack("<I", DATA) + bytes.fromhex("b903000000")  # mov ebx, DATA; mov ecx, 3
+    loop = b""
+    for distance in range(40):
+        # movups xmm1, [rbx]; movups xmm2, [rbx+16]; palignr; movups [rbx+...], xmm1; and of a register with itself
+        loop += bytes.fromhex("0f100b0f105310660f3a0fca") + bytes([distance])
+        loop += b"\x0f\x11\x8b" + struct.pack("<i", 32 + 32 * distance)
+        loop += (
+            bytes.fromhex("660f3a0fd2") + bytes([distance]) + b"\x0f\x11\x93" + struct.pack("<i", 48 + 32 * distance)
+        )
+    loop += bytes.fromhex("4883c30affc9")  # add rbx, 10; dec ecx
+    code += loop + b"\x0f\x85" + struct.pack("<i", -len(loop) - 6) + bytes.fromhex("31ffb8e70000000f05")
+    path = tmp_path / "program"
+    path.write_bytes(elf(((TEXT, 5, code), (DATA, 6, bytes(n * 37 & 0xFF for n in range(0x1000))))))
+    path.chmod(0o755)
+    ran = compare(path)
+    assert (ran.ended, ran.made > 0) == ("0", True)
+
+
+@pytest.mark.parametrize("guards", [True, False])
+@pytest.mark.parametrize(("first", "ended"), [(True, "0"), (False, "SIGBUS")])
+def test_a_piece_is_another_one_in_another_mode(first: bool, ended: str, guards: bool, tmp_path: Path) -> None:
+    """EFLAGS.AC is set and the operand aligned, then it is not set and misaligned; and the other way round."""
+    path = tmp_path / "program"
+    flags = "9c810c24000004009d", "9c812424fffffbff9d"  # pushf; or, and [rsp]; popf
+    code = b"\xbb" + struct.pack("<I", DATA + (not first)) + b"\x41\xbc" + struct.pack("<I", DATA) + b"\x31\xed"
+    code += bytes.fromhex(flags[not first])
+    # 1: mov rax, [rbx]; movaps xmm0, [r12]; inc ebp; cmp ebp, 2; je 2f; popf...; inc rbx; jmp 1b; 2: exit_group(0)
+    loop = bytes.fromhex("488b03" + "410f280424" + "ffc5" + "83fd02" + "740e" + flags[first] + "48ffc3")
+    code += loop + b"\xeb" + struct.pack("<b", -len(loop) - 2) + bytes.fromhex("31ffb8e70000000f05")
+    path.write_bytes(elf(((TEXT, 5, code), (DATA, 6, bytes(64)))))
+    path.chmod(0o755)
+    assert run(path, fast=True, guards=guards).ended == ended
+
+
+@pytest.mark.parametrize("seed", [80069, 80073])
+def test_random_programs_in_which_pieces_meet_other_modes(seed: int, tmp_path: Path) -> None:
+    hold(seed, tmp_path)

@@ -49,11 +49,12 @@ class ExactGuest(Guest):
         ram_bytes: int = 16 << 20,
         ring_capacity: int = 1 << 15,
         seed: int = 0,
+        fast: bool | None = None,
     ) -> None:
         self.ram = PhysicalMemory(ram_bytes)
         self.tables = Tables(self.ram)
         self.uc = Uc(UC_ARCH_X86, UC_MODE_64)
-        self.mmu = Mmu(self.uc, self.ram, tlb=tlb, seed=seed, ring_capacity=ring_capacity)
+        self.mmu = Mmu(self.uc, self.ram, tlb=tlb, seed=seed, ring_capacity=ring_capacity, fast=fast)
         self.mmu.load_cr3(self.tables.cr3)
         self.mmu.events.enable(EventKind.ACCESS)
 

@@ -47,7 +47,7 @@ _RAM_BYTES = 1 << 20
 INSTRUCTIONS = tuple(UPPER - 1 + 0x2000 + 16 * n for n in range(3))
 _CODE = (0x8_2000, ("480103", "f30f6f03", "f3a4"))
 _U64 = ctypes.c_uint64
-_CALLED = {n: ctypes.CFUNCTYPE(_U64, *[_U64] * n) for n in (1, 3)}
+_CALLED = {n: ctypes.CFUNCTYPE(_U64, *[_U64] * n) for n in (1, 3, 4, 5, 6)}
 
 Call = Callable[..., Any]
 
@@ -94,7 +94,9 @@ class HookWorld:
         self._arrays.append(made)
         return made
 
-    def _function(self, name: str, parameters: int, result: int = 0) -> int:
+    def function(self, name: str, parameters: int, result: int = 0) -> int:
+        """A C function that notes its calls."""
+
         def called(*arguments: int) -> int:
             self.calls.append((name, *arguments))
             return result
@@ -107,11 +109,11 @@ class HookWorld:
         state.page_of, state.frames, state.windows = self.array(WINDOWS * frames).ctypes.data, frames, WINDOWS
         state.has_code, state.written_epoch = self.array(frames).ctypes.data, self.array(frames).ctypes.data
         state.epoch, state.clock, state.asid = ODD, ODD, 7
-        state.make_room = self._function("make_room", 1)
+        state.make_room = self.function("make_room", 1)
         state.engine_cpu = UPPER  # nobody but the two functions that follow looks there
-        state.engine_flush_page = self._function("flush_page", 3)
-        state.engine_flush = self._function("flush", 3)
-        state.on_stale, state.on_code = self._function("stale", 3), self._function("code", 3)
+        state.engine_flush_page = self.function("flush_page", 3)
+        state.engine_flush = self.function("flush", 3)
+        state.on_stale, state.on_code = self.function("stale", 3), self.function("code", 3)
         state.check = 1
         load_registers(state, self.registers)
         state.pcid = self.registers.pcid
@@ -121,13 +123,13 @@ class HookWorld:
         count = Count.from_address(self.array(ctypes.sizeof(Count) // 8).ctypes.data)
         trap.count, trap.open, trap.open_uncaught = ctypes.addressof(count), 2**64 - 1, 2**64 - 1
         count.trap, count.blocks = ctypes.addressof(trap), self.array(64).ctypes.data
-        trap.emu_stop = self._function("emu_stop", 1)
-        trap.reg_read = self._function("reg_read", 3)
-        trap.new_block = self._function("new_block", 3)
+        trap.emu_stop = self.function("emu_stop", 1)
+        trap.reg_read = self.function("reg_read", 3)
+        trap.new_block = self.function("new_block", 3)
         trap.rflags_at = ctypes.addressof(trap)
         trap.fetched = self.array(1).ctypes.data
         self.registers_of_guest = self.array(17)
-        trap.registers, self.refuse = self.registers_of_guest.ctypes.data, self._function("refuse", 3, result=1)
+        trap.registers, self.refuse = self.registers_of_guest.ctypes.data, self.function("refuse", 3, result=1)
         trap.table = self.array(TABLE_ENTRIES * BLOCK_BYTES // 8).ctypes.data
 
     def _buffers(self) -> list[Any]:

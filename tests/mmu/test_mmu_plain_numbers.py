@@ -37,6 +37,7 @@ from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, lengths
 from emu.instructions.plain import MOST_NOTED, NOTED_BYTES, WRITABLE, PlainBlocks
 from emu.kernel.faststate import FastState, Party, PipeRecord
+from emu.kernel.faultfill import RANGE_BYTES, FaultRange, FaultState
 from emu.kernel.sigregs import SignalRegisters
 from mmu import Access, EventKind, objectcode
 from mmu.hooks import PHYSMAP
@@ -46,6 +47,7 @@ from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView
 from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
 from mmu.windows import WINDOW_SHIFT
 from tests.mmu.executed_stories import crossing, integers, masks, sse, stores, x87
+from tests.mmu.helper_story import helpers
 from tests.mmu.hook_world import ADDRESSES, INSTRUCTIONS, ODD, UPPER, Call, HookWorld
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,8 +56,8 @@ _EXECUTED = tuple(
 )
 MODULES = (
     "emu.bench.empty", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain",
-    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.sigregs", "emu.mm.pagecopy",
-    "mmu.batch", "mmu.exact", "mmu.hooks",
+    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.pagecopy",
+    "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 #: Every opcode of two maps, then chance.
@@ -183,13 +185,10 @@ def inline(world: HookWorld, call: Call) -> None:
     world.scratch[:], VIEWS[:] = 0, 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin = base + TB_BEFORE_CODE
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 80 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain, record.stubs = (
-        Count.from_address(world.trap.count).blocks,
-        base + 96 * 8,
-        begin - 0x5678,
-    )
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
+    record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
     places = (0x401000, UPPER, begin + 77)
@@ -198,6 +197,9 @@ def inline(world: HookWorld, call: Call) -> None:
             record.engine, record.count, record.number, world.trap.code_id = engine, count, 3, code_id
             block.address, block.key, block.instructions = address, size, instructions
             text, returns_to = site(begin, record, address, size)
+            for distance in (5, 31, 32):
+                text += b"\xb9" + struct.pack("<I", distance) + b"\xe8"
+                text += struct.pack("<i", record.palignr - (begin + len(text) + 4))
             for wrong in (None, returns_to - begin - 1, returns_to - begin + 11):
                 words[:64] = 0
                 words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = address, begin, len(text)
@@ -421,6 +423,42 @@ def answers(world: HookWorld, call: Call) -> None:
             call("answer", _UC, base, 0)
 
 
+def page_faults(world: HookWorld, call: Call) -> None:
+    """First accesses to pages, and copies on write, with frames in a row and listed ones, until none is left or the
+    turn is over."""
+    at, state = 0xB_0000, world.state
+    world.ram.words[at >> 3 : (at >> 3) + 0x400] = 0
+    base = world.ram.host + at
+    path, faults = FastState.from_address(base), FaultState.from_address(base + 0x200)
+    ranges = [FaultRange.from_address(base + 0x300 + RANGE_BYTES * n) for n in (0, 1)]
+    path.trap, path.system_ns, path.look_at = ctypes.addressof(world.trap), ODD, ODD + 2000
+    faults.path, faults.mmu = base, ctypes.addressof(state)
+    faults.ranges, faults.listed, faults.counts, faults.kinds = base + 0x300, base + 0x400, base + 0x800, base + 0xE00
+    faults.flags, faults.flush_page, faults.copying, faults.engine_cpu = base + 0x1000, world.refuse, world.refuse, ODD
+    for each in ranges:
+        each.copy = 1 << 63 | 0x67
+    ranges[0].start, ranges[0].end, ranges[0].write = ODD, ODD + 0x1000, 1 << 63 | 0x67
+    ranges[1].start, ranges[1].end, ranges[1].read, ranges[1].write = UPPER, 2**64 - 1, 1 << 63 | 0x225, 0x67
+    world.ram.words[(at + 0x400) >> 3 : (at + 0x418) >> 3] = 0xD1, 0xD3, 0xD2
+    state.clock, state.status, state.walked.level, world.rip[0] = ODD, 1, 1, UPPER + 0x5_0000
+    for first, zeroing, turn_end in ((0xD4, 0, 0), (0, world.refuse, 2 * ODD + 9000), (0, world.refuse, ODD)):
+        faults.first, faults.zeroing, path.turn_end, faults.frames, faults.taken = first, zeroing, turn_end, 3, 0
+        world.trap.limit, world.trap.aside = 2**64 - 1, 2**64 - 1
+        for number, vaddr, access in product((0, 2), ADDRESSES, (Access.READ, Access.WRITE)):
+            faults.number, state.walked.error_code, state.slots[1] = number, 4 | access << 1, at + 0x900
+            world.ram.words[(at + 0x900) >> 3] = 0
+            call("answer_fault", base + 0x200, vaddr, access)
+            call("answer_fault", base + 0x200, vaddr, access)
+        state.walked.error_code, faults.taken = 7, 0
+        for kind, references, bits in product((3, 4), (1, 2), (0x25, 0x225, 0x425, 1 << 63 | 0x25)):
+            ctypes.c_uint8.from_address(faults.kinds + 0xE0).value = kind
+            ctypes.c_uint8.from_address(faults.flags + 0xE0).value = 0x20
+            ctypes.c_uint32.from_address(faults.counts + 4 * 0xE0).value = references
+            for _ in range(2):
+                world.ram.words[(at + 0x900) >> 3] = 0xE0 << 12 | bits
+                call("answer_fault", base + 0x200, UPPER + 0x1000 * references, Access.WRITE)
+
+
 def copies(world: HookWorld, call: Call) -> None:
     """Pages stored in another order, with some of zeros among them: four together and the rest singly."""
     pages, host = world.ram.words.reshape(-1, 512), world.ram.host
@@ -443,8 +481,9 @@ def nothing(world: HookWorld, call: Call) -> None:
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
-    plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards",
+    plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
+    page_faults: "emu.kernel.faultfill",
     copies: "emu.mm.pagecopy",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip

@@ -86,6 +86,8 @@ class Memory:
         if self._context.frames.memcg is None:
             self._context.frames.memcg = self.control
             self._context.swap.charges = self.swap
+            kmem = self._context.frames.kmem
+            kmem.accounts = lambda kind: self.control.account(kmem, kind)
         made = self.control.new_group(above, group.path(list(group.around)[-1]))
         self._cgroups[made] = group
         return made
