@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.file import File
     from emu.kernel.cgroup.cgroupfs import FileType
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.kernel import Kernel
     from emu.kernel.modules import Init
     from emu.kernel.signal_state import SigInfo
@@ -103,6 +104,12 @@ def _files_of_groups() -> tuple[FileType, ...]:
     return FILES
 
 
+def _stat_of_group(kernel: Kernel, group: Cgroup) -> str:
+    from emu.kernel.cgroup.memorystat import stat_text  # hardly any group is full
+
+    return stat_text(kernel, group)
+
+
 def _more_of_proc(kernel: Kernel) -> None:
     """The files of /proc that few programs ask for."""
     from emu.proc.late import add_all
@@ -163,6 +170,7 @@ def control_groups(kernel: Kernel) -> None:
     vfs = kernel.vfs
     vfs.sysfs.create_mount_point("fs/cgroup")
     flags = MountFlags.NOSUID | MountFlags.NODEV | MountFlags.NOEXEC
+    kernel.memory_stat = lambda group: _stat_of_group(kernel, group)
     vfs.mount("cgroup2", "/sys/fs/cgroup", "nsdelegate,memory_recursiveprot", source="cgroup2", flags=flags)
 
 

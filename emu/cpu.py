@@ -25,7 +25,8 @@ from unicorn import x86_const as x86
 
 from emu.fpu import Fpu
 from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState, set_limit
-from emu.inline.inlining import Inlining, Unproven, prove, watch_hooks
+from emu.inline.inlining import Inlining, watch_hooks
+from emu.inline.proof import Unproven, prove
 from emu.instructions.block import Patch, Steps
 from emu.instructions.blocks import Blocks
 from emu.instructions.raised import DB, GP, UD, Raised
@@ -154,8 +155,14 @@ class Cpu:
         self._install_hooks()
         self._vector_context = self.new_context_like_current()
         #: Whether blocks count themselves.
-        self.inlining = Inlining(uc, self.trap, self._library, self.trap.plain_record)
-        self._inline(is_wanted(fast))
+        self.inlining = Inlining(uc, self.guard, self.trap, self._library, self.trap.plain_record)
+        #: Whether native code does what it can.
+        self.fast = is_wanted(fast)
+        self._inline(self.fast)
+        #: Whether code looks for a stop behind each access to memory: no hook of the machine's own asks for one there.
+        self._hooks_stop_anywhere = self.mmu.tlb is not None
+        unicorn_abi.look_at_accesses(uc, self._hooks_stop_anywhere)
+        watch_hooks(uc, self._hooked)
 
     # -- set-up ----------------------------------------------------------------------------------------------------
 
@@ -181,30 +188,36 @@ class Cpu:
             unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, pointer(prototype, function), 0, instruction)
 
     def _inline(self, wanted: bool) -> None:
-        """Have blocks count themselves if that is wanted, and if it is proven that they can."""
+        """Have blocks guard their aligned operands, and count themselves if that is wanted, if it is proven that they
+        can."""
         inlining, blocks = self.inlining, self.blocks
+        if self.mmu.tlb is not None:
+            inlining.why_not = "in exact mode each fetch goes through the TLB model"
+            return
+        try:
+            prove(self._library)
+        except Unproven as error:
+            inlining.why_not = str(error)
+            return
+        blocks.guard = inlining.guards
+        inlining.begin_to_guard()
         if not wanted:
             inlining.why_not = "as was asked for"
-        elif self.mmu.tlb is not None:
-            inlining.why_not = "in exact mode each fetch goes through the TLB model"
-        else:
-            try:
-                prove(self._library)
-            except Unproven as error:
-                inlining.why_not = str(error)
-                return
-            blocks.counts_inline, blocks.is_full, blocks.on_forgotten = True, inlining.is_full, inlining.forgotten
-            blocks.open()
-            inlining.begin()
-            watch_hooks(self.uc, self._hooked)
+            return
+        blocks.counts_inline, blocks.is_full, blocks.on_forgotten = True, inlining.is_full, inlining.forgotten
+        blocks.open()
+        inlining.begin()
 
     def _hooked(self) -> None:
         """Somebody installs a hook, which may stop emulation anywhere."""
-        if not self.blocks.counts_inline:
+        if self._hooks_stop_anywhere:
             return
-        self.inlining.end("there is a hook that is not the machine's own")
-        self.blocks.counts_inline = False
-        self.blocks.open()
+        self._hooks_stop_anywhere = True
+        unicorn_abi.look_at_accesses(self.uc, True)
+        if self.blocks.counts_inline:
+            self.inlining.end("there is a hook that is not the machine's own")
+            self.blocks.counts_inline = False
+            self.blocks.open()
         self.enter = self._enter_anew  # type: ignore[method-assign]
 
     def _enter_anew(self, rip: int) -> Trap:

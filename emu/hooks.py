@@ -8,7 +8,9 @@ ends, is as if it were whole: the pieces behind the first one only go on.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
@@ -67,6 +69,8 @@ class TrapState(ctypes.Structure):
     open_uncaught: int  # and code that is plain only in a process that does not catch faults
     inline: int  # host address of inline(record, return address, block): has a block count itself; 0: nobody
     inline_record: int  # and of its record
+    guard: int  # host address of guard(inline_record, return address, block): has a block guard its operands
+    returns_to: int  # where the code goes on that has called the hook; 0 where that counts itself
 
     _fields_ = fields(__annotations__)
 
@@ -92,6 +96,7 @@ class InlineBlock(ctypes.Structure):
     address: int
     size: int
     instructions: int
+    goes_on: int  # host address of its code behind what counts it
 
     _fields_ = fields(__annotations__)
 
@@ -106,10 +111,10 @@ class KnownBlock(ctypes.Structure):
     key: int  # code_id << 32 | size in bytes; with SPECIAL if one of the fields from ``goes_on`` on says anything
     instructions: int  # from here to the end of the block; with ENDS_REPEATING and REPEATS
     before: int  # of these, in this piece
-    goes_on: int  # where the block goes on, plus 1; 0 if this is all
+    goes_on: int  # where the block goes on, plus 1, with STOPS; 0 if this is all
     hit: int  # host address of the Hit of the first instruction, or 0
     code: int  # host address of a CodeCopy, if the code may change unseen, or 0
-    stops: int  # whether emulation stops where it goes on, as the engine would execute what has been executed
+    guards: int  # host address of what is known of its aligned operands, which it is to guard itself, or 0
 
     _fields_ = fields(__annotations__)
 
@@ -133,6 +138,23 @@ class Hit(ctypes.Structure):
     _fields_ = fields(__annotations__)
 
 
+class Guards(ctypes.Structure):
+    """The aligned operands of a block that is to guard them itself; their instructions' offsets from its beginning
+    follow, each as a uint64.  Every field is a uint64."""
+
+    number: int
+    caught: int  # whether nothing else in the block is listed where the process catches faults
+    returns_to: int  # where the code goes on behind the hook that guarded them last
+    first: int  # host address of GUARDED in it, if it is still that code
+
+    _fields_ = fields(__annotations__)
+
+
+def guards_of(offsets: Sequence[int], *, caught: bool) -> Any:
+    """A record of Guards, and behind it these offsets."""
+    return (ctypes.c_uint64 * (4 + len(offsets)))(len(offsets), caught, 0, 0, *offsets)
+
+
 class CodeCopy(ctypes.Structure):
     """The bytes of a block when it was looked through, and where they are.  Every field is a uint64."""
 
@@ -150,6 +172,8 @@ TABLE_ENTRIES = 1 << 18
 BLOCK_BYTES = ctypes.sizeof(KnownBlock)
 SPECIAL = 1 << 31
 NOT_SPECIAL = 0xFFFF_FFFF_7FFF_FFFF
+#: Emulation stops where the block goes on, as the engine would execute what has been executed.
+STOPS, NOT_STOPS = 1 << 63, (1 << 63) - 1
 NO_REGISTER = 16
 #: Goes with the address that the engine is to give on_block, so that the instruction that does so has always the length
 #: of one with any address.
@@ -158,6 +182,11 @@ FAR = 1 << 62
 ENDS_REPEATING, REPEATS = 1 << 32, 1 << 33
 _INSTRUCTIONS = ENDS_REPEATING - 1
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+_LOW_56 = (1 << 56) - 1
+#: and rsi, 0xfffffffffffff00f: the engine's code for an access that is guarded (:mod:`emu.inline.guards`).
+GUARDED = 0xFFFFF00FE68148
+#: Where RIP is behind the general registers.
+RIP = 16 * 8
 
 
 @inlined
@@ -283,9 +312,20 @@ def _known(block: KnownBlock, address: int, key: int) -> bool:
     return block.address == address and block.key & NOT_SPECIAL == key and _unchanged(block.code)
 
 
+@native
+def _is_guarded(trap: TrapState, returns_to: int, block: KnownBlock) -> bool:
+    """Whether the code that is about to run guards its aligned operands, if it is to: one that counts itself does."""
+    if block.guards == 0 or returns_to == 0:
+        return True
+    guards = Guards.from_address(block.guards)
+    if guards.returns_to == returns_to and load64(guards.first) & _LOW_56 == GUARDED:
+        return True
+    return call3(trap.guard, trap.inline_record, returns_to, _slot(trap, block.address)) != 0
+
+
 @cold
-def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
-    """A block that is not known, or special, or before which something is to be done."""
+def _attend(uc: int, address: int, size: int, trap: TrapState, returns_to: int) -> bool:
+    """A block that is not known, or special, or before which something is to be done; whether it may count itself."""
     ahead = 0
     if trap.aside != 0:
         set_limit(trap, trap.aside - 1)
@@ -297,16 +337,17 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
         trap.goes_on = 0
     if trap.limit <= Count.from_address(trap.count).clock and ahead == 0:
         _stop(uc, trap, TrapReason.SLICE)
-        return
+        return False
     block = KnownBlock.from_address(_slot(trap, address))
-    if not _known(block, address, (trap.code_id << 32) | size):
+    if not _known(block, address, (trap.code_id << 32) | size) or not _is_guarded(trap, returns_to, block):
+        trap.returns_to = returns_to
         plain = trap.plain != 0 and call3(trap.plain, trap.plain_record, address, size) != 0
         if not plain and call3(trap.new_block, uc, address, size) == 0:
             trap.ahead = ahead
             _set_aside(trap, address + 1 if ahead != 0 else 0)
             store64(trap.fetched, address + 1)
             _stop(uc, trap, TrapReason.ANEW)
-            return
+            return False
     trap.block = address
     refused = block.hit != 0 and _refused(uc, address, block.hit, trap)
     instructions = block.instructions & _INSTRUCTIONS
@@ -320,22 +361,22 @@ def _attend(uc: int, address: int, size: int, trap: TrapState) -> None:
         _ends_repeating(trap, address + size)
     if refused:
         _stop(uc, trap, TrapReason.REFUSED)
-        return
+        return False
     if block.goes_on != 0:
         trap.ahead = ahead - block.before
-        _set_aside(trap, block.goes_on)
-        if block.stops != 0:
+        _set_aside(trap, block.goes_on & NOT_STOPS)
+        if block.goes_on & STOPS != 0:
             _stop(uc, trap, TrapReason.DONE)
+    return block.guards != 0 and block.code == 0
 
 
 @inlined
-def _block(uc: int, address: int, size: int, trap: TrapState) -> bool:
-    """Count the block's instructions, or stop before it; whether it is known, and plain."""
+def _block(uc: int, address: int, size: int, trap: TrapState, returns_to: int) -> bool:
+    """Count the block's instructions, or stop before it; whether it is known, and may count itself."""
     block, count = KnownBlock.from_address(_slot(trap, address)), Count.from_address(trap.count)
     count.block = 0
     if count.clock >= trap.limit or block.address != address or block.key != (trap.code_id << 32) | size:
-        _attend(uc, address, size, trap)
-        return False
+        return _attend(uc, address, size, trap, returns_to)
     trap.block = address
     _count_block(trap, block.instructions, address + size)
     return True
@@ -345,18 +386,24 @@ def _block(uc: int, address: int, size: int, trap: TrapState) -> bool:
 def on_block(uc: int, address: int, size: int, record: int) -> None:
     """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point).
     From then on a plain block counts itself.  ``record``: the host address of the TrapState, with FAR."""
-    trap = TrapState.from_address(record ^ FAR)
-    if _block(uc, address, size, trap) and trap.inline != 0:
-        call3(trap.inline, trap.inline_record, return_address(), _slot(trap, address))
+    trap, returns_to = TrapState.from_address(record ^ FAR), return_address()
+    if _block(uc, address, size, trap, returns_to) and trap.inline != 0:
+        call3(trap.inline, trap.inline_record, returns_to, _slot(trap, address))
 
 
-@entry("void", Count)
-def reached(count: Count) -> None:
+@entry("u64", Count)
+def reached(count: Count) -> int:
     """A block that counts itself has done so, and the slice ends in it, or something is to be done before it: what the
-    hook does.  Where emulation stops, the engine looks for that next."""
-    block = InlineBlock.from_address(count.blocks + count.block * INLINE_BLOCK_BYTES)
+    hook does.  The host address where it goes on once the engine has looked whether emulation is to stop."""
+    block, trap = (
+        InlineBlock.from_address(count.blocks + count.block * INLINE_BLOCK_BYTES),
+        TrapState.from_address(count.trap),
+    )
+    goes_on = block.goes_on
     count.clock -= block.instructions
-    _block(count.engine, block.address, block.size, TrapState.from_address(count.trap))
+    store64(trap.registers + RIP, block.address)
+    _block(count.engine, block.address, block.size, trap, 0)
+    return goes_on
 
 
 @entry("void", "u64", TrapState)

@@ -181,7 +181,10 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
     if access == Access.FETCH and state.holds_back != 0 and fetches_ahead(state, vaddr):
         return False
     if walk(state, vaddr, access) != Status.OK:
-        return False
+        if state.on_fault == 0 or call3(state.on_fault, state.fault_record, vaddr, access) == 0:
+            return False
+        if walk(state, vaddr, access) != Status.OK:
+            return False
     return grant(state, vaddr, access, result, True)
 
 

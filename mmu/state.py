@@ -148,6 +148,10 @@ class MmuState(ctypes.Structure):
     code_views: int
     code_view: int
     on_code_view: int
+    #: Address of resolve(record, vaddr, access), asked in filtered mode when a walk has made a page fault: not 0 if the
+    #: tables have been changed so that another walk succeeds.  0: nobody, and Python is asked.
+    on_fault: int
+    fault_record: int
     fetched: int  # the address of a block of which the fetch has been counted already, plus 1; else 0
 
     # the TLB model (exact mode): see mmu.tlb

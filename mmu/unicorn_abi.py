@@ -44,6 +44,9 @@ EMU_COUNTER = 0x558
 TB_BEFORE_CODE, TB_PC, TB_SIZE, TB_CODE, TB_CODE_SIZE, STORES_RIP = 0xC0, 0, 0x14, 0x20, 0x28, 17
 #: ``uc_struct.tcg_ctx``: the TCGContext that the exported functions of the translator take.
 TCG_CONTEXT = 0x300
+#: ``uc_struct.no_exit_request``, a byte: where it is 1, the engine makes code that does not look behind each access to
+#: memory whether emulation is to stop.
+NO_EXIT_REQUEST = 0x7F2
 #: ``uc_struct.cpu``: the CPUState that the exported softmmu functions take.
 CPU_STATE = 0x1B8
 #: ``CPUState.uc``, which points back: by which the self-test recognises a CPUState before it passes one to those
@@ -127,6 +130,12 @@ def symbol_address(name: str) -> int:
     address = ctypes.cast(getattr(uclib, name), _void_p).value
     assert address is not None
     return address
+
+
+def memory_functions() -> tuple[int, int]:
+    """The host addresses of memset(3) and memcpy(3)."""
+    libc = ctypes.CDLL(None)
+    return ctypes.cast(libc.memset, _void_p).value or 0, ctypes.cast(libc.memcpy, _void_p).value or 0
 
 
 def check(status: int, what: str) -> None:
@@ -261,6 +270,11 @@ def forget_block(uc: Uc) -> bool:
     return bool(block)
 
 
+def look_at_accesses(uc: Uc, look: bool) -> None:
+    """Whether code that the engine makes from now on looks, behind each access to memory, if emulation is to stop."""
+    ctypes.c_uint8.from_address(handle(uc) + NO_EXIT_REQUEST).value = not look
+
+
 def invalid_address(uc: Uc) -> int:
     """The first byte that the access which ended emu_start with UC_ERR_EXCEPTION could not reach."""
     return ctypes.c_uint64.from_address(handle(uc) + INVALID_ADDR).value
@@ -341,6 +355,7 @@ def self_test() -> None:
     _test_tlb_windows()
     _test_counter()
     _test_blocks()
+    _test_stops()
 
 
 def _scratch(code: bytes, buffer: Any) -> Uc:
@@ -461,6 +476,18 @@ def _test_tlb_windows() -> None:
     first = cpu_state(uc) + TLB_WINDOW
     begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)]
     expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")
+
+
+def _test_stops() -> None:
+    """Where the code looks for a stop that a load has asked for, it goes back before it; where not, to the block's
+    end."""
+    for look, counted in ((True, 0), (False, 1)):
+        buffer = (ctypes.c_char * 0x1000)()
+        uc: Any = _scratch(bytes.fromhex("488b042500080000ffc1ebf4"), buffer)  # mov rax, [0x800]; inc ecx; jmp 0
+        look_at_accesses(uc, look)
+        uc.hook_add(UC_HOOK_MEM_READ, lambda engine, *_: engine.emu_stop())
+        check(Guard(uc).start(0), "uc_emu_start")
+        expect(uc.reg_read(x86_const.UC_X86_REG_RCX) == counted, "uc_struct.no_exit_request")
 
 
 def _test_blocks() -> None:

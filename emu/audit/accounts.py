@@ -12,7 +12,7 @@ from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.frames import FrameHolder, FrameKind
 from emu.mm.hugetlb import HugePageCache, promised_pages
 from emu.mm.pagecache import PageCache
-from emu.mm.shmem import SharedAnonymous
+from emu.mm.shmempages import ShmemPages
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def check_huge_pages(books: Books, kernel: Kernel, spaces: list[AddressSpace], c
 def check_commit(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder]) -> None:
     """Check Committed_AS against the promises of VMAs and shared objects."""
     promised = sum(vma.length for mm in spaces for vma in mm.vmas if vma.flags & VmFlags.ACCOUNT) >> PAGE_SHIFT
-    promised += sum(cache.promised_pages for cache in caches if isinstance(cache, SharedAnonymous))
+    promised += sum(cache.promised_pages for cache in caches if isinstance(cache, ShmemPages))
     if promised != kernel.mm_context.commit.pages:
         books.say(f"{kernel.mm_context.commit.pages} pages are accounted for as promised, and {promised} are")
 

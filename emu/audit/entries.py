@@ -32,7 +32,10 @@ def check_entry(books: Books, mm: AddressSpace, vaddr: int, pte: int, frame: int
         _check_rights(books, where, vma, pte)
         _check_content(books, where, mm, vma, vaddr, pte, frame)
     if pte & SPECIAL:
-        if frame != mm.frames.zero_frame:
+        if vma is not None and vma.flags & VmFlags.PFNMAP and vma.page_cache is not None:
+            if vma.page_cache.find(vma.index_of(vaddr)) != frame:
+                books.say(f"{where} maps frame {frame:#x}, which is not the kernel's page there")
+        elif frame != mm.frames.zero_frame:
             books.say(f"{where} is special, but does not map the zero page")
         elif pte & RW:
             books.say(f"{where} maps the zero page writable")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from emu.audit.books import Books
@@ -10,7 +13,8 @@ from emu.fs.libfs import SimpleDirectory
 from emu.ipc.mqueuetype import MqueueType
 from emu.linux.namespace import LateNamespace
 from emu.mm.frames import FrameHolder
-from emu.mm.kmem import FD, FILP, INODE, LINK, MOUNT, SIGQUEUE, VM_AREA_STRUCT, XA_NODE
+from emu.mm.kmem import FD, FILP, INODE, LINK, MOUNT, SIGQUEUE, VM_AREA_STRUCT, XA_NODE, Kmem
+from emu.mm.kmemaccount import STACKS, THREAD_SIZE, Account
 from emu.mm.pagecache import PageCache
 from emu.mm.shared_tables import Window
 from emu.mm.shmem import SharedAnonymous
@@ -48,9 +52,62 @@ def check_kmem(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches:
     # files that only a sleeping call knows, and those of whoever asked for the audit, are in no table
     if found > kmem.charged or (found < kmem.charged and len(files) == resources.open_files):
         books.say(f"{kmem.charged} bytes of kernel objects are charged, and there are {found}")
+    if kernel.frames.memcg is not None:
+        _accounts(books, kernel, spaces, caches, files)
     sleeps = any(task.sleeping is not None for task in kernel.tasks.values())
     if kmem.sleeping and not sleeps:
         books.say(f"{kmem.sleeping} bytes are charged for calls that sleep, and none does")
+
+
+def _accounts(
+    books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder], files: set[File]
+) -> None:  # fmt: skip
+    """Count the objects that groups pay for, and compare the sums with what groups count."""
+    sums: Counter[tuple[object, str]] = Counter()
+    for kmem, size in chain(_of_spaces(spaces), _of_tasks(kernel), _of_files(kernel, files, caches)):
+        if isinstance(kmem, Account):
+            sums[kmem.group, kmem.kind] += size
+    for task in kernel.tasks.values():
+        if task.stacked and isinstance(task.kmem, Account):
+            sums[task.kmem.group, STACKS] += THREAD_SIZE
+    complete = len(files) == kernel.vfs.resources.open_files
+    for group in kernel.cgroups.memory.control.groups:
+        for kind, size in group.kernel.items():
+            if (there := sums[group, kind]) > size or (there < size and complete):
+                books.say(f"group {group.name} counts {size} bytes of {kind}, and its objects take {there}")
+
+
+def _of_spaces(spaces: list[AddressSpace]) -> Iterator[tuple[Kmem, int]]:
+    windows = {vma.private_data for mm in spaces for vma in mm.vmas if isinstance(vma.private_data, Window)}
+    for window in windows:
+        yield window.mm.kmem, LINK * (1 + len(window.linked))
+    for mm in spaces:
+        yield mm.kmem, mm.charged
+        for vma in mm.vmas:
+            yield vma.kmem, VM_AREA_STRUCT
+
+
+def _of_tasks(kernel: Kernel) -> Iterator[tuple[Kmem, int]]:
+    tasks = kernel.tasks.values()
+    for task in tasks:
+        yield task.kmem, task.charged
+    for pending in [task.signals.pending for task in tasks] + [group.pending for group in {t.group for t in tasks}]:
+        yield pending.kmem, SIGQUEUE * len(pending)
+    for table in {task.files for task in tasks if task.alive}:
+        yield table.kmem, FD * len(table)
+
+
+def _of_files(kernel: Kernel, files: set[File], caches: list[FrameHolder]) -> Iterator[tuple[Kmem, int]]:
+    for file in files:
+        yield file.kmem, file.struct_size
+        yield file.kept_kmem, file.charged - file.struct_size
+    for pipe in kernel.vfs.pipes:
+        yield pipe.kmem, pipe.charged
+    for cache in caches:
+        if isinstance(cache, PageCache):
+            yield cache.kmem, XA_NODE * cache.nodes
+        if isinstance(cache, SharedAnonymous) and cache.mappings:
+            yield cache.kmem, INODE
 
 
 def _open_files(kernel: Kernel, spaces: list[AddressSpace]) -> set[File]:

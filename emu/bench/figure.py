@@ -62,6 +62,7 @@ class Measurement:
                 "name": figure.name,
                 "measurement": self.name,
                 "what": figure.what.strip(),
+                "indented": figure.what.startswith(" "),
                 "value": figure.value,
                 "unit": figure.unit,
                 "aim": figure.aim

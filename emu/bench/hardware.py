@@ -9,7 +9,7 @@ from collections.abc import Callable
 from emu.bench.engines import Bare, OwnWalker, WithMmu
 from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate, cpu_seconds, median_ratio
 from emu.bench.guest import MachineLoop
-from emu.bench.loops import COMPUTE_INSTRUCTIONS, DATA, branches, compute, doubles, touch
+from emu.bench.loops import COMPUTE_INSTRUCTIONS, DATA, branches, compute, copies, doubles, touch
 from mmu.memory import PAGE_SIZE
 
 #: The range whose pages are touched one after the other: many times what Unicorn's TLB holds (256 entries).
@@ -114,6 +114,7 @@ def counting(rounds: int, numbers: int) -> Measurement:
     loops: dict[str, tuple[str, float, Callable[[int], bytes]]] = {
         "branches": ("integers with branches", 0.65, lambda data: branches(numbers)),
         "doubles": ("doubles", 0.9, lambda data: doubles(data, numbers * 10)),
+        "copies": ("copies of 16 bytes at a time", 0.5, lambda data: copies(data, numbers // 20)),
     }
     for name, (_, _, loop) in loops.items():
         bare = Bare(memory)

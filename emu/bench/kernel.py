@@ -59,6 +59,6 @@ def _figures(taken: Rounds, calls: int) -> tuple[Figure, ...]:
         Figure("hook_us", HOOK, hook * 1e6, "µs"),
         Figure("getpid_us", "getpid(2), from the guest and back", getpid * 1e6, "µs", aim=Aim(5)),
         Figure("getpid_hooks", "  in empty Python hooks", getpid / hook),
-        Figure("fault_us", FAULT, fault * 1e6, "µs", aim=Aim(10)),
+        Figure("fault_us", FAULT, fault * 1e6, "µs", aim=Aim(2.5)),
         Figure("fault_hooks", "  in empty Python hooks", fault / hook),
     )

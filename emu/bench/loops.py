@@ -65,6 +65,27 @@ def doubles(data: int, turns: int) -> bytes:
     return _load("bb", data) + _load("b9", turns) + body + _jump_back(len(body))
 
 
+def copies(data: int, turns: int) -> bytes:
+    """``turns`` times 2 KiB, 16 bytes at a time, as the C library does it: loads from 8 bytes behind ``data``, which
+    need not be aligned, and stores to the next page, which are."""
+    inner = bytes.fromhex(
+        "0f1006"  # movups xmm0, [rsi]
+        "0f104e10"  # movups xmm1, [rsi+16]
+        "0f105620"  # movups xmm2, [rsi+32]
+        "0f105e30"  # movups xmm3, [rsi+48]
+        "0f2907"  # movaps [rdi], xmm0
+        "0f294f10"  # movaps [rdi+16], xmm1
+        "0f295720"  # movaps [rdi+32], xmm2
+        "0f295f30"  # movaps [rdi+48], xmm3
+        "4883c640"  # add rsi, 64
+        "4883c740"  # add rdi, 64
+        "48ffca"  # dec rdx
+    )
+    outer = _load("be", data + 8) + _load("bf", data + 0x1000) + _load("ba", 32) + inner + _jump_back(len(inner))
+    outer += bytes.fromhex("48ffc9")  # dec rcx
+    return _load("b9", turns) + outer + _jump_back(len(outer))
+
+
 def touch(data: int, pages: int, stride: int, passes: int, *, store: bool = False) -> bytes:
     """``passes`` times one load from (or store to) each of ``pages`` addresses, ``stride`` bytes apart."""
     inner = bytes.fromhex("488903" if store else "488b03")  # mov [rbx], rax; mov rax, [rbx]
@@ -81,7 +102,7 @@ def count_down(turns: int) -> bytes:
 
 
 def _load(opcode: str, value: int) -> bytes:
-    """mov r32, value (bb: EBX, b9: ECX, be: ESI, ba: EDX); the upper half becomes 0."""
+    """mov r32, value (bb: EBX, b9: ECX, be: ESI, bf: EDI, ba: EDX); the upper half becomes 0."""
     return bytes.fromhex(opcode) + struct.pack("<I", value)
 
 

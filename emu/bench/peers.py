@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import guests
 from emu.bench.figure import Aim, Figure, Measurement, alternate, median_ratio, process_seconds
-from emu.bench.loops import compute, program
+from emu.bench.loops import branches, compute, copies, program
 from emu.bench.startup import COMMAND, environment_of
 
 _QILING = (
@@ -101,19 +101,25 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
 
 
 def _jobs(directory: pathlib.Path, calls: int) -> list[_Job]:
-    loop = directory / "loop"
-    loop.write_bytes(program(compute(_DATA, calls * 400), _TEXT, _DATA, 3 << 12))
-    loop.chmod(0o755)
+    loops = {"loop": compute(_DATA, calls * 400), "copies": copies(_DATA, calls * 10), "branches": branches(calls * 10)}
+    paths = {}
+    for name, loop in loops.items():
+        path = directory / name
+        path.write_bytes(program(loop, _TEXT, _DATA, 3 << 12))
+        path.chmod(0o755)
+        paths[name] = str(path)
     costs = str(guests.path("costs"))
     few, both = max(10, calls // 10), (_QEMU, _QILING_NAME)
     modelled = f"whole process: {calls * 400} turns of a loop, each access told to a model (exact mode; lackey counts)"
     return [
         _Job("peers_start", "whole process: a static program that does nothing", [costs, "calls", "0"], peers=both),
-        _Job("peers_compute", f"whole process: {calls * 400} turns of a loop", [str(loop)], peers=both),
+        _Job("peers_compute", f"whole process: {calls * 400} turns of a loop", [paths["loop"]], peers=both),
+        _Job("peers_branches", f"whole process: {calls * 10} numbers in a loop with branches", [paths["branches"]]),
+        _Job("peers_copies", f"whole process: {calls * 20} KiB copied, 16 bytes at a time", [paths["copies"]]),
         _Job("peers_calls", f"whole process: {calls} times getpid(2)", [costs, "calls", str(calls)], peers=both),
         _Job("peers_io", f"whole process: {few} times read(2) and write(2)", [costs, "io", str(few)], peers=both),
         _Job("peers_signals", f"whole process: {few} signals", [costs, "signals", str(few)]),
         _Job("peers_pipes", f"whole process: a byte {few} times to a child and back", [costs, "pipes", str(few)]),
         _Job("peers_threads", f"whole process: {few} round trips of two threads", [costs, "threads", str(few)]),
-        _Job("peers_exact", modelled, [str(loop)], peers=(_LACKEY,), options=_TLB),
+        _Job("peers_exact", modelled, [paths["loop"]], peers=(_LACKEY,), options=_TLB),
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import datetime
 import json
 import os
 import pathlib
@@ -124,6 +126,7 @@ def _report(measurements: list[Measurement], *, quick: bool) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "unimmu": version(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "quick": quick,
         "mode": "reference" if reference_mode() else "native",
         "host": {
@@ -131,10 +134,21 @@ def _report(measurements: list[Measurement], *, quick: bool) -> dict[str, Any]:
             "unicorn": unicorn.__version__,
             "system": platform.platform(),
             "cpus": os.cpu_count(),
+            "cpu": _processor(),
         },
         "figures": [figure for measurement in measurements for figure in measurement.figures_json()],
         "rounds_s": {measurement.name: measurement.rounds for measurement in measurements},
     }
+
+
+def _processor() -> str:
+    """What the host calls its processor."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.machine()
 
 
 def _show(figures: list[Figure], old: Mapping[str, float] | None) -> None:

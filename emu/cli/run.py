@@ -129,8 +129,9 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     add(
         "--engine-fast", choices=("on", "off"),
-        help="off: a hook counts the instructions of each block, in place of the code that the engine generates; "
-        "slower, and the same in every count (default: $UNIMMU_ENGINE_FAST, or on; --stats says what was done)",
+        help="off: a hook counts the instructions of each block, in place of the code that the engine generates, and "
+        "the kernel resolves every page fault; slower, and the same in every count (default: $UNIMMU_ENGINE_FAST, or "
+        "on; --stats says what was done)",
     )  # fmt: skip
     add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
     program = parser.add_argument_group("the program")

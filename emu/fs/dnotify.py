@@ -75,7 +75,7 @@ class Dnotify(Watch):
         if inode.watches is not None and inode.watches.pop(self._file, None) is not None:
             inode.sb.watches.pop(self, None)
             inode.sb.resources.file_watches -= 1
-            inode.sb.resources.kmem.uncharge(FSNOTIFY_MARK)
+            self._file.kmem.uncharge(FSNOTIFY_MARK)
             self._file.struct_size -= FSNOTIFY_MARK
 
 
@@ -92,7 +92,7 @@ def notify(file: File, owner: object, fd: int, wanted: int) -> None:
     if isinstance(known, Dnotify):
         known.more(fd, wanted)
         return
-    inode.sb.resources.kmem.charge(FSNOTIFY_MARK)
+    file.kmem.charge(FSNOTIFY_MARK)
     file.struct_size += FSNOTIFY_MARK
     if inode.watches is None:
         inode.watches = {}

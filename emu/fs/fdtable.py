@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from emu.fs.file import File
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INR_OPEN_CUR
-from emu.mm.kmem import FD, Kmem
+from emu.mm.kmem import FD, SLAB_UNRECLAIMABLE, Kmem
 
 
 class FdTable:
@@ -20,7 +20,7 @@ class FdTable:
 
     def __init__(self, kmem: Kmem, limit: int = INR_OPEN_CUR) -> None:
         self.limit = limit
-        self._kmem = kmem
+        self.kmem = kmem.account(SLAB_UNRECLAIMABLE)
         self._files: dict[int, File] = {}
         self._cloexec: set[int] = set()
         #: No descriptor below this is free.
@@ -59,7 +59,7 @@ class FdTable:
         EMFILE if no descriptor below the limit is free, ENOMEM; then the caller still owns the reference.
         """
         fd = self._lowest_free(lowest)
-        self._kmem.charge(FD)
+        self.kmem.charge(FD)
         if lowest <= self._next:
             self._next = fd + 1
         self._files[fd] = file
@@ -98,7 +98,7 @@ class FdTable:
         file = self._files.pop(fd, None)
         if file is None:
             raise LinuxError(errno.EBADF)
-        self._kmem.uncharge(FD)
+        self.kmem.uncharge(FD)
         self._cloexec.discard(fd)
         self._next = min(self._next, fd)
         if file.inode.locks is not None:
@@ -121,7 +121,7 @@ class FdTable:
         file = self.get_any(fd)
         if not 0 <= new < self.limit:
             raise LinuxError(errno.EBADF)
-        self._kmem.charge(FD)
+        self.kmem.charge(FD)
         file.get()
         if new in self._files:
             self.close(new)
@@ -163,12 +163,13 @@ class FdTable:
 
     def copy(self) -> FdTable:
         """fork: a table of its own that shares every open file description.  LinuxError(ENOMEM)."""
-        self._kmem.reserve(FD * len(self._files))
-        return self._copy_reserved()
+        table = FdTable(self.kmem, self.limit)
+        table.kmem.reserve(FD * len(self._files))
+        return self._copy_to(table)
 
-    def _copy_reserved(self) -> FdTable:
-        self._kmem.charge_reserved(FD * len(self._files))
-        table = FdTable(self._kmem, self.limit)
+    def _copy_to(self, table: FdTable) -> FdTable:
+        """There is room."""
+        table.kmem.charge_reserved(FD * len(self._files))
         table._files = {fd: file.get() for fd, file in self._files.items()}
         table._cloexec = set(self._cloexec)
         table._next = self._next
@@ -203,13 +204,13 @@ class FdTable:
     def reserve_own(self) -> None:
         """Make sure that there is room for a separate table, if this one is shared.  LinuxError(ENOMEM)."""
         if self._users > 1:
-            self._kmem.reserve(FD * len(self._files))
+            self.kmem.reserve(FD * len(self._files))
 
     def unshare_reserved(self) -> FdTable:
         """:meth:`unshare`, where there is no way back any more (execve after CLONE_FILES)."""
         if self._users == 1:
             return self
-        own = self._copy_reserved()
+        own = self._copy_to(FdTable(self.kmem, self.limit))
         self.put()
         return own
 

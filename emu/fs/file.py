@@ -10,7 +10,7 @@ from emu.fs.fasync import Fasync
 from emu.fs.notify import Notice
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, SETFL_MASK, OpenFlags, PollEvents, Whence
-from emu.mm.kmem import DIRENT, FILP
+from emu.mm.kmem import DIRENT, FILP, SLAB_UNRECLAIMABLE
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -69,6 +69,8 @@ class File:
 
     #: Whether there is a position; without one lseek, pread and pwrite raise ESPIPE (pipes, the console).
     seekable = True
+    #: Whether its places go up to 2^64 (FMODE_UNSIGNED_OFFSET).
+    unsigned_offset = False
     #: What it takes on the host, and what it keeps for its reader besides.
     struct_size = FILP
     _kept = 0
@@ -98,6 +100,9 @@ class File:
     #: Rights to files that whoever opened it did not have, and that count later (emu.fs.landlock).
     landlock_denied = 0
 
+    #: The line of memory.stat where what it keeps counts.
+    kept_kind = SLAB_UNRECLAIMABLE
+
     def __init__(self, path: Path, flags: int) -> None:
         """LinuxError(ENFILE) if the machine has as many open files as it can, (ENOMEM)."""
         self.path = path
@@ -105,7 +110,10 @@ class File:
         resources = self.inode.sb.resources
         if resources.open_files >= resources.max_files:
             raise LinuxError(errno.ENFILE)
-        resources.kmem.charge(self.struct_size)
+        #: Where it is charged, and what it keeps.
+        self.kmem = resources.kmem.account(SLAB_UNRECLAIMABLE)
+        self.kept_kmem = resources.kmem.account(self.kept_kind)
+        self.kmem.charge(self.struct_size)
         resources.open_files += 1
         self.flags = int(flags) & ~_OPEN_ONLY
         self.pos = 0
@@ -165,7 +173,8 @@ class File:
             self.inode.locks.release(self)
         resources = self.inode.sb.resources
         resources.open_files -= 1
-        resources.kmem.uncharge(self.struct_size + self._kept)
+        self.kmem.uncharge(self.struct_size)
+        self.kept_kmem.uncharge(self._kept)
         self.inode.open_count -= 1
         if self.has_write_access:
             self.inode.write_count -= 1
@@ -189,7 +198,7 @@ class File:
 
     def keep(self, size: int) -> None:
         """Account for what it keeps for its reader from now on (a text, a list of names).  LinuxError(ENOMEM)."""
-        self.inode.sb.resources.kmem.charge(size - self._kept)
+        self.kept_kmem.charge(size - self._kept)
         self._kept = size
 
     def wait_open(self) -> None:

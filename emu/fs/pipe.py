@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import stat
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
@@ -14,7 +15,7 @@ from emu.fs.libfs import Node
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE, OpenFlags, PollEvents
 from emu.linux.wait import WaitQueue
-from emu.mm.kmem import PIPE, PIPE_PAGE, Kmem
+from emu.mm.kmem import OTHER, PIPE, PIPE_PAGE, Kmem
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -62,8 +63,8 @@ class Pipe:
 
     def __init__(self, capacity: int, pipes: Pipes) -> None:
         """``pipes``: all pipes of the machine, which together have a limit.  LinuxError(ENOMEM)."""
-        self._kmem = pipes.kmem
-        self._kmem.charge(PIPE)
+        self.kmem = pipes.kmem.account(OTHER)
+        self.kmem.charge(PIPE)
         self._pipes = pipes
         self.slots = capacity // PAGE_SIZE
         self.length = 0
@@ -107,7 +108,7 @@ class Pipe:
         if len(used) == 1 and len(slot.data) <= count:
             data, slot.data = slot.data, b""
             used.popleft()
-            self._kmem.uncharge(PIPE_PAGE)
+            self.kmem.uncharge(PIPE_PAGE)
             self.length = 0
             if was_full:
                 self.not_full.wake_all(_WRITABLE)
@@ -129,7 +130,7 @@ class Pipe:
             slot.data = b"" if slot.packet else slot.data[left:]
             if not slot.data:
                 used.popleft()
-                self._kmem.uncharge(PIPE_PAGE)
+                self.kmem.uncharge(PIPE_PAGE)
             taken.append((slot, data))
             left -= len(data)
         self.length -= count - left
@@ -193,9 +194,9 @@ class Pipe:
         """From now on it holds this piece, of a page at most, and nobody is told.  There is memory for it."""
         if self._used:
             self._used.clear()
-            self._kmem.uncharge(PIPE_PAGE)
+            self.kmem.uncharge(PIPE_PAGE)
         if data:
-            self._kmem.charge_reserved(PIPE_PAGE)
+            self.kmem.charge_reserved(PIPE_PAGE)
             self._used.append(Slot(data, len(data)))
         self.length = len(data)
 
@@ -222,7 +223,7 @@ class Pipe:
             kept += len(pieces.pop(0)[1])
         for slot, piece in reversed(pieces):
             if not slot.data:
-                self._kmem.charge_reserved(PIPE_PAGE)  # which read() has just given back
+                self.kmem.charge_reserved(PIPE_PAGE)  # which read() has just given back
                 self._used.appendleft(slot)
             slot.data = piece + slot.data
         self.length += len(data) - kept
@@ -242,7 +243,7 @@ class Pipe:
         self.not_empty.wake_all(_READABLE)
 
     def _add(self, slot: Slot) -> None:
-        self._kmem.charge(PIPE_PAGE)
+        self.kmem.charge(PIPE_PAGE)
         self._used.append(slot)
 
     @property
@@ -252,7 +253,7 @@ class Pipe:
 
     def discard(self) -> None:
         """Nobody has an end of it any more."""
-        self._kmem.uncharge(self.charged)
+        self.kmem.uncharge(self.charged)
         self._used.clear()
 
     def resize(self, size: int) -> int:
@@ -289,6 +290,10 @@ class Pipes:
         #: The data of the last read() of any pipe, by the slot that it came from.
         self.taken: list[tuple[Slot, bytes]] = []
 
+    def __iter__(self) -> Iterator[Pipe]:
+        """Those that an end is open of."""
+        return iter([pipe for pipe in self._pipes if pipe.readers or pipe.writers])
+
     def set_max_size(self, size: int) -> None:
         """Change fs.pipe-max-size; it is rounded up as a pipe's own size is.  LinuxError(EINVAL)."""
         if size > 1 << 31:
@@ -304,7 +309,7 @@ class Pipes:
     @property
     def charged(self) -> int:
         """What all pipes are charged with."""
-        return sum(pipe.charged for pipe in self._pipes if pipe.readers or pipe.writers)
+        return sum(pipe.charged for pipe in self)
 
     def room(self, pipe: Pipe) -> int:
         """The largest size in bytes that a pipe may get: all pipes together cannot exceed memory

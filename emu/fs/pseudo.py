@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.linux.caller import Caller, Credentials
 
+#: Parameters whose permissions are not those of a namespace.
+_SYSCTLS = ("sys/vm/", "sys/kernel/", "sys/fs/", "sys/abi/", "sys/debug/", "sys/dev/")
 #: Makes the whole text of a file.
 Text = Callable[[], bytes]
 #: Takes the text written to a file.  LinuxError(EINVAL) for an invalid text.
@@ -79,6 +81,16 @@ class TextFile(Inode):
         """O_TRUNC has no effect, as on /proc files."""
 
 
+def anywhere(pos: int, offset: int, whence: int) -> tuple[int, int]:
+    """Where a file of 2^64 bytes is after lseek(2), and what that returns, which may look like an error.
+    LinuxError(EINVAL): from the end, or to data.
+    """
+    if whence not in (Whence.SET, Whence.CUR):
+        raise LinuxError(errno.EINVAL)
+    pos = (offset + (pos if whence == Whence.CUR else 0)) % (1 << 64)
+    return pos, pos - (1 << 64 if pos >> 63 else 0)
+
+
 class SeekableHandle(File):
     """An open file that is read, and perhaps written, at any offset."""
 
@@ -88,10 +100,9 @@ class SeekableHandle(File):
         return self.inode.read_at(count, pos)
 
     def lseek(self, offset: int, whence: int) -> int:
-        """There is no end (mem_lseek)."""
-        if whence not in (Whence.SET, Whence.CUR):
-            raise LinuxError(errno.EINVAL)
-        return super().lseek(offset, whence)
+        """There is no end, and every place is one (mem_lseek)."""
+        self.pos, pos = anywhere(self.pos, offset, whence)
+        return pos
 
     def pwrite(self, data: bytes, pos: int) -> int:
         if self.inode.write_at is None:
@@ -102,13 +113,16 @@ class SeekableHandle(File):
 class SeekableFile(Inode):
     """A file of which a function generates any part (pagemap); with ``write_at`` it can be written anywhere (mem)."""
 
+    #: What an open one is.
+    handle = SeekableHandle
+
     def __init__(self, sb: SuperBlock, read_at: ReadAt, mode: int = 0o400, write_at: WriteAt | None = None) -> None:
         super().__init__(sb, stat.S_IFREG | mode)
         self.read_at = read_at
         self.write_at = write_at
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
-        return SeekableHandle(path, flags)
+        return self.handle(path, flags)
 
     def truncate(self, size: int) -> None:
         """Without effect, as on /proc files."""
@@ -128,9 +142,10 @@ class LinkFile(Inode):
 class MagicLink(Inode):
     """A link straight to a place (/proc/<pid>/exe): following it needs no name; reading it gives one."""
 
-    def __init__(self, sb: SuperBlock, place: Callable[[], Path], mode: int = 0o777, ino: int | None = None) -> None:
-        super().__init__(sb, stat.S_IFLNK | mode, ino=ino)
+    def __init__(self, sb: SuperBlock, place: Callable[[], Path], mode: int = 0o777, size: int = 0) -> None:
+        super().__init__(sb, stat.S_IFLNK | mode)
         self._place = place
+        self.size = size
 
     def get_link(self, caller: Caller[Path] | None) -> Path:
         return self._place()
@@ -156,6 +171,15 @@ class LateDirectory(FixedDirectory):
     def iterate(self) -> Iterable[DirectoryEntry]:
         self._complete()
         return super().iterate()
+
+
+class SysctlFile(TextFile):
+    """A parameter of the kernel: capabilities are of no use, root's own rights count (test_perm of fs/proc)."""
+
+    def permission(self, mask: int, who: Credentials) -> None:
+        rights = self.mode >> 6 if not who.euid else self.mode >> 3 if who.in_group(0) else self.mode
+        if mask & ~rights & 7:
+            raise LinuxError(errno.EACCES)
 
 
 class PseudoSuperBlock(SuperBlock):
@@ -197,7 +221,8 @@ class PseudoSuperBlock(SuperBlock):
     ) -> None:
         """A text file ``a/b/c``; missing directories are made.  Text written to it goes to ``store``."""
         directory, last = self._place(name)
-        directory.add(last, TextFile(self, text, mode, self.file_size if size is None else size, store=store))
+        kind = SysctlFile if name.startswith(_SYSCTLS) else TextFile
+        directory.add(last, kind(self, text, mode, self.file_size if size is None else size, store=store))
 
     def create_link(self, name: str, target: str) -> None:
         """A symbolic link ``a/b/c`` with a fixed target."""

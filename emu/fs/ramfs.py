@@ -20,6 +20,7 @@ class RamfsSuperBlock(TmpfsSuperBlock):
     magic = _MAGIC
     dirent_size = 0
     may_be_made_huge = False
+    promises = False
 
     def __init__(self, resources: Resources, fstype: FileSystemType, options: str) -> None:
         mode = _ramfs_mode(options)

@@ -12,6 +12,7 @@ from emu.linux.clock import Clock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import makedev
 from emu.linux.limits import NR_OPEN
+from emu.mm.commit import Commit
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
 from emu.mm.swapcache import Swap
@@ -37,10 +38,13 @@ class Resources:
         random: Random,
         thp: TransparentHugePages | None = None,
         swap: Swap | None = None,
+        commit: Commit | None = None,
     ) -> None:
         self.frames = frames
         #: Where pages of tmpfs go when memory is short.
         self.swap = Swap(frames) if swap is None else swap
+        #: What is promised of memory.
+        self.commit = commit or Commit(frames.total)
         self.kmem = frames.kmem
         self.huge_pages = huge_pages
         self.thp = thp or TransparentHugePages()

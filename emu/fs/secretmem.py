@@ -63,7 +63,7 @@ class SecretInode(TmpfsInode):
     """The memory; its size can be set once."""
 
     def __init__(self, sb: TmpfsSuperBlock) -> None:
-        super().__init__(sb, 0o600)
+        super().__init__(sb, 0o600, promised=0)
         self.seals = None
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:

@@ -110,13 +110,18 @@ class TmpfsInode(Inode):
     charged = INODE
 
     def __init__(
-        self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0, pages: PageCache | None = None
-    ) -> None:
+        self, sb: TmpfsSuperBlock, mode: int, uid: int = 0, gid: int = 0, pages: PageCache | None = None,
+        promised: int | None = None,
+    ) -> None:  # fmt: skip
+        """``promised``: so many pages have been promised already; else each is when it is made."""
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
         resources = sb.resources
         if pages is None:
-            pages = ShmemPages(resources.frames, resources.swap, charge=sb.charge)
+            at_once = promised if sb.promises else 0
+            charge = sb.charge if at_once is None else sb.count_blocks
+            pages = ShmemPages(resources.frames, resources.swap, charge=charge)
             pages.huge_policy, pages.may_have_huge = sb, sb.may_be_made_huge
+            pages.promised_at_once = at_once
         self.page_cache = pages
         self._sb = sb
         self.seals = Seal.SEAL
@@ -237,6 +242,9 @@ class TmpfsInode(Inode):
 
     def evict(self) -> None:
         self.page_cache.release()
+        if isinstance(self.page_cache, ShmemPages) and self.page_cache.promised_at_once:
+            self.sb.resources.commit.uncharge(self.page_cache.promised_at_once)
+            self.page_cache.promised_at_once = 0
         self._sb.free_inode()
 
 
@@ -325,6 +333,8 @@ class TmpfsSuperBlock(SuperBlock):
     magic = TMPFS_MAGIC
     dirent_size = DIRENT_SIZE
     keeps_xattrs = keeps_flags = True
+    #: Whether what its files hold counts as promised (Committed_AS).
+    promises = True
     #: The kernel's own instance, which has no huge= of its own.
     internal = False
     exported = True
@@ -377,11 +387,27 @@ class TmpfsSuperBlock(SuperBlock):
         if self.max_blocks and self.used_blocks + blocks > self.max_blocks:
             raise LinuxError(errno.ENOSPC)
 
-    def charge(self, blocks: int) -> None:
+    def count_blocks(self, blocks: int) -> None:
         """Count pages that come (or go: a negative number); ENOSPC."""
         if blocks > 0:
             self.check_room(blocks)
         self.used_blocks += blocks
+
+    def charge(self, blocks: int) -> None:
+        """The same of pages that nobody has promised yet (shmem_inode_acct_blocks)."""
+        commit = self.resources.commit
+        if blocks > 0:
+            try:
+                commit.charge_singly(blocks)
+            except LinuxError:
+                raise LinuxError(errno.ENOSPC) from None
+        try:
+            self.count_blocks(blocks)
+        except LinuxError:
+            commit.uncharge(blocks)
+            raise
+        if blocks < 0:
+            commit.uncharge(-blocks)
 
     def new_inode(self, size: int = INODE) -> None:
         """Count one more inode, and charge what it takes; ENOSPC, ENOMEM."""

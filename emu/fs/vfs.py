@@ -21,7 +21,8 @@ from emu.fs.superblock import FileSystemType
 from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import CHUNK, MountFlags, OpenFlags, UmountFlags, major, minor
+from emu.linux.fileflags import CHUNK, PAGE_SIZE, MountFlags, OpenFlags, UmountFlags, major, minor
+from emu.mm.hugetlb import HPAGE_SHIFT
 from emu.mm.kmem import INODE, MOUNT
 
 if TYPE_CHECKING:
@@ -326,19 +327,27 @@ class Vfs:
         assert isinstance(sb, AnonSuperBlock)
         return unnamed_path(mount, sb.inode, f"anon_inode:{name}")
 
-    def shmem_file_setup(self, name: str, size: int = 0) -> File:
-        """An unnamed file of shared memory, open for reading and writing; it is freed with its last reference."""
+    def shmem_file_setup(self, name: str, size: int = 0, *, promised: bool = False) -> File:
+        """An unnamed file of shared memory, open for reading and writing; it is freed with its last reference.
+        ``promised``: all of it at once, so that there may be too little for that (LinuxError(ENOMEM)).
+        """
         mount = self.internal_mount("shmem")
         sb = mount.sb
         assert isinstance(sb, TmpfsSuperBlock)
-        sb.new_inode()
-        inode = TmpfsInode(sb, 0o777)
+        pages = -(-size // PAGE_SIZE) if promised else None
+        sb.resources.commit.charge(pages or 0)
+        try:
+            sb.new_inode()
+        except LinuxError:
+            sb.resources.commit.uncharge(pages or 0)
+            raise
+        inode = TmpfsInode(sb, 0o777, promised=pages)
         inode.nlink = 0
         if size:
             inode.truncate(size)
         return open_unnamed(inode, unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, None)
 
-    def hugetlb_file_setup(self, name: str, size: int = 0) -> File:
+    def hugetlb_file_setup(self, name: str, size: int = 0, *, promised: bool = False) -> File:
         """The same, of huge pages."""
         mount = self.internal_mount("hugetlbfs")
         sb = mount.sb
@@ -348,6 +357,12 @@ class Vfs:
         inode.nlink = 0
         if size:
             inode.grow(size)
+        if promised:
+            try:
+                inode.page_cache.promise(0, size >> HPAGE_SHIFT)
+            except LinuxError:
+                inode.evict()
+                raise
         return open_unnamed(inode, unnamed_path(mount, inode, f"/{name} (deleted)"), OpenFlags.RDWR, None)
 
 

@@ -2,24 +2,23 @@
 
 The engine begins the code of each block with a call of the hook, and a call that looks whether emulation is to stop::
 
-    mov rdi, engine        mov edi, count
-    mov rsi, address       mov dword [rdi+8], number           # the last block
-    mov edx, size          add qword [rdi], instructions       # the clock
-    mov rcx, trap          mov rax, [rdi]
-    call on_block          cmp rax, [rdi+limit]
-                           jb next
-                           call [rdi+32]                       # reached(count)
-    mov rdi, engine        mov rdi, engine
-    xor esi, esi           xor esi, esi
-    call check             call check
-    next:                  next:
+    mov [rbp+rip], address        mov edi, count
+    mov rdi, engine               mov rax, [rdi]           # the clock
+    mov rsi, address              add rax, instructions
+    mov edx, size                 mov [rdi], rax
+    mov rcx, trap                 mov dword [rdi+8], number  # the last block
+    call on_block                 cmp rax, [rdi+limit]
+    mov rdi, engine               jae stub
+    xor esi, esi                  nop ...
+    call check
+    next:                         next:
 
-The code on the left, of which each byte is compared, becomes that on the right, as long as it is; the rest is a jump.
-With them go the looks for a stop behind each access to memory, which the engine makes for hooks that stop emulation
-there: the machine has none, and its code that is stopped elsewhere has to be at an exact point.
+The code on the left, of which each byte is compared, becomes that on the right, as long as it is.  The stub, which lies
+near (:mod:`emu.inline.stubs`), asks the hook, which decides as ever where a slice ends, or something is to be done
+before a block (:class:`emu.hooks.TrapState` has ``aside``), and looks whether emulation is to stop.  Then RIP is
+stored.
 
-At a helper's call the engine keeps nothing in the registers that are changed.  Where a slice ends, or something is to
-be done before a block (:class:`emu.hooks.TrapState` has ``aside``), the limit is reached, and the hook decides as ever.
+At a helper's call the engine keeps nothing in the registers that are changed.
 
 Only a block counts itself that is plain: it has no listed instruction, none with REP at its end, and the engine makes
 its code anew whenever the guest's changes.  What is listed depends on the mode, which the engine's code does not
@@ -31,31 +30,35 @@ from __future__ import annotations
 
 import ctypes
 
-from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, KnownBlock, TrapState
+from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, Guards, InlineBlock, KnownBlock, TrapState
 from emu.instructions.opcodes import MODE_SHIFT, Mode
 from emu.instructions.plain import PlainBlocks
 from emu.instructions.scan import look
-from mmu.native import entry, load8, load32, load64, native, store8, store32, store64
+from mmu.native import call3, entry, load8, load32, load64, native, store8
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, fields
 from mmu.unicorn_abi import STORES_RIP, TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
 
 #: So many blocks can count themselves before all code is forgotten.
 MOST_BLOCKS = 1 << 18
+#: From one function for PALIGNR to the next, and how many there are: from 32 bytes on nothing is left.
+PALIGNR_BYTES, PALIGNR_NUMBER = 32, 32
 #: After so many that are not as expected, and none that is, there are no more attempts.
 MOST_MISSED = 1000
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _UPPER = 0xFFFF_FFFF_0000_0000
 _PAGE, _OFFSET = 0x1000, 0xFFF
-_SIZE = 0x7FFF_FFFF
+#: The bits of a KnownBlock's key that are its size.
+SIZE = 0x7FFF_FFFF
 _MOST_INSTRUCTIONS = 0x7FFF_FFFF
 #: In the call of a function by the engine's table of constants, how far that can be.
 _TABLE_REACH = 1 << 20
 #: Registers by number.
-_RCX, _RDX, _RSI, _RDI = 1, 2, 6, 7
+_RCX, _RDX, _RBX, _RSI, _RDI = 1, 2, 3, 6, 7
+_LOW_56 = (1 << 56) - 1
 #: Where the fields are that the code works on.
-_BLOCK, _LIMIT, _LIMIT_UNCAUGHT, _REACHED = (
-    getattr(Count, name).offset for name in ("block", "limit", "limit_uncaught", "reached")
-)
+_BLOCK, _LIMIT, _LIMIT_UNCAUGHT = (getattr(Count, name).offset for name in ("block", "limit", "limit_uncaught"))
+#: How far a jump goes; less than the engine's code is long.
+_REACH = (1 << 31) - (1 << 28)
 
 
 class Inline(ctypes.Structure):
@@ -65,6 +68,14 @@ class Inline(ctypes.Structure):
     engine: int  # uc_struct
     hook: int  # host address of on_block
     check: int  # and of helper_check_exit_request
+    make_stubs: int  # make_stubs(record, near, 0) sets the next fields
+    stubs: int  # host address of what is called where a limit is reached; 0: not yet made
+    load: int  # host address of the engine's load of 8 bytes where its TLB does not help
+    store: int  # and of its store
+    load_aligned: int  # those for 16 bytes that must be aligned
+    store_aligned: int
+    palignr: int  # host address of the engine's function for PALIGNR of 16 bytes; 0 if that is to stay
+    shifts: int  # and of ours for each immediate operand, PALIGNR_BYTES from one to the next
     count: int  # of the Count
     blocks: int  # of InlineBlock[MOST_BLOCKS]; the first one is none
     number: int  # of them
@@ -73,7 +84,7 @@ class Inline(ctypes.Structure):
     made: int  # how many blocks have been changed
     short: int  # how many had no room
     missed: int  # how many were not as expected
-    looks: int  # how many looks for a stop have gone
+    guarded: int  # how many operands are guarded by the code itself
 
     _fields_ = fields(__annotations__)
 
@@ -82,7 +93,7 @@ class Inline(ctypes.Structure):
 
 
 @native
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
     """A 32-bit number with its sign."""
     return number | _UPPER if number >> 31 != 0 else number
 
@@ -97,10 +108,10 @@ def _begin_of_constant(end: int, register: int, value: int) -> int:
         return end - 10
     if load8(end - 7) != 0x48:
         return 0
-    if load8(end - 6) == 0xC7 and load8(end - 5) == 0xC0 + register and _signed(load32(end - 4)) == value:
+    if load8(end - 6) == 0xC7 and load8(end - 5) == 0xC0 + register and signed(load32(end - 4)) == value:
         return end - 7
     if load8(end - 6) == 0x8D and load8(end - 5) == register * 8 + 5:  # lea r64, [rip+...]
-        return end - 7 if (end + _signed(load32(end - 4))) & _ALL_ONES == value else 0
+        return end - 7 if (end + signed(load32(end - 4))) & _ALL_ONES == value else 0
     return 0
 
 
@@ -108,7 +119,7 @@ def _begin_of_constant(end: int, register: int, value: int) -> int:
 def _begin_of_call(end: int, function: int) -> int:
     """Where a call of this function begins that ends there; 0 if there is none."""
     if load8(end - 5) == 0xE8:
-        return end - 5 if (end + _signed(load32(end - 4))) & _ALL_ONES == function else 0
+        return end - 5 if (end + signed(load32(end - 4))) & _ALL_ONES == function else 0
     if load8(end - 6) == 0xFF and load8(end - 5) == 0x15 and load32(end - 4) < _TABLE_REACH:
         return end - 6 if load64(end + load32(end - 4)) == function else 0
     return 0
@@ -125,6 +136,16 @@ def _begin(inline: Inline, end: int, address: int, size: int) -> int:
     if at != 0:
         at = _begin_of_constant(at, _RSI, address)
     return _begin_of_constant(at, _RDI, inline.engine) if at != 0 else 0
+
+
+@native
+def _stores_rip(at: int, end: int, address: int) -> bool:
+    """Whether the code from ``at`` to ``end`` stores RIP."""
+    if end - at == 11:  # mov qword [rbp+0x80], imm32
+        return load64(at) & _LOW_56 == 0x8085C748 and signed(load32(at + 7)) == address
+    if load64(end - 7) & _LOW_56 != 0x809D8948:  # mov [rbp+0x80], rbx
+        return False
+    return _begin_of_constant(end - 7, _RBX, address) == at
 
 
 @native
@@ -156,91 +177,110 @@ def _code_of_block(begin: int, address: int, size: int) -> int:
     return 0
 
 
+@native
+def code_of_call(inline: Inline, returns_to: int, address: int, size: int) -> int:
+    """Where the code of this block begins, if it calls the hook first, and goes on at ``returns_to``; 0 if that is not
+    so."""
+    begin = _begin(inline, returns_to, address, size)
+    if begin == 0 or _end_of_check(inline, returns_to) == 0:
+        return 0
+    code = _code_of_block(begin, address, size)
+    return code if code != 0 and _stores_rip(code, begin, address) else 0
+
+
 # -- what it becomes ---------------------------------------------------------------------------------------------------
+
+
+@native
+def _put(at: int, code: int, length: int) -> int:
+    """Write so many bytes, the lowest first; where they end."""
+    while length != 0:
+        store8(at, code & 0xFF)
+        at, code, length = at + 1, code >> 8, length - 1
+    return at
+
+
+@native
+def _pad(at: int, end: int) -> None:
+    """Fill up with instructions that do nothing, as few as there can be (SDM vol. 2, NOP)."""
+    while end - at > 9:
+        at = _put(at, 0x841F0F2E66, 10)
+    if end - at > 7:
+        at = _put(_put(at, 0x66, end - at - 8), 0x841F0F, 8)
+    while end - at > 1:
+        at = _put(at, 0x66, 1)
+    if end != at:
+        store8(at, 0x90)
+
+
+@native
+def reaches(at: int, target: int) -> bool:
+    """Whether a jump from there reaches a host address."""
+    return target != 0 and (target - at < _REACH if target > at else at - target < _REACH)
+
+
+@native
+def put_distance(at: int, target: int) -> int:
+    """Write how far it is from behind these 4 bytes to a host address; where they end."""
+    return _put(at, (target | 1 << 63) - (at + 4), 4)
 
 
 @native
 def _length(inline: Inline, instructions: int) -> int:
     """How long the code is that counts a block."""
-    return (5 if inline.count >> 32 == 0 else 10) + 23 + (0 if instructions < 0x80 else 3)
+    return (5 if inline.count >> 32 == 0 else 10) + (4 if instructions < 0x80 else 6) + 23
 
 
 @native
 def _write(inline: Inline, begin: int, end: int, goes_on: int, number: int, instructions: int, limit: int) -> None:
+    """``end``: where the hook that runs returns to."""
     at = begin
     if inline.count >> 32 == 0:
-        store8(at, 0xB8 + _RDI)
-        store32(at + 1, inline.count)
-        at += 5
+        at = _put(_put(at, 0xB8 + _RDI, 1), inline.count, 4)  # mov edi, count
     else:
-        store8(at, 0x48)
-        store8(at + 1, 0xB8 + _RDI)
-        store64(at + 2, inline.count)
-        at += 10
-    store8(at, 0xC7)  # mov dword [rdi+8], number
-    store8(at + 1, 0x47)
-    store8(at + 2, _BLOCK)
-    store32(at + 3, number)
-    at += 7
-    store8(at, 0x48)  # add qword [rdi], instructions
-    store8(at + 2, 0x07)
+        at = _put(_put(at, 0x48 | (0xB8 + _RDI) << 8, 2), inline.count, 8)
+    at = _put(at, 0x078B48, 3)  # mov rax, [rdi]
     if instructions < 0x80:
-        store8(at + 1, 0x83)
-        store8(at + 3, instructions)
-        at += 4
+        at = _put(_put(at, 0xC08348, 3), instructions, 1)  # add rax, instructions
     else:
-        store8(at + 1, 0x81)
-        store32(at + 3, instructions)
-        at += 7
-    store32(at, 0x48078B48)  # mov rax, [rdi]; cmp rax, [rdi+limit]
-    store8(at + 4, 0x3B)
-    store8(at + 5, 0x47)
-    store8(at + 6, limit)
-    store8(at + 7, 0x72)  # jb next
-    store8(at + 8, goes_on - (at + 9))
-    store8(at + 9, 0xFF)  # call [rdi+32]
-    store8(at + 10, 0x57)
-    store8(at + 11, _REACHED)
-    at += 12
-    if end == at + 1:
-        store8(at, 0x90)
-    elif end != at:
-        store8(at, 0xEB)
-        store8(at + 1, end - (at + 2))
+        at = _put(_put(at, 0x0548, 2), instructions, 4)
+    at = _put(at, 0x078948, 3)  # mov [rdi], rax
+    at = _put(_put(at, 0x47C7 | _BLOCK << 16, 3), number, 4)  # mov dword [rdi+block], number
+    at = _put(at, 0x473B48 | limit << 24, 4)  # cmp rax, [rdi+limit]
+    at = put_distance(_put(at, 0x830F, 2), inline.stubs)  # jae stub
+    _pad(at, end)
+    _pad(end, goes_on)
 
 
 @native
-def _follows_access(at: int) -> bool:
-    """Whether the instruction that ends there is the engine's access to memory, of 2 to 5 bytes: before it stands
-    add rsi, [rdi+0x20]."""
-    length: int = 2
-    while length <= 5:
-        if load32(at - length - 4) == 0x20770348:
-            return True
-        length += 1
-    return False
-
-
-@native
-def _skip_looks(inline: Inline, begin: int, end: int) -> None:
-    """Have the code no longer look for a stop behind its accesses to memory."""
+def _shorten_calls(inline: Inline, begin: int, end: int) -> None:
+    """Have PALIGNR call ours."""
     at = begin
-    while at + 2 < end:
-        if load8(at + 1) == 0xBF or load8(at) == 0xBF or load8(at + 1) == 0x8D:
-            goes_on = _end_of_check(inline, at)
-            if goes_on != 0 and goes_on <= end and _follows_access(at):
-                store8(at, 0xEB)
-                store8(at + 1, goes_on - (at + 2))
-                inline.looks += 1
-                at = goes_on - 1
+    while at + 10 <= end:
+        if load8(at) == 0xB9 and load8(at + 5) == 0xE8 and load32(at + 1) < PALIGNR_NUMBER:  # mov ecx, number; call
+            if (at + 10 + signed(load32(at + 6))) & _ALL_ONES == inline.palignr:
+                put_distance(at + 6, inline.shifts + load32(at + 1) * PALIGNR_BYTES)
+                at += 9
         at += 1
 
 
 @native
-def _is_plain_caught(inline: Inline, space: int, address: int, size: int) -> bool:
-    """Whether a block that is plain is so too in a process that catches faults; False where that is not known."""
+def have_stubs(inline: Inline, near: int) -> bool:
+    """Whether code there can jump to the stubs; they are made now where there are none yet."""
+    if inline.stubs == 0 and inline.make_stubs != 0:
+        call3(inline.make_stubs, near, 0, 0)
+    return reaches(near, inline.stubs)
+
+
+@native
+def _is_plain_caught(inline: Inline, space: int, block: KnownBlock) -> bool:
+    """Whether a block that may count itself may do so in a process that catches faults, too; False where that is not
+    known."""
     if space >> MODE_SHIFT == Mode.CATCHES_FAULTS:
         return True
+    if block.guards != 0:
+        return Guards.from_address(block.guards).caught != 0
+    address, size = block.address, block.key & SIZE
     known, page, offset = PlainBlocks.from_address(inline.plain), address >> 12, address & _OFFSET
     view = CodeView.from_address(known.code_views + ((page + space * 37) & (CODE_VIEWS - 1)) * CODE_VIEW_BYTES)
     if view.page != page + 1 or view.space != space or offset + size > _PAGE:
@@ -259,25 +299,27 @@ def count_inline(inline: Inline, returns_to: int, block: KnownBlock) -> int:
         return 0
     if instructions == 0 or instructions > _MOST_INSTRUCTIONS or inline.number == MOST_BLOCKS:
         return 0
-    size = block.key & _SIZE
-    begin = _begin(inline, returns_to, block.address, size)
-    goes_on = _end_of_check(inline, returns_to)
-    code = 0 if begin == 0 else _code_of_block(begin, block.address, size)
-    if code == 0 or goes_on == 0:
+    size = block.key & SIZE
+    code = code_of_call(inline, returns_to, block.address, size)
+    if code == 0:
         inline.missed += 1
         if inline.missed >= MOST_MISSED and inline.made == 0:
             trap.inline = 0
         return 0
-    if returns_to - begin < _length(inline, instructions):
+    if returns_to - code < _length(inline, instructions):
         inline.short += 1
         return 0
+    if not have_stubs(inline, returns_to):
+        return 0
     number, limit = inline.number, _LIMIT
-    if not _is_plain_caught(inline, space, block.address, size):
+    if not _is_plain_caught(inline, space, block):
         limit = _LIMIT_UNCAUGHT
     made = InlineBlock.from_address(inline.blocks + number * INLINE_BLOCK_BYTES)
-    made.address, made.size, made.instructions = block.address, size, instructions
-    _write(inline, begin, returns_to, goes_on, number, instructions, limit)
-    _skip_looks(inline, goes_on, code + load64(code - TB_BEFORE_CODE + TB_CODE_SIZE))
+    goes_on = _end_of_check(inline, returns_to)
+    made.address, made.size, made.instructions, made.goes_on = block.address, size, instructions, goes_on
+    _write(inline, code, returns_to, goes_on, number, instructions, limit)
+    if inline.palignr != 0:
+        _shorten_calls(inline, goes_on, code + load64(code - TB_BEFORE_CODE + TB_CODE_SIZE))
     inline.number += 1
     inline.made += 1
     return 1

@@ -35,8 +35,8 @@ class Block:
     """What is known of a block, or of a piece that has been cut off one."""
 
     __slots__ = (
-        "address", "before", "copy", "goes_on", "hit", "instructions", "keeps", "last_frame", "length", "patch", "size",
-        "stops",
+        "address", "before", "copy", "goes_on", "guards", "hit", "instructions", "keeps", "last_frame", "length",
+        "patch", "size", "stops",
     )  # fmt: skip
 
     def __init__(self, address: int, size: int, instructions: int, last_frame: int, copy: bytes | None) -> None:
@@ -48,7 +48,14 @@ class Block:
         self.goes_on: int | None = None
         self.stops = False
         self.hit: Hit | None = None
+        #: Guards, with the offsets, if it is to guard its aligned operands itself.
+        self.guards: Any = None
         #: It is to be cut.
         self.patch: Patch | None = None
         #: The copy of the code that the native hook compares with, and where it finds that.
         self.keeps: tuple[Any, CodeCopy] | None = None
+
+    def is_cut_as(self, other: Block) -> bool:
+        """Whether the engine's code of two pieces that begin at one address is the same."""
+        cut = self.size, self.goes_on, self.before, self.stops
+        return cut == (other.size, other.goes_on, other.before, other.stops)

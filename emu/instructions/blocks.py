@@ -22,7 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from emu.hooks import BLOCK_BYTES, ENDS_REPEATING, REPEATS, SPECIAL, TABLE_ENTRIES, CodeCopy, TrapState, set_limit
+from emu.hooks import (
+    BLOCK_BYTES,
+    ENDS_REPEATING,
+    REPEATS,
+    SPECIAL,
+    STOPS,
+    TABLE_ENTRIES,
+    CodeCopy,
+    TrapState,
+    guards_of,
+    set_limit,
+)
 from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, Steps
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
@@ -55,8 +66,8 @@ _NOTHING, _UNKNOWN = (0,) * (_WORDS - 3), (0,) * (_WORDS - 1)
 #: Programs have their libraries at the same addresses.  So that they do not push each other out of the table, which
 #: goes by address, it begins at another place for each of so many address spaces, so many blocks from one to the next.
 _SPACES, _APART = 16, 1031
-#: The mode under which a piece is known: it is the same in each.
-_PIECE = -1
+#: The mode under which a piece is known that belongs to mode 0, and how many modes there are.
+_PIECE, _MODES = 16, 8
 #: No mode yet.
 _NO_MODE = 0xFFFF_FFFF
 _NOTED = struct.Struct("4Q")
@@ -84,7 +95,7 @@ class Blocks:
         self._native = PlainBlocks(mode=_NO_MODE, noted=self._noted.address)
         #: How many instructions a block has of which nothing else is known, by the same.
         self._plain_blocks: dict[_Key, int] = {}
-        #: By address, physical address, size and mode; pieces under the mode _PIECE.
+        #: By address, physical address, size and mode; pieces under the mode with _PIECE.
         self._blocks: dict[_Key, Block] = {}
         self._of_frame: defaultdict[int, dict[_Key, None]] = defaultdict(dict)
         #: How many have a copy.
@@ -103,6 +114,10 @@ class Blocks:
         #: Whether code that is plain may count itself; the ``code_id`` that TrapState.open is for; and, where the hook
         #: is to look at each block until the engine has forgotten its pages, MmuState.epoch as of when that began.
         self.counts_inline, self._space, self._closed = False, _NO_MODE, 0
+        #: Asked whether the code of a block that runs guards its aligned operands (the host address of its KnownBlock),
+        #: if it may; and the blocks of which the code does not.
+        self.guard: Callable[[int], bool] | None = None
+        self._unguarded: set[_Key] = set()
         #: Asked whether the engine is to forget all code, and called where it has.
         self.is_full: Callable[[], bool] = lambda: False
         self.on_forgotten: Callable[[], object] = lambda: None
@@ -216,6 +231,7 @@ class Blocks:
         self._plain_blocks.clear()
         self._of_frame.clear()
         self._odd.clear()
+        self._unguarded.clear()
         self._new_table()
         engine: Any = self._mmu.uc
         engine.ctl_flush_tb()  # the pieces too
@@ -254,6 +270,9 @@ class Blocks:
             return
         self._copies -= block.copy is not None
         self._make_unknown(block.address)
+        self._forget_hit(block)
+
+    def _forget_hit(self, block: Block) -> None:
         if block.hit is not None:
             assert self.hits is not None
             self.hits.forget(block.hit)
@@ -265,10 +284,12 @@ class Blocks:
             if self._slots[place * _WORDS] == address:
                 _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, *_UNKNOWN)
 
-    def _tell(self, key: int, address: int, instructions: int, *more: int) -> None:
-        """Tell the native hook of a block; ``more`` are the other fields of a KnownBlock."""
+    def _tell(self, key: int, address: int, instructions: int, *more: int) -> int:
+        """Tell the native hook of a block; ``more`` are the other fields of a KnownBlock, which is at the host address
+        that is returned."""
         place = _number(address) + (self._trap.table - self._table_at) // BLOCK_BYTES
         _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, key, instructions, *(more or _NOTHING))
+        return self._table_at + place * BLOCK_BYTES
 
     def _take_notes(self) -> None:
         """Know what native code has made known."""
@@ -285,7 +306,8 @@ class Blocks:
         self._dropped.clear()
         if self._native.number == MOST_NOTED:
             self._take_notes()
-        if len(self._blocks) + len(self._plain_blocks) + self._copies + len(self._odd) > MOST_BLOCKS or self.is_full():
+        known = len(self._blocks) + len(self._plain_blocks) + len(self._odd) + len(self._unguarded)
+        if known + self._copies > MOST_BLOCKS or self.is_full():
             self.pending = FORGET
             return 0
         space, frames = self._trap.code_id, self.pages.frames
@@ -309,29 +331,46 @@ class Blocks:
 
     def _known_again(self, key: _Key) -> int | None:
         """A block that has been looked through before; None if there is none."""
-        address, paddr, size, _ = key
-        for known in (key, (address, paddr, size, _PIECE)):
-            block = self._blocks.get(known)
-            if block is None:
-                continue
-            if block.copy is not None and block.copy != self.pages.read(paddr, block.last_frame, len(block.copy)):
-                self._drop(known)
-                if known is not key:  # a piece of what was there before
-                    self.pending = RETRANSLATE
-                    return 0
-            elif block.patch is not None:
-                self.pending = block.patch
-                return 0
-            else:
-                self._make_known(block, paddr)
-                return 1
-        return None
+        address, paddr, size, mode = key
+        block = self._blocks.get(key) or self._blocks.get((address, paddr, size, _PIECE + mode))
+        if block is None:
+            return self._piece_of_another_mode(key)
+        if block.copy is not None and block.copy != self.pages.read(paddr, block.last_frame, len(block.copy)):
+            if self._blocks.get(key) is block:
+                self._drop(key)
+                return None
+            self._drop((address, paddr, size, _PIECE + mode))
+            self.pending = RETRANSLATE  # a piece of what was there before
+            return 0
+        if block.patch is not None:
+            self.pending = block.patch
+            return 0
+        return self._make_known(block, key) or None
+
+    def _piece_of_another_mode(self, key: _Key) -> int | None:
+        """The engine has cut a block as another mode has it: this one may have the same piece, with what is done before
+        it here; else the block is translated again.  None if there is none."""
+        address, paddr, size, mode = key
+        pieces = (self._blocks.get((address, paddr, size, _PIECE + each)) for each in range(_MODES))
+        other = next((block for block in pieces if block is not None), None)
+        if other is None:
+            return None
+        code = self.pages.read(paddr, other.last_frame, other.length)
+        block = Block(address, other.length, other.instructions, other.last_frame, other.copy and code)
+        listed = self._listed(address, code, mode, self._table(mode))
+        if listed:
+            self._treat(block, listed, code, paddr, other.last_frame)
+            self.pending = None
+        if not listed or not block.is_cut_as(other):
+            self._forget_hit(block)
+            self.pending = RETRANSLATE
+            return 0
+        self._keep((address, paddr, size, _PIECE + mode), block, paddr // PAGE_SIZE, other.last_frame)
+        return self._known_again(key)
 
     def _look_through(self, key: _Key, frame: int, last_frame: int) -> int:
         address, paddr, size, mode = key
-        if mode not in self._tables:
-            self._tables[mode] = with_listed(mode)
-        table = self._tables[mode].address
+        table = self._table(mode)
         if mode != self._native.mode:
             self._take_notes()
             self._native.mode, self._native.listing = mode, table
@@ -357,17 +396,23 @@ class Blocks:
         code = self.pages.read(paddr, last_frame, size)
         block = Block(address, size, instructions, last_frame, code if volatile else None)
         if found >> 63 and (listed := self._listed(address, code, mode, table)):
-            self._treat(block, listed, code, paddr, last_frame)
+            if volatile or key in self._unguarded or not self._may_guard(block, listed, code, mode):
+                self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
             if isinstance(self.pending, Patch):
-                self._keep((address, paddr, block.size, _PIECE), block, frame, last_frame)
+                self._keep((address, paddr, block.size, _PIECE + mode), block, frame, last_frame)
                 whole = Block(address, size, block.instructions, last_frame, block.copy)
                 whole.patch = self.pending
                 self._keep(key, whole, frame, last_frame)
             return 0
         self._keep(key, block, frame, last_frame)
-        self._make_known(block, paddr)
-        return 1
+        return self._make_known(block, key) or self._look_through(key, frame, last_frame)
+
+    def _table(self, mode: int) -> int:
+        """The host address of the opcode table of a mode."""
+        if mode not in self._tables:
+            self._tables[mode] = with_listed(mode)
+        return self._tables[mode].address
 
     def _repeating(self, address: int, instructions: int, code: bytes) -> int:
         """The bits for a block that ends with a string instruction, if that has REP."""
@@ -385,6 +430,17 @@ class Blocks:
             view = CpuView(self._mmu, self._registers, self._fpu, self.set_mode)
             self.hits = Hits(view, self.say_once)
         return self.hits.find(address, code, mode, table)
+
+    def _may_guard(self, block: Block, listed: list[Listed], code: bytes, mode: int) -> bool:
+        """Whether nothing is listed but aligned operands, which the code may guard itself."""
+        if self.guard is None or not all(each.aligned for each in listed):
+            return False
+        caught = mode == Mode.CATCHES_FAULTS
+        if not caught:
+            also = self._listed(block.address, code, Mode.CATCHES_FAULTS, self._table(Mode.CATCHES_FAULTS))
+            caught = all(each.aligned for each in also)
+        block.guards = guards_of([each.offset for each in listed], caught=caught)
+        return True
 
     def _treat(self, block: Block, listed: list[Listed], code: bytes, paddr: int, last_frame: int) -> None:
         """Do what is to be done with the first listed instruction of a block, or cut the block before it."""
@@ -475,20 +531,26 @@ class Blocks:
             ctypes.memmove(trap.patched_at, old, trap.patched)
             trap.patched = 0
 
-    def _make_known(self, block: Block, paddr: int) -> None:
-        """Tell the native hook."""
+    def _make_known(self, block: Block, key: _Key) -> int:
+        """Tell the native hook; 0 if the block's code does not guard its operands as it should."""
         code = 0
         if block.copy is not None:
             if block.keeps is None:  # once: the hook may know the block in other address spaces too
-                block.keeps = self._copy_to_compare(block, block.copy, paddr)
+                block.keeps = self._copy_to_compare(block, block.copy, key[1])
             code = ctypes.addressof(block.keeps[1])
-        goes_on = 0 if block.goes_on is None else block.goes_on + 1
+        goes_on = 0 if block.goes_on is None else block.goes_on + 1 | (STOPS if block.stops else 0)
         hit = 0 if block.hit is None else ctypes.addressof(block.hit)
-        special = SPECIAL if goes_on or hit or code else 0
-        self._tell(
+        guards = 0 if block.guards is None else ctypes.addressof(block.guards)
+        special = SPECIAL if goes_on or hit or code or guards else 0
+        known = self._tell(
             self._trap.code_id << 32 | block.size | special, block.address, block.instructions, block.before, goes_on,
-            hit, code, block.stops,
+            hit, code, guards,
         )  # fmt: skip
+        if not guards or self.guard is None or self.guard(known):
+            return 1
+        self._unguarded.add(key)
+        self._drop(key)
+        return 0
 
     def _copy_to_compare(self, block: Block, code: bytes, paddr: int) -> tuple[Any, CodeCopy]:
         here, host = min(len(code), PAGE_SIZE - paddr % PAGE_SIZE), self._mmu.ram.host

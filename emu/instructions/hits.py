@@ -34,6 +34,11 @@ class Listed:
         return isinstance(action, Execute | ExecuteNative) and not isinstance(action, CheckNative)
 
     @property
+    def aligned(self) -> bool:
+        """Whether nothing is wrong with it but that a misaligned operand raises no #GP."""
+        return isinstance(self.row.action, Aligned)
+
+    @property
     def ends(self) -> bool:
         """Whether a piece ends behind it."""
         return isinstance(self.row.action, Check | CheckNative) and self.row.action.ends

@@ -82,7 +82,7 @@ def plain_block(known: PlainBlocks, address: int, size: int) -> int:
     block.goes_on = 0
     block.hit = 0
     block.code = 0
-    block.stops = 0
+    block.guards = 0
     note = NotedBlock.from_address(known.noted + known.number * NOTED_BYTES)
     note.address = address
     note.paddr = paddr

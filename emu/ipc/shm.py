@@ -14,8 +14,9 @@ from emu.ipc.limits import SHMALL, SHMMAX, SHMMIN, SHMMNI
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.mman import MapFlags, Prot
+from emu.mm.commit import Overcommit
 from emu.mm.hugefault import HugetlbOperations
-from emu.mm.hugetlb import hpage_align
+from emu.mm.hugetlb import HPAGE_SHIFT, hpage_align
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.ordinary import OrdinaryMemory
 from emu.mm.shmempages import ShmemPages
@@ -32,6 +33,8 @@ SHM_RDONLY, SHM_RND, SHM_REMAP, SHM_EXEC = 0o10000, 0o20000, 0o40000, 0o100000
 SHM_HUGETLB, SHM_NORESERVE = 0o4000, 0o10000
 #: In the mode: removed, and gone with its last attachment.
 SHM_DEST, SHM_LOCKED = 0o1000, 0o2000
+#: The binary logarithm of the size of huge pages.
+_HUGE_SHIFT, _HUGE_MASK = 26, 63
 _READ, _WRITE, _EXEC = 0o444, 0o222, 0o111
 
 
@@ -108,10 +111,14 @@ class Segments(Ids[Segment]):
         if self.pages + -(-size // PAGE_SIZE) > SHMALL:
             raise LinuxError(errno.ENOSPC)
         name = f"SYSV{key & 0xFFFF_FFFF:08x}"
+        commit = self._vfs.resources.commit
+        unreserved = bool(flags & SHM_NORESERVE) and commit.mode != Overcommit.NEVER
         if flags & SHM_HUGETLB:
-            file = self._vfs.hugetlb_file_setup(name, hpage_align(size))
+            if flags >> _HUGE_SHIFT & _HUGE_MASK not in (0, HPAGE_SHIFT):
+                raise LinuxError(errno.EINVAL)
+            file = self._vfs.hugetlb_file_setup(name, hpage_align(size), promised=not unreserved)
         else:
-            file = self._vfs.shmem_file_setup(name, size)
+            file = self._vfs.shmem_file_setup(name, size, promised=not unreserved)
         return Segment(key, flags, caller, size, file, self._now())
 
     # -- attaching -------------------------------------------------------------------------------------------------
@@ -171,6 +178,14 @@ class Segments(Ids[Segment]):
         if file is None:
             raise LinuxError(errno.EINVAL)
         return 0
+
+    def check_may_lock(self, segment: Segment, limit: int) -> None:
+        """Whether a user may lock so much.  LinuxError: EPERM for who may lock nothing, ENOMEM (user_shm_lock)."""
+        if not limit:
+            raise LinuxError(errno.EPERM)
+        locked = sum(each.size for each in self if each.mode & SHM_LOCKED and each.cuid == segment.cuid)
+        if not segment.mode & SHM_LOCKED and locked + segment.size > limit:
+            raise LinuxError(errno.ENOMEM)
 
     # -- the life of an attachment ---------------------------------------------------------------------------------
 

@@ -174,11 +174,11 @@ class Entry:
                     fast_path.begin(task)
                 trap = cpu.single_step(task.rip) if steps else cpu.enter(task.rip)
             except BaseException:
-                if fast:
+                if fast or fast_path.begun:
                     task = fast_path.running(task)
                 task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
-            if fast:
+            if fast or fast_path.begun:
                 task = fast_path.running(task)
             kind = trap.kind
             if trap is SYSCALL_TRAP:
@@ -433,8 +433,8 @@ class Entry:
 
     def _page_fault(self, fault: PageFault) -> bool:
         """A page fault within a TLB fill: resolve it there, so that the instruction never notices."""
-        if self.fast_path.begun:
-            self.fast_path.end()
+        fast_path = self.fast_path
+        mappings = fast_path.end() if fast_path.begun else []
         task = self._kernel.scheduler.current
         assert task is not None
         usage = task.usage
@@ -446,6 +446,8 @@ class Entry:
             clock.look()
         if result is FaultResult.MINOR:
             usage.min_flt += 1
+            if fast_path.faults.possible:
+                fast_path.goes_on(task, fault.vaddr, mappings)
         elif result is FaultResult.LINKED:
             usage.link_faults += 1
         elif result is FaultResult.MAJOR:
@@ -479,7 +481,11 @@ class Entry:
             if trap.fault.vaddr >> 12 != task.rip >> 12:
                 # Unicorn fetches ahead while it translates: single-step towards the address to see whether it is
                 # reached
-                trap = self._cpu.find_faulting_instruction(task.rip, self._kernel.stop.look)
+                try:
+                    trap = self._cpu.find_faulting_instruction(task.rip, self._kernel.stop.look)
+                finally:
+                    if self.fast_path.begun:
+                        self.fast_path.end()
                 task.rip = self._cpu.rip
                 if trap.kind == TrapKind.SYSCALL:
                     self._system_call(task)

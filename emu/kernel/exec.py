@@ -23,6 +23,7 @@ from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
 from emu.linux.namespace import is_inside
 from emu.mm.address_space import AddressSpace, page_align
+from emu.mm.execgain import inherited
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.mmap import do_mmap
@@ -82,7 +83,7 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
         try:
             mm = AddressSpace(kernel.mm_context, program.comm)
             mm.exe_file = ExeFile(file)
-            mm.thp_disable = task.mm.thp_disable
+            mm.thp_disable, mm.mdwe = task.mm.thp_disable, inherited(task.mm.mdwe)
             rip, rsp = _load(kernel, task, rights, mm, file, elf, interpreter, program.filename, argv, envp)
             mm.runs((file.inode.sb.dev, file.inode.ino))
         finally:
@@ -187,6 +188,7 @@ def _load(
     mm.mmap_base, mm.bottom_up, mm.random = layout.mmap_base, layout.bottom_up, layout.random
     _map_stack(mm, program, layout.stack_top)  # first: a segment there replaces it, as any later mapping does
     main = _map_program(mm, file, program, _bias(mm, program, layout, interpreted=interpreter is not None))
+    _note_places(mm, main)
     _place_heap(mm, main, layout, interpreted=interpreter is not None)
     rip, base = main.entry, 0
     if interpreter is not None:
@@ -277,6 +279,16 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
     return _Loaded(program, bias)
 
 
+def _note_places(mm: AddressSpace, main: _Loaded) -> None:
+    """Where code and data are (load_elf_binary); the last segment begins the data, whatever there is in it."""
+    segments, bias = main.program.segments, main.bias
+    code = [segment for segment in segments if segment.prot & Prot.EXEC]
+    mm.start_code = bias + min((segment.vaddr for segment in code), default=0)
+    mm.end_code = bias + max((segment.vaddr + segment.filesz for segment in code), default=0)
+    mm.start_data = bias + max(segment.vaddr for segment in segments)
+    mm.end_data = bias + max(segment.vaddr + segment.filesz for segment in segments)
+
+
 def _build_stack(
     kernel: Kernel, rights: Rights, mm: AddressSpace, main: _Loaded, base: int, vdso: int, layout: Layout, path: str,
     argv: Sequence[bytes], envp: Sequence[bytes],
@@ -339,7 +351,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     task.thread_keyring = task.group.process_keyring = None
     task.comm = program.comm
     more = _size_of(argv) - _size_of(task.argv)
-    kernel.frames.kmem.charge_reserved(more)
+    task.kmem.charge_reserved(more)
     task.charged += more
     task.argv = tuple(argv)
     task.rseq, task.rseq_event = None, False

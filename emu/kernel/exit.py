@@ -58,6 +58,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     task.files.put()
     task.usage.max_rss = max(task.usage.max_rss, task.mm.peak)
     task.mm.put()
+    task.free_stack()
     vfork_done(task)
     if not group.threads:
         _leave_family(kernel, group)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
+from emu.kernel.fastfaults import FastFaults
 from emu.kernel.faststate import (
     CALLS,
     CLOCK_GETTIME,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from emu.kernel.sigregs import SignalRegisters
     from emu.kernel.taskpair import Pair, Side
     from emu.linux.syscall import Enter, Registers
+    from emu.mm.vma import Vma
 
 #: getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid: what they say changes by other calls only.
 WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
@@ -67,6 +69,7 @@ class FastPath:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel, self._cpu, self._clock = kernel, kernel.cpu, kernel.clock
+        self.faults = FastFaults(kernel.cpu, kernel.mm_context, self._made, lambda: kernel.perf is not None)
         #: Whether anything can be answered; and whether the engine has been entered for it.
         self.ready = self.begun = False
         #: How many calls were answered.
@@ -120,18 +123,17 @@ class FastPath:
         self._cpu.trap.answer = self._answer
         self.begun = True
 
-    def end(self) -> None:
-        """Python goes on: bring the kernel's own objects up to date."""
-        state = self._state
-        assert state is not None
+    def end(self) -> list[Vma]:
+        """Python goes on: bring the kernel's own objects up to date.  Returns the mappings in which page faults have
+        been answered."""
+        state, task = self._state, self._kernel.scheduler.current
+        assert state is not None and task is not None
         self.begun = False
         self._cpu.trap.answer = 0
         self._clock.system_ns = state.system_ns
         answered, state.answered = state.answered, 0
         self.answered += answered
         if self._signals is not None and state.signals:
-            task = self._kernel.scheduler.current
-            assert task is not None
             task.signals.blocked = state.blocked
         pair, self._pair = self._pair, None
         if pair is not None:
@@ -140,6 +142,16 @@ class FastPath:
             if answered:
                 self._settle(pair, state)
             state.current = 0
+        return self.faults.settle(task)
+
+    def goes_on(self, task: Task, address: int, mappings: list[Vma]) -> None:
+        """The kernel has resolved a page fault, and the engine goes on: answer more of its kind, there and in these
+        mappings."""
+        if self.faults.prepare(task, address, mappings):
+            state = self._made()
+            clock = self._clock
+            state.system_ns, state.look_at, state.turn_end = clock.system_ns, clock.look_at, clock.turn_end
+            self.begun = True
 
     def running(self, task: Task) -> Task:
         """The engine has been left, which this task has entered: the task that runs now."""

@@ -16,6 +16,7 @@ from emu.linux.namespace import NEW_NAMESPACES, TimeNamespace
 from emu.linux.pidns import PidNamespace
 from emu.linux.wait import WaitQueue
 from emu.linux.words import Flags
+from emu.mm.kmem import SLAB_UNRECLAIMABLE, Kmem
 
 if TYPE_CHECKING:
     from emu.kernel.cgroup.group import Cgroup
@@ -165,14 +166,29 @@ def _set_apart(kernel: Kernel, task: Task, flags: int, spaces: int) -> tuple[Cre
     return who, namespaces.new_proxy(task, spaces, who)
 
 
+def _charge(kernel: Kernel, kmem: Kmem, size: int, inherited: int) -> None:
+    """Charge a task, its stack and the counters that it inherits.  LinuxError(ENOMEM)."""
+    kmem.charge(size)
+    try:
+        kernel.frames.kmem.charge(inherited)
+        try:
+            kmem.add_stack()
+        except LinuxError:
+            kernel.frames.kmem.uncharge(inherited)
+            raise
+    except LinuxError:
+        kmem.uncharge(size)
+        raise
+
+
 def _copied(
     kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], credentials: Credentials, ns: NsProxy
 ) -> Task:  # fmt: skip
     pid_ns = ns.pid_for_children if isinstance(ns.pid_for_children, PidNamespace) else None
     pid, numbers = kernel.new_pids(task, pid_ns, wanted)
-    kmem = kernel.frames.kmem
+    kmem = kernel.frames.kmem.account(SLAB_UNRECLAIMABLE)
     inherited = 0 if task.perf is None else task.perf.size_for_child(flags)
-    kmem.charge(task.charged + inherited)
+    _charge(kernel, kmem, task.charged, inherited)
     try:
         files = task.files.share() if flags & CloneFlags.FILES else task.files.copy()
         try:
@@ -181,9 +197,14 @@ def _copied(
             files.put()
             raise
     except LinuxError:
-        kmem.uncharge(task.charged + inherited)
+        kmem.drop_stack()
+        kmem.uncharge(task.charged)
+        kernel.frames.kmem.uncharge(inherited)
         raise
     mm.on_kernel_fault = kernel.count_kernel_fault
+    if flags & CloneFlags.THREAD and not mm.futex_slots_asked:
+        threads = min(len(task.group.threads), len(kernel.scheduler.vcpus))  # futex_hash_allocate_default()
+        mm.futex_slots = max(mm.futex_slots or 16, 1 << (4 * threads - 1).bit_length())
     child = Task(
         pid=pid,
         group=task.group if flags & CloneFlags.THREAD else _new_group(task, pid, flags),
@@ -197,6 +218,8 @@ def _copied(
         comm=task.comm,
         argv=task.argv,
         charged=task.charged,
+        kmem=kmem,
+        stacked=True,
         exe=task.exe,
         started_ns=kernel.clock.now_ns(),
         rip=task.rip,

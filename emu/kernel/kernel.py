@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.ipc.keys import Keys
     from emu.ipc.namespace import IpcNamespace
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.cgroup.hierarchy import Hierarchy
     from emu.kernel.oom import OomKiller
     from emu.kernel.printk import KernelLog
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.mm.compaction import Compaction
     from emu.mm.khugepaged import Khugepaged
     from emu.mm.reclaim import Reclaim
     from emu.mm.swapfile import SwapArea
@@ -159,9 +161,10 @@ class Kernel:
         #: kernel.pid_max and kernel.threads-max.
         self.pid_max, self.max_threads = PID_MAX, MAX_TASKS
         context = self.mm_context
-        self.vfs = Vfs(
-            Resources(self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap), self._places
+        resources = Resources(
+            self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap, context.commit
         )
+        self.vfs = Vfs(resources, self._places)
         #: The sockets of AF_UNIX that have a file, by its device and inode number.
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
@@ -197,6 +200,8 @@ class Kernel:
         self.audit_hooks: list[Callable[[], Iterable[str]]] = []
         #: The figures of the memory of each kind, for reports (/proc/vmstat).
         self.memory_figures: Callable[[], dict[str, int]] = dict
+        #: What memory.stat of a control group says.
+        self.memory_stat: Callable[[Cgroup], str] = lambda group: ""
         #: Sections that modules add to the ``--json`` report, by name.
         self.reporters: dict[str, Callable[[], Any]] = {}
 
@@ -211,9 +216,17 @@ class Kernel:
         self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
         context.out_of_memory = lambda mm: self.oom.relieve(mm)
         self.frames.out_of_memory = lambda: self.oom.relieve_here()
+        self.frames.compact = lambda: self.compaction.direct()
         context.balance = lambda: self.reclaim.balance()
         context.shrink_to_swap = lambda wanted, among: self.reclaim.shrink(wanted, "direct", among)
         context.make_room = lambda number: self.reclaim.make_room(number)
+
+    @cached_property
+    def compaction(self) -> Compaction:
+        """What moves pages so that free frames adjoin, made when there is a need."""
+        from emu.mm.compaction import Compaction  # few machines need it
+
+        return Compaction(self.mm_context)
 
     @cached_property
     def oom(self) -> OomKiller:
@@ -298,7 +311,7 @@ class Kernel:
         memory = Memory(
             self.mm_context, self.tasks, lambda: self.current, lambda task: self.cgroups.of(task),
             end=lambda task: self.oom.end(task), post=self.scheduler.post, log=self.log,
-            tell=lambda victim, full, group: self.oom.tell_of_group(victim, full, group),
+            oom=lambda: self.oom,
         )  # fmt: skip
         return Hierarchy(self.tasks, self.frames.kmem, Freezer(self.scheduler, self.clock), memory, kill)
 
@@ -338,12 +351,12 @@ class Kernel:
     def _wait_userfault(self, fault: Userfault) -> None:
         from emu.kernel.userfaultfd import wait_in_kernel  # hardly any program has one
 
-        wait_in_kernel(self.scheduler, fault)
+        wait_in_kernel(self, fault)
 
     def _wait_event(self, waiting: Waiting) -> None:
         from emu.kernel.userfaultfd import wait_event
 
-        wait_event(self.scheduler, waiting)
+        wait_event(self, waiting)
 
     @cached_property
     def init(self) -> Task:

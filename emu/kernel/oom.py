@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from emu.kernel.oomreport import OomReport, last_words, path_of
 from emu.kernel.printk import EMERGENCY, ERROR, INFO, WARNING
 from emu.kernel.signal_state import Sig
 from emu.linux.errors import NoIntr
-from emu.linux.version import RELEASE, VERSION
-from emu.mm.residents import resident
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
     from emu.mm.address_space import AddressSpace
@@ -22,9 +22,6 @@ OOM_SCORE_ADJ_MIN = -1000
 _PAGES = 32
 #: How often a call starts again after pages were made free for it, before a process is ended.
 _MOST_TRIES = 64
-#: GFP_HIGHUSER_MOVABLE | __GFP_ZERO.
-_GFP = 0x140DCA, "GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO"
-_HEAD = "[  pid  ]   uid  tgid total_vm      rss rss_anon rss_file rss_shmem pgtables_bytes swapents oom_score_adj name"
 
 
 def total_pages(kernel: Kernel) -> int:
@@ -52,6 +49,7 @@ class OomKiller:
         self.dump_tasks = 1
         #: How many processes have been killed.
         self.kills = 0
+        self._report = OomReport(kernel)
         #: The task whose call was started again last, where it was made, and how often.
         self._tries: tuple[Task | None, int, int] = None, 0, 0
 
@@ -105,7 +103,7 @@ class OomKiller:
             return
         if self.panic_on_oom:
             kind = "compulsory" if self.panic_on_oom == 2 else "system-wide"
-            self._report(task)
+            self._header(task)
             self._panic(task, f"Out of memory: {kind} panic_on_oom is enabled")
             return
         if self._takes_the_asker(task):
@@ -113,7 +111,7 @@ class OomKiller:
             return
         victim = self._select()
         if victim is None:
-            self._report(task)
+            self._header(task)
             self._print(WARNING, "Out of memory and no killable processes...")
             self._panic(task, "System is deadlocked on memory")
             return
@@ -132,17 +130,9 @@ class OomKiller:
         """oom_kill_process(): the process, and others that use its memory."""
         kernel = self._kernel
         why = "Out of memory (oom_kill_allocating_task)" if self._takes_the_asker(task) else "Out of memory"
-        try:
-            self._report(task)
-        except NoIntr:  # the run is to end, and what is still to be counted takes long; who is killed is told below
-            self._print(WARNING, "Mem-Info: the run ends")
-        uid, mm = victim.credentials.uid, victim.mm
-        self._print(
-            INFO,
-            "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/,"
-            f"task={victim.comm},pid={victim.pid},uid={uid}",
-        )
-        self._print(ERROR, f"{why}: {_last_words(victim)}")
+        mm = victim.mm
+        self._dump(task, victim)
+        self._print(ERROR, f"{why}: {last_words(victim)}")
         self.kills += 1
         kernel.log(
             f"out of memory: killed process {victim.pid} ({victim.comm}); "
@@ -154,6 +144,18 @@ class OomKiller:
                     self.end(other)
         self.end(victim)
 
+    def _dump(self, task: Task, victim: Task, full: Cgroup | None = None) -> None:
+        """The report, unless there have been too many lately."""
+        if self._report.may_print():
+            self._header(task, full)
+            self._report.victim(victim, full)
+
+    def _header(self, task: Task, full: Cgroup | None = None) -> None:
+        try:
+            self._report.header(task, full)
+        except NoIntr:  # the run is to end, and what is still to be counted takes long; who is killed is told below
+            self._print(WARNING, "Mem-Info: the run ends")
+
     def end(self, victim: Task) -> None:
         """End a process at once; the one whose turn it is, and that is in the middle of something, as soon as it can
         be.
@@ -164,15 +166,34 @@ class OomKiller:
         else:
             kernel.exit(victim, Sig.KILL)
 
-    def tell_of_group(self, victim: Task, full: str, group: str) -> None:
-        """A process of a control group is ended, since that, or one above it, is full (mem_cgroup_out_of_memory)."""
-        uid = victim.credentials.uid
-        self._print(
-            INFO,
-            f"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={full},"
-            f"task_memcg={group},task={victim.comm},pid={victim.pid},uid={uid}",
-        )
-        self._print(ERROR, f"Memory cgroup out of memory: {_last_words(victim)}")
+    # -- for a control group that is full --------------------------------------------------------------------------
+
+    def group_is_full(self, full: Cgroup, victim: Task | None) -> bool:
+        """A process of a control group is to be ended, if there is any; False if the machine ends instead, or there is
+        none (mem_cgroup_out_of_memory).
+        """
+        current = self._kernel.current
+        asker = current if current is not None else victim
+        if asker is None:
+            return False
+        if self.panic_on_oom == 2:
+            self._header(asker, full)
+            self._panic(asker, "Out of memory: compulsory panic_on_oom is enabled")
+            return False
+        if victim is None:
+            self._header(asker, full)
+            self._print(WARNING, "Out of memory and no killable processes...")
+            return False
+        self._dump(asker, victim, full)
+        return True
+
+    def tell_of_group(self, group: Cgroup) -> None:
+        """All processes of a group are ended together."""
+        self._print(INFO, f"Tasks in {path_of(group)} are going to be killed due to memory.oom.group set")
+
+    def tell_of_member(self, victim: Task) -> None:
+        """A process of a group is ended."""
+        self._print(ERROR, f"Memory cgroup out of memory: {last_words(victim)}")
         self.kills += 1
 
     def _panic(self, task: Task, why: str) -> None:
@@ -184,76 +205,5 @@ class OomKiller:
                 kernel.exit(other, Sig.KILL)
         kernel.exit(task, Sig.KILL)
 
-    # -- the report ------------------------------------------------------------------------------------------------
-
     def _print(self, level: int, text: str) -> None:
         self._kernel.printk.write(level, text)
-
-    def _report(self, task: Task) -> None:
-        """dump_header()."""
-        self._print(
-            WARNING,
-            f"{task.comm} invoked oom-killer: gfp_mask={_GFP[0]:#x}({_GFP[1]}), order=0, "
-            f"oom_score_adj={task.group.oom_score_adj}",
-        )
-        version = VERSION.split()[0]
-        self._print(
-            WARNING,
-            f"CPU: {task.cpu} UID: {task.credentials.uid} PID: {task.pid} Comm: {task.comm} Not tainted "
-            f"{RELEASE} {version}",
-        )
-        self._print(WARNING, "Mem-Info:\n" + "\n".join(_memory(self._kernel)))
-        if self.dump_tasks:
-            self._print(INFO, "Tasks state (memory values in pages):\n" + _HEAD)
-            for other in self._kernel.tasks.values():
-                if other.alive and other is other.group.leader:
-                    self._print(INFO, _row(other))
-
-
-def _last_words(victim: Task) -> str:
-    """What the log says of who is killed."""
-    mm = victim.mm
-    sizes = {"total-vm": mm.total_bytes >> 10, **_kilobytes(mm)}
-    told = ", ".join(f"{name}:{size}kB" for name, size in sizes.items())
-    return (
-        f"Killed process {victim.pid} ({victim.comm}) {told}, UID:{victim.credentials.uid} "
-        f"pgtables:{mm.tables.vm_pte_bytes >> 10}kB oom_score_adj:{victim.group.oom_score_adj}"
-    )
-
-
-def _kilobytes(mm: AddressSpace) -> dict[str, int]:
-    anon, of_files, shmem = resident(mm)
-    return {"anon-rss": anon << 2, "file-rss": of_files << 2, "shmem-rss": shmem << 2}
-
-
-def _row(task: Task) -> str:
-    mm = task.mm
-    anon, of_files, shmem = resident(mm)
-    return (
-        f"[{task.pid:>7}] {task.credentials.uid:>5} {task.tgid:>5} {mm.total_bytes >> 12:>8} "
-        f"{anon + of_files + shmem:>8} {anon:>8} {of_files:>8} {shmem:>9} {mm.tables.vm_pte_bytes:>8} "
-        f"{mm.rss_swap:>8}         {task.group.oom_score_adj:>5} {task.comm}"
-    )
-
-
-def _memory(kernel: Kernel) -> list[str]:
-    """show_mem(), as far as there is anything."""
-    figures: dict[str, Any] = kernel.memory_figures()
-    areas = kernel.mm_context.swap.areas
-    return [
-        "active_anon:{nr_active_anon} inactive_anon:{nr_inactive_anon} isolated_anon:0".format(**figures),
-        " active_file:{nr_active_file} inactive_file:{nr_inactive_file} isolated_file:0".format(**figures),
-        " unevictable:{nr_unevictable} dirty:0 writeback:0".format(**figures),
-        " slab_reclaimable:0 slab_unreclaimable:{nr_slab_unreclaimable}".format(**figures),
-        " mapped:{nr_mapped} shmem:{nr_shmem} pagetables:{nr_page_table_pages}".format(**figures),
-        " sec_pagetables:0 bounce:0",
-        " kernel_misc_reclaimable:0",
-        f" free:{kernel.frames.free} free_pcp:0 free_cma:0",
-        "{nr_file_pages} total pagecache pages".format(**figures),
-        "{nr_swapcached} pages in swap cache".format(**figures),
-        f"Free swap  = {areas.free << 2}kB",
-        f"Total swap = {areas.total << 2}kB",
-        f"{kernel.frames.total} pages RAM",
-        "0 pages HighMem/MovableOnly",
-        "0 pages reserved",
-    ]

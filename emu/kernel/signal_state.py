@@ -178,7 +178,7 @@ class SigPending(list[SigInfo]):
 
     def __init__(self, kmem: Kmem) -> None:
         super().__init__()
-        self._kmem = kmem
+        self.kmem = kmem
 
     def enqueue(self, info: SigInfo) -> None:
         """Make a signal pending; a standard signal that is pending already is not queued twice, and without memory no
@@ -187,11 +187,11 @@ class SigPending(list[SigInfo]):
         if info.timer is None and (self.full or (info.signo < 32 and self._holds(info.signo))):
             return
         try:
-            self._kmem.charge(SIGQUEUE)
+            self.kmem.charge(SIGQUEUE)
         except LinuxError:
             if info.timer is None and self._holds(info.signo):
                 return
-            self._kmem.charge_reserved(SIGQUEUE)
+            self.kmem.charge_reserved(SIGQUEUE)
         self.append(info)
 
     @property
@@ -202,11 +202,11 @@ class SigPending(list[SigInfo]):
     def dequeue(self, info: SigInfo) -> None:
         """A signal has been taken."""
         self.remove(info)
-        self._kmem.uncharge(SIGQUEUE)
+        self.kmem.uncharge(SIGQUEUE)
 
     def flush(self) -> None:
         """Nobody will take them."""
-        self._kmem.uncharge(SIGQUEUE * len(self))
+        self.kmem.uncharge(SIGQUEUE * len(self))
         self.clear()
 
     def _holds(self, signo: int) -> bool:

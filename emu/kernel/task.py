@@ -12,7 +12,7 @@ from emu.linux.caller import Credentials
 from emu.linux.capability import IPC_LOCK
 from emu.linux.limits import INFINITY, INIT_RLIMITS, Rlimit
 from emu.linux.wait import WaitQueue
-from emu.mm.kmem import TASK_STRUCT
+from emu.mm.kmem import TASK_STRUCT, Kmem
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -170,6 +170,10 @@ class Task:
     signals: SignalState = field(init=False)
     #: What it is charged with: itself, its arguments and its groups.
     charged: int = TASK_STRUCT
+    #: Where that is charged.
+    kmem: Kmem = None  # type: ignore[assignment]
+    #: Whether a stack in the kernel is charged there too.
+    stacked: bool = False
     #: Of a task whose turn ended within a string instruction with REP: where that ends.
     last_end: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -227,18 +231,27 @@ class Task:
     fault_words: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
+        if self.kmem is None:
+            self.kmem = self.mm.frames.kmem
         self.group.add(self)
-        self.signals = SignalState(SigPending(self.mm.kmem), self.group.pending)
+        self.signals = SignalState(SigPending(self.kmem), self.group.pending)
 
     def charge(self, more: int) -> None:
         """It keeps more (or less: a negative number).  LinuxError(ENOMEM)."""
-        self.mm.kmem.charge(more)
+        self.kmem.charge(more)
         self.charged += more
 
     def free(self) -> None:
         """Nobody will look at it again."""
         self.signals.pending.flush()
-        self.mm.kmem.uncharge(self.charged)
+        self.free_stack()
+        self.kmem.uncharge(self.charged)
+
+    def free_stack(self) -> None:
+        """It runs no more (release_task_stack)."""
+        if self.stacked:
+            self.stacked = False
+            self.kmem.drop_stack()
 
     def sees(self, pid: int) -> int:
         """The number of what has the machine's ``pid`` in its PID namespace; 0: it is not there."""
@@ -454,7 +467,7 @@ class ThreadGroup:
         self.started += 1
         if self._leader is None:
             self._leader = task
-            self.pending = SigPending(task.mm.kmem)
+            self.pending = SigPending(task.kmem)
 
     def usage(self) -> Usage:
         """The usage of all threads, ended ones included."""

@@ -27,8 +27,8 @@ TICK_NS = 4_000_000
 KTIME_MAX = (1 << 63) - 1
 _NEVER = 0
 _IDLE = Cost.IDLE
-#: An eighth, as a shift.
-_LOOKS = 3
+#: How often it is looked how much of a turn is left: behind each eighth of that, as a shift.
+LOOKS = 3
 #: By the host's clock an instruction takes 8 ns or less (as a shift); and the shortest turn before a timer.
 _SLOWER, _AT_LEAST = 3, 1000
 #: Clocks by their names without CLOCK_: those that tell the time of day, those that are never set, those of CPU time,
@@ -124,7 +124,12 @@ class Clock:
     def begin_turn(self, left: int) -> None:
         """A turn begins, which is to end in ``left`` ns, for which the engine counts instructions."""
         self._turn_end = self.now_ns() + left
-        self.look_at = self.system_ns + (left >> _LOOKS)
+        self.look_at = self.system_ns + (left >> LOOKS)
+
+    @property
+    def turn_end(self) -> int:
+        """When the turn that runs is to end, in instructions and the kernel's work; 0 where nobody knows."""
+        return 0 if self.real else max(0, self._turn_end - self._idle_ns)
 
     def turn_is(self, end: int, look_at: int) -> None:
         """A turn has begun natively, which is to end when so much has been done."""
@@ -153,7 +158,7 @@ class Clock:
         """
         left = max(0, self._turn_end - self.now_ns())
         self.limit_turn(left)
-        self.look_at = self.system_ns + (left >> _LOOKS) + 1 if left else KTIME_MAX
+        self.look_at = self.system_ns + (left >> LOOKS) + 1 if left else KTIME_MAX
 
     # -- timers ----------------------------------------------------------------------------------------------------
 

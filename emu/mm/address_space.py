@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +18,8 @@ from emu.mm.commit import Commit
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
 from emu.mm.hugememory import split_at
-from emu.mm.kmem import MM_STRUCT, REGION, VM_AREA_STRUCT
+from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
+from emu.mm.ordinary import ORDINARY
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.swapcache import Swap
 from emu.mm.swapops import slots_of
@@ -41,9 +42,12 @@ if TYPE_CHECKING:
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 #: The end of user addresses, by the number of levels (TASK_SIZE_MAX).
 TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
-#: sysctl vm.mmap_min_addr.
-MMAP_MIN_ADDR = 0x10000
+#: No hint and no stack goes below (CONFIG_LSM_MMAP_MIN_ADDR); and vm.mmap_min_addr, below which only root maps.
+MMAP_MIN_ADDR, DAC_MMAP_MIN_ADDR = 0x10000, 0x1000
 #: Work is done in pieces of so many PTE tables, and what covers no more than these do is one piece.
+_ACCOUNT = int(VmFlags.ACCOUNT)
+#: So many VMAs, at most, are unmapped at once at the end.
+_RUN = 512
 _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
 #: Frames that are made free at once where one was missing.
@@ -85,7 +89,7 @@ class MmContext:
     limit: Callable[[Rlimit], int | None] = lambda resource: None
     #: Told what work costs.
     clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
-    #: Whether the current task may map below MMAP_MIN_ADDR (CAP_SYS_RAWIO).
+    #: Whether the current task may map below DAC_MMAP_MIN_ADDR (CAP_SYS_RAWIO).
     may_map_low: Callable[[], bool] = lambda: False
     #: Whether the current task owns an open file or may write to it, so that it may learn which of its pages are in
     #: memory, and send them out (can_do_mincore, can_do_file_pageout).
@@ -190,7 +194,7 @@ class AddressSpace(UserCopy):
         self.shared_tables = shared_tables
         #: The control group that pays for its pages, if that is not the one of its owner.
         self.payer: Callable[[], Any] | None = None
-        self.kmem = context.frames.kmem
+        self.kmem = context.frames.kmem.account(SLAB_UNRECLAIMABLE)
         self._more = 0
         #: Called before everything is freed.
         self.at_exit: list[Callable[[], None]] = []
@@ -214,14 +218,20 @@ class AddressSpace(UserCopy):
         self.bottom_up = False
         #: The chance in the places of mappings that are chosen one by one (PF_RANDOMIZE); None: there is none.
         self.random: Random | None = None
+        #: Where the program's code and data are, by the headers of its file.
+        self.start_code = self.end_code = self.start_data = self.end_data = 0
         self.start_brk = self.brk_end = 0
         self.start_stack = self.arg_start = self.arg_end = self.env_start = self.env_end = 0
         self.auxv = b""
         self.dumpable = 1
         #: Who is root for the program: who owns what /proc shows of it while it may not be dumped.
         self.root_user = self.root_group = 0
-        #: PR_SET_THP_DISABLE.
-        self.thp_disable = 0
+        #: PR_FUTEX_HASH: how many buckets (0: it has given its own up; None: it has had no thread), and whether the
+        #: program has said so.
+        self.futex_slots: int | None = None
+        self.futex_slots_asked = False
+        #: PR_SET_THP_DISABLE and PR_SET_MDWE.
+        self.thp_disable = self.mdwe = 0
         #: Whether there are transparent huge pages, or may come to be.
         self.may_have_huge = context.thp.unasked
         #: The last fault that is to wait for a program (FaultResult.RETRY).
@@ -344,6 +354,12 @@ class AddressSpace(UserCopy):
         self.vmas.add(vma)
         self._hold(vma)
 
+    def adopt_last(self, vma: Vma) -> None:
+        """The same for one above those that are there."""
+        self.total_bytes += vma.length
+        self.vmas.append(vma)
+        self._hold(vma)
+
     def _hold(self, vma: Vma) -> None:
         """A VMA has been made: notify its object, its file and its owner."""
         if vma.page_cache is not None:
@@ -375,7 +391,7 @@ class AddressSpace(UserCopy):
 
         LinuxError(ENOMEM): for the beginning of an operation.
         """
-        self.kmem.reserve(number * VM_AREA_STRUCT)
+        self.kmem.account(SLAB_UNRECLAIMABLE).reserve(number * VM_AREA_STRUCT)
 
     def may_split(self, vma: Vma, start: int, end: int) -> None:
         """Check that the part of a VMA within [start, end) can become a separate one.  LinuxError(EINVAL, ENOMEM)."""
@@ -431,6 +447,22 @@ class AddressSpace(UserCopy):
         if vma.file is not None:
             vma.file.put()
 
+    def _remove_run(self, run: list[Vma]) -> None:
+        """The same for several of private anonymous memory, between which there are no others."""
+        ORDINARY.unmap_range(self, run[0], run[0].start, run[-1].end)
+        self.vmas.remove_run(run)
+        self.hiwater_bytes = max(self.hiwater_bytes, self.total_bytes)
+        accounted = 0
+        for vma in run:
+            self.total_bytes -= vma.length
+            if vma.flags & _ACCOUNT:
+                accounted += vma.length
+            if vma.file is not None:
+                vma.file.put()
+        self.context.commit.uncharge(accounted >> PAGE_SHIFT)
+        if any(vma.prot & Prot.EXEC for vma in run):
+            self.code_id = self.context.new_code_id()
+
     def pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """[start, end) in pieces of at most 512 PTE tables (1 GiB of pages without a gap).  NoIntr between two of them
         if the run is to end.
@@ -462,6 +494,8 @@ class AddressSpace(UserCopy):
 
     def free_tables(self, vma: Vma) -> None:
         """A VMA of the tree is about to go, and its entries have gone: free the tables that no other VMA needs."""
+        if not self.users:
+            return  # all go at the end
         below, above = self.vmas.last_below(vma.start), self.vmas.next_above(vma.start)
         self.tables.free_tables(
             vma.start, vma.end, 0 if below is None else below.end, 1 << 57 if above is None else above.start
@@ -605,10 +639,13 @@ class AddressSpace(UserCopy):
     def _exit_mmap(self) -> None:
         """Free everything.  If the run is to end, the next one goes on."""
         try:
-            for vma in list(self.vmas):
+            for run in _runs(self.vmas):
                 self.stop.check()
-                self.empty(vma.start, vma.end)
-                self.remove(vma)
+                self.empty(run[0].start, run[-1].end)
+                if len(run) == 1:
+                    self.remove(run[0])
+                else:
+                    self._remove_run(run)
         except NoIntr:
             self.stop.put_off(self._exit_mmap)
             return
@@ -620,3 +657,19 @@ class AddressSpace(UserCopy):
             self.exe_file.put()
         del self.context.address_spaces[self.serial]
         self.kmem.uncharge(self.charged)
+
+
+def _runs(vmas: Iterable[Vma]) -> Iterator[list[Vma]]:
+    """VMAs of private anonymous memory that follow each other, together; all others singly."""
+    run: list[Vma] = []
+    for vma in list(vmas):
+        if vma.anonymous and len(run) < _RUN:
+            run.append(vma)
+            continue
+        if run:
+            yield run
+        run = [vma] if vma.anonymous else []
+        if not run:
+            yield [vma]
+    if run:
+        yield run

@@ -74,6 +74,12 @@ class Commit:
                 raise LinuxError(errno.ENOMEM)
         self.pages += pages
 
+    def charge_singly(self, pages: int) -> None:
+        """The same of pages that are promised one by one, as each is made (shmem_acct_blocks).  LinuxError(ENOMEM)."""
+        if self.mode == Overcommit.NEVER and self.pages + pages > self.limit:
+            raise LinuxError(errno.ENOMEM)
+        self.pages += pages
+
     def uncharge(self, pages: int) -> None:
         """Take a promise back."""
         self.pages -= pages

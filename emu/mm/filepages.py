@@ -354,7 +354,7 @@ class FilePages(PageCache):
             self._add(last - first)
         taken: list[int] = []
         try:
-            self._frames.kmem.reserve(2 * XA_NODE)
+            self.kmem.reserve(2 * XA_NODE)
             for _ in range(first, last):
                 taken.append(self._frames.alloc(FrameKind.CACHE))
             self._source_bytes(first, taken)

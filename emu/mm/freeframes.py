@@ -55,8 +55,10 @@ class FreeFrames:
         """One frame is free."""
         self._single.append(frame)
 
-    def push_many(self, frames: Frames) -> None:
-        """An ascending array of frames is free; the lowest is to be taken first."""
+    def push_many(self, frames: Frames, *, soon: bool = False) -> None:
+        """An ascending array of frames is free; the lowest is to be taken first.  ``soon``: they will be, so the host
+        gets no memory back.
+        """
         if len(frames) < _BLOCK:
             self._single.extend(frames[::-1].tolist())
             return
@@ -64,7 +66,7 @@ class FreeFrames:
         if self._single:  # frames freed later lie above
             self._add_block(np.array(self._single, dtype=np.int32), zero=False)
             self._single.clear()
-        self._add_block(frames[::-1].astype(np.int32), zero=self._give_back(frames))
+        self._add_block(frames[::-1].astype(np.int32), zero=not soon and self._give_back(frames))
 
     def pop(self) -> int | None:
         """The next frame, zeroed; None if there is none."""
@@ -79,6 +81,18 @@ class FreeFrames:
         start = frame << PAGE_SHIFT
         self._ram.view[start : start + PAGE_SIZE] = ZERO_PAGE
         return frame
+
+    def coming(self, most: int) -> tuple[list[int], bool]:
+        """At most so many of the frames that :meth:`pop` will give next, in that order, and whether they are zero."""
+        if self._single:
+            return self._single[: -most - 1 : -1], False
+        if self._near or self._take_near():
+            return self._near[: -most - 1 : -1], self._near_zero
+        return [], True
+
+    def came(self, number: int) -> None:
+        """So many of those have been taken."""
+        del (self._single or self._near)[-number:]
 
     def pop_many(self, number: int) -> Frames:
         """The frames that as many single :meth:`pop` would give; fewer if there are not so many."""
@@ -97,6 +111,22 @@ class FreeFrames:
             taken.append(frames)
             number -= len(frames)
         return np.concatenate(taken) if taken else np.zeros(0, dtype=np.int64)
+
+    def mask(self, total: int) -> npt.NDArray[np.bool_]:
+        """Which frames these are."""
+        self._put_near_back()
+        found = np.zeros(total, dtype=np.bool_)
+        for frames in (np.array(self._single, dtype=np.int32), *(frames for frames, _ in self._blocks)):
+            found[frames] = True
+        return found
+
+    def take_out(self, which: npt.NDArray[np.bool_]) -> None:
+        """Take those out for which a mask is set; they are not zeroed."""
+        self._put_near_back()
+        self._single = [frame for frame in self._single if not which[frame]]
+        blocks = [(frames[~which[frames]], zero) for frames, zero in self._blocks]
+        self._blocks = [(frames, zero) for frames, zero in blocks if len(frames)]
+        self._in_blocks = sum(len(frames) for frames, _ in self._blocks)
 
     def take_blocks(self) -> list[int]:
         """Take all frames out that form blocks of 512, aligned: their heads, the lowest last."""

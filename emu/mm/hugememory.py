@@ -184,18 +184,22 @@ def _forget_zeros(mm: AddressSpace, start: int, head: int, belong: npt.NDArray[n
     mm.frames.put_many(np.sort(frames[at]))
 
 
-def split_partly_meant(mm: AddressSpace, start: int, end: int) -> None:
-    """Pages that small entries map, of which [start, end) has only a part, are split if nobody else maps them, before
-    they are given up or called cold.
+def split_partly_meant(mm: AddressSpace, start: int, end: int) -> list[int]:
+    """Pages that small entries map, of which [start, end) has only a part, are split before they are given up or called
+    cold; returns the heads of those that others map too, which are left alone.
     """
-    frames = mm.frames
+    frames, left = mm.frames, list[int]()
     for vaddr, slot, number in mm.tables.pte_tables(start, end) if mm.context.thp.used else ():
         pages = rss.pages_of(mm.tables.words[slot : slot + number])
         large = pages[(frames.flags[pages] & PG_LARGE != 0) & (frames.kinds[pages] == FrameKind.ANON)] & -BLOCK_FRAMES
         for head in sorted(set(large.tolist())):
             shared = (frames.counts[block(head)] > 1) & (frames.flags[block(head)] & PG_LARGE != 0)
-            if np.count_nonzero(large == head) < BLOCK_FRAMES and not shared.any():
-                _split_folio(mm, vaddr, head)
+            if np.count_nonzero(large == head) < BLOCK_FRAMES:
+                if shared.any():
+                    left.append(head)
+                else:
+                    _split_folio(mm, vaddr, head)
+    return left
 
 
 def whole_or_split(mm: AddressSpace, start: int, end: int) -> list[tuple[int, int]]:
@@ -247,7 +251,7 @@ def copy(parent: AddressSpace, child: AddressSpace, vma: Vma, *, protected: bool
         target = child.tables.entry_slot_alloc(address, PMD)
         table = frames.alloc(FrameKind.PAGETABLE, child.tables.payer)
         entry = q[slot] = q[slot] & ~RW
-        q[target] = entry if protected else entry & ~UFFD_WP_BIT
+        q[target] = entry & ~A if protected else entry & ~(A | UFFD_WP_BIT)
         child.tables.deposit(target, table)
         if not entry & SPECIAL:
             part = block(head_of(entry))
@@ -330,10 +334,37 @@ def make_old(mm: AddressSpace, address: int, slot: int, start: int, end: int, *,
     q[slot] = entry & ~(A | D) if lazyfree else entry & ~A
     if lazyfree:
         frames.lru_add_drain()  # at once: a large folio does not wait for others
+        frames.forget_written(part)
         frames.flags[part] = frames.flags[part] & (~(PG_REFERENCED | PG_ACTIVE) & 0xFF) | PG_LAZYFREE
         frames.order.add_many(np.arange(part.start, part.stop))
+        frames.happened("pglazyfree", np.arange(part.start, part.stop))
+    else:
+        frames.deactivate(np.arange(part.start, part.stop))
     flush.flush()
     return True
+
+
+def page_out(mm: AddressSpace, vma: Vma, address: int, slot: int, start: int, end: int) -> None:
+    """MADV_PAGEOUT of [start, end), in which an entry maps a huge page: private memory that nobody else maps is split
+    where there is no swap, as where only a part is meant; what was given up goes, or counts as written again
+    (shrink_folio_list).
+    """
+    q, frames = mm.frames.ram.qwords, mm.frames
+    entry = q[slot]
+    part = block(head_of(entry))
+    if entry & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
+        return
+    whole = start <= address and address + PMD_SIZE <= end
+    given_up = mm.frames.has_flag(part.start, PG_LAZYFREE) or vma.flags & VmFlags.DROPPABLE
+    clean = not entry & D and not (frames.flags[part] & PG_DIRTY).any()
+    if whole and given_up and (clean or vma.flags & VmFlags.DROPPABLE):
+        zap_entry(mm, address, slot)
+    elif whole and given_up:
+        frames.flags[part] &= ~PG_LAZYFREE & 0xFF
+        split(mm, address, slot)
+    elif not whole or not mm.context.swap.areas.free:
+        frames.flags[part] &= ~PG_REFERENCED & 0xFF
+        split_page(mm, address, slot)
 
 
 def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = False) -> list[int]:
@@ -359,19 +390,23 @@ def split_to_swap(mm: AddressSpace, start: int, end: int, *, spares: bool = Fals
     return shared
 
 
-def split_given_up(mm: AddressSpace, vma: Vma) -> None:
-    """Pages that were given up and not written since are split where memory is short."""
+def split_given_up(mm: AddressSpace, start: int, end: int) -> None:
+    """Pages that were given up and not written since are split where they are to be dropped."""
     q = mm.frames.ram.qwords
-    for address, slot in list(huge_entries(mm, vma.start, vma.end)):
+    for address, slot in list(huge_entries(mm, start, end)):
         entry = q[slot]
-        if not entry & (SPECIAL | D) and mm.frames.has_flag(head_of(entry), PG_LAZYFREE):
+        if entry & (SPECIAL | D) or (mm.frames.flags[block(head_of(entry))] & PG_DIRTY).any():
+            continue
+        if mm.frames.has_flag(head_of(entry), PG_LAZYFREE):
             split_page(mm, address, slot)
 
 
 def clear_young(mm: AddressSpace, start: int, end: int) -> None:
     """/proc/PID/clear_refs; the caller owes the flush."""
+    q, flags = mm.frames.ram.qwords, mm.frames.flags
     for _, slot in huge_entries(mm, start, end):
-        mm.frames.ram.qwords[slot] &= ~A
+        q[slot] &= ~A
+        flags[block(head_of(q[slot]))] &= ~PG_REFERENCED & 0xFF
 
 
 # -- looking -----------------------------------------------------------------------------------------------------------

@@ -61,6 +61,10 @@ PERF_COUNTER = 512  # an event of a task
 POLL_ENTRY = 320
 
 
+#: Lines of memory.stat: what could be made free, what could not, sockets' memory, and pages that are neither.
+SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE, SOCKETS, OTHER = "slab_reclaimable", "slab_unreclaimable", "sock", "other"
+
+
 class Kmem:
     """The charges of one machine.
 
@@ -90,6 +94,20 @@ class Kmem:
         #: The part of ``charged`` that calls which sleep will give back.
         self.sleeping = 0
         self._room = RESERVE
+        #: Opens an account of the group of the task whose turn it is, once there are groups.
+        self.accounts: Callable[[str], Kmem] | None = None
+
+    def account(self, kind: str) -> Kmem:
+        """Where an object that is about to be made is charged, with all that will belong to it: here, or to the control
+        group of whoever has it made (:mod:`emu.mm.kmemaccount`).  ``kind``: the line of memory.stat.
+        """
+        return self if self.accounts is None else self.accounts(kind)
+
+    def add_stack(self) -> None:
+        """A task needs a stack in the kernel, which a group pays for.  LinuxError(ENOMEM)."""
+
+    def drop_stack(self) -> None:
+        """It has ended."""
 
     def charge(self, size: int) -> None:
         """Account for an object that is about to be made.  LinuxError(ENOMEM) changes nothing."""

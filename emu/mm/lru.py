@@ -31,11 +31,17 @@ class ListSizes(NamedTuple):
     unevictable: int
 
 
-def list_sizes(frames: FrameAllocator, of_files: Iterable[int], locked: Iterable[int]) -> ListSizes:
-    """The sizes of all lists, given the frames on those of files, and those with locked pages."""
+def list_sizes(
+    frames: FrameAllocator, of_files: Iterable[int], locked: Iterable[int], among: Mask | None = None
+) -> ListSizes:
+    """The sizes of all lists, given the frames on those of files, and those with locked pages; ``among``: of the lists
+    of a control group.
+    """
     used = frames.high_water
     kinds, flags = frames.kinds[:used], frames.flags[:used]
     on_list = (kinds == FrameKind.ANON) | (kinds == FrameKind.CACHE)
+    if among is not None:
+        on_list &= among[:used]
     file, held = np.zeros(used, dtype=np.bool_), np.zeros(used, dtype=np.bool_)
     file[list(of_files)] = True
     held[list(locked)] = True
@@ -84,7 +90,7 @@ class Lru:
         flags[used] |= PG_REFERENCED
         flags[again] = flags[again] & (_ALL - PG_REFERENCED) | PG_ACTIVE
         self._frames.order.add_many(used)
-        self.events["pgactivate"] += len(again)
+        self._frames.happened("pgactivate", again)
         pages.make_old(used)
 
     def _refill(self, pages: PageMap, may_go: Mask, wanted: int) -> None:
@@ -98,6 +104,6 @@ class Lru:
         chosen = self._frames.order.oldest_first(are_active)[: max(wanted, (active - inactive) // 2)]
         flags[chosen] &= _NOT_ACTIVE & (_ALL - PG_REFERENCED)
         self._frames.order.add_many(chosen)
-        self.events["pgrefill"] += len(chosen)
-        self.events["pgdeactivate"] += len(chosen)
+        self._frames.happened("pgrefill", chosen)
+        self._frames.happened("pgdeactivate", chosen)
         pages.make_old(chosen)

@@ -151,7 +151,7 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
 def remove_contents(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """MADV_REMOVE: punch a hole into the mapped file.  LinuxError: EINVAL, EACCES."""
     _refuse_locked(vma)
-    if vma.page_cache is None and vma.file is None:
+    if vma.ops.special or (vma.page_cache is None and vma.file is None):
         raise LinuxError(errno.EINVAL)
     if not vma.shared or vma.flags & VmFlags.NEVERWRITE:
         raise LinuxError(errno.EACCES)

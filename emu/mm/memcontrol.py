@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from emu.linux.errors import LinuxError, NoPage
 from emu.mm.frames import BLOCK_FRAMES
+from emu.mm.kmem import Kmem
+from emu.mm.kmemaccount import Account
 from mmu.host_array import HostArray
 from mmu.late import np
+from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -50,10 +53,14 @@ class MemCgroup:
         self.online = True
         self.events, self.local_events = dict.fromkeys(EVENTS, 0), dict.fromkeys(EVENTS, 0)
         self.swap_events = dict.fromkeys(SWAP_EVENTS, 0)
+        #: Objects of the kernel that the group itself has: bytes, by the lines of memory.stat, and the pages they fill.
+        self.kernel: Counter[str] = Counter()
+        self.kernel_pages = 0
+        self.accounts: dict[str, Account] = {}
         #: How many pages have been looked at and taken for want of memory, by who did: "direct", "proactive".
         self.scanned, self.stolen = {"direct": 0, "proactive": 0}, {"direct": 0, "proactive": 0}
-        #: What has happened between memory and swap, by the names of memory.stat.
-        self.swapped: Counter[str] = Counter()
+        #: What has happened to pages here and below, by the names of memory.stat.
+        self.happened: Counter[str] = Counter()
         #: The peaks of open files that have been written to.
         self.watchers: list[list[int]] = []
         self.swap_watchers: list[list[int]] = []
@@ -226,7 +233,9 @@ class MemControl:
 
     def room_for(self, pages: int, mm: Payer | None = None) -> bool:
         """Whether so many pages can be charged, perhaps after unmapped ones have been taken."""
-        group = self.payer(mm)
+        return self._has_room(self.payer(mm), pages)
+
+    def _has_room(self, group: MemCgroup, pages: int) -> bool:
         while (full := group.over(pages)) is not None:
             full.event("max")
             if not self.take_unmapped(full, full.usage + pages - full.max):
@@ -288,15 +297,60 @@ class MemControl:
                 group.sub(pages)
         self.owners[frames] = 0
 
-    # -- looking ---------------------------------------------------------------------------------------------------
+    def happened(self, event: str, frames: Frames | list[int]) -> None:
+        """Something has happened to these pages: count it for their groups, and those above."""
+        for number, pages in enumerate(np.bincount(self.owners[frames]).tolist()):
+            for group in self.numbered(number).chain if number and pages else ():
+                group.happened[event] += pages
 
-    def by_kind(self, top: MemCgroup) -> list[int]:
-        """How many frames of each kind are charged to a group and those below."""
-        if top is self.root:
-            return list(self._frames.used)
-        kinds = self._frames.kinds[self.charged_to(self.below(top))]
-        counts: list[int] = np.bincount(kinds, minlength=len(self._frames.used)).tolist()
-        return counts
+    # -- objects of the kernel -------------------------------------------------------------------------------------
+
+    def account(self, machine: Kmem, kind: str) -> Kmem:
+        """Where what the current task has made is charged; the root's is the machine's alone."""
+        group = self.payer(None)
+        if group is self.root:
+            return machine
+        known = group.accounts.get(kind)
+        if known is None:
+            known = group.accounts[kind] = Account(machine, self, group, kind)
+        return known
+
+    def charge_kernel(self, group: MemCgroup, kind: str, size: int, *, at_once: bool = False) -> None:
+        """Charge so many bytes more (or less: a negative number); ``at_once``: whatever the limits are.
+        LinuxError(ENOMEM) changes nothing.
+        """
+        more = self._more_pages(group, size)
+        if more > 0 and not at_once and not self._has_room(group, more):
+            raise NoPage("the control group is full")
+        group.kernel[kind] += size
+        group.kernel_pages += more
+        if more > 0:
+            self._charged(group, more)
+        elif more:
+            group.sub(-more)
+
+    def uncharge_kernel(self, group: MemCgroup, kind: str, size: int) -> None:
+        """They are gone."""
+        self.charge_kernel(group, kind, -size, at_once=True)
+
+    def reserve_kernel(self, group: MemCgroup, size: int) -> None:
+        """Make sure that there is room for so many bytes.  LinuxError(ENOMEM)."""
+        if not self._has_room(group, self._more_pages(group, size)):
+            raise NoPage("the control group is full")
+
+    def has_kernel_room(self, group: MemCgroup, size: int) -> bool:
+        """Whether there is, as things are."""
+        return group.over(self._more_pages(group, size)) is None
+
+    @staticmethod
+    def _more_pages(group: MemCgroup, size: int) -> int:
+        return -(-(group.kernel.total() + size) // PAGE_SIZE) - group.kernel_pages
+
+    def moved(self, source: Frames, target: Frames) -> None:
+        """Pages have come to other frames (mem_cgroup_migrate)."""
+        self.owners[target], self.owners[source] = self.owners[source], 0
+
+    # -- looking ---------------------------------------------------------------------------------------------------
 
     def check(self) -> Iterator[str]:
         """For the audit: what groups count against the frames that are charged to them."""
@@ -311,8 +365,11 @@ class MemControl:
                 yield f"{pages} frames are charged to group {number}, which is gone"
             if group is None or group is self.root:
                 continue
+            pages += -(-group.kernel.total() // PAGE_SIZE)
             if group.local != pages:
                 yield f"group {group.name} counts {group.local} pages, and {pages} are charged to it"
+            if any(size < 0 for size in group.kernel.values()):
+                yield f"group {group.name} has less than nothing of an object of the kernel"
             if group.usage != sums[group]:
                 yield f"group {group.name} counts {group.usage} pages here and below, and there are {sums[group]}"
         free = (self.owners != 0) & (self._frames.kinds <= 1)

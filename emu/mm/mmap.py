@@ -11,6 +11,7 @@ from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.address_space import MMAP_MIN_ADDR, AddressSpace, is_data, page_align
 from emu.mm.commit import Overcommit
+from emu.mm.execgain import check_exec_gain
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import populate
 from emu.mm.shmem import SharedAnonymous
@@ -87,6 +88,7 @@ def mmap_region(
     memory: PageCache | None = None,
 ) -> int:
     """Make a mapping at a place that :func:`find_place` has found."""
+    check_exec_gain(mm.mdwe, prot, prot)
     vm_flags = _vm_flags(mm, flags, file)
     fixed = bool(flags & MapFlags.FIXED)
     if fixed:

@@ -8,6 +8,7 @@ from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace, is_data, page_align
+from emu.mm.execgain import check_exec_gain
 from emu.mm.flags import VmFlags
 from emu.mm.gup import populate
 from emu.mm.mmap import is_accountable, wants_populating
@@ -80,11 +81,12 @@ def _change_vma(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) ->
 
 
 def _check_mprotect(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> None:
+    if (prot & Prot.WRITE and vma.flags & VmFlags.NEVERWRITE) or (prot & Prot.EXEC and vma.flags & VmFlags.NEVEREXEC):
+        raise LinuxError(errno.EACCES)
+    check_exec_gain(mm.mdwe, vma.prot, prot)
     vma.ops.mprotect(vma, start, end, prot)
     if vma.flags & VmFlags.SEALED:
         raise LinuxError(errno.EPERM)
-    if (prot & Prot.WRITE and vma.flags & VmFlags.NEVERWRITE) or (prot & Prot.EXEC and vma.flags & VmFlags.NEVEREXEC):
-        raise LinuxError(errno.EACCES)
 
 
 def _account(vma: Vma, prot: Prot) -> VmFlags:

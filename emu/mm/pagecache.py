@@ -11,7 +11,7 @@ from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import VmFlags
 from emu.mm.frames import PG_DIRTY, PG_LARGE, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
 from emu.mm.freeframes import Frames
-from emu.mm.kmem import XA_NODE
+from emu.mm.kmem import SLAB_RECLAIMABLE, XA_NODE
 from emu.mm.rss import pages_of
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -77,6 +77,7 @@ class PageCache:
 
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
         self._frames = frames
+        self.kmem = frames.kmem.account(SLAB_RECLAIMABLE)
         #: Frames in nodes of 512 pages, by index / 512; 0: there is no page.  4 bytes a page: a sparse object may have
         #: 300 GiB.
         self._nodes: dict[int, array[int]] = {}
@@ -162,7 +163,7 @@ class PageCache:
                 self._charge(1)
             try:
                 if node is None:
-                    self._frames.kmem.reserve(XA_NODE)
+                    self.kmem.reserve(XA_NODE)
                 frame = self._frames.alloc(FrameKind.CACHE)
             except LinuxError:
                 if self._charge is not None:
@@ -188,7 +189,7 @@ class PageCache:
             if self._charge is not None:
                 self._charge(_NODE)
                 charged = True
-            frames.kmem.reserve(XA_NODE)
+            self.kmem.reserve(XA_NODE)
             head = frames.alloc_block(FrameKind.CACHE)
         except LinuxError:
             if charged and self._charge is not None:
@@ -220,10 +221,9 @@ class PageCache:
                 self._charge(_NODE - len(old))
         except LinuxError:
             return False
-        flags = int(np.bitwise_or.reduce(self._frames.flags[old])) & PG_DIRTY
         self.nr_pages -= len(old)
         self.put_huge_in(first >> _NODE_SHIFT, head)
-        self._frames.flags[head : head + _NODE] |= flags
+        self._frames.flags[head : head + _NODE] |= PG_DIRTY
         self._frames.put_many(old)
         return True
 
@@ -298,6 +298,11 @@ class PageCache:
             self.reclaim(index)
         return before - self.nr_pages
 
+    def moved(self, indexes: Sequence[int], frames: Sequence[int]) -> None:
+        """Pages are in other frames now (folio_migrate_mapping)."""
+        for index, frame in zip(indexes, frames, strict=True):
+            self._nodes[index >> _NODE_SHIFT][index & _NODE - 1] = frame
+
     def stay(self) -> None:
         """Its pages stay where they are from now on.  LinuxError."""
         self.stays = True
@@ -305,13 +310,13 @@ class PageCache:
     def _make_node(self, number: int) -> array[int]:
         node = self._nodes.get(number)
         if node is None:
-            self._frames.kmem.charge_reserved(XA_NODE)
+            self.kmem.charge_reserved(XA_NODE)
             node = self._nodes[number] = array("i", _EMPTY_NODE)
         return node
 
     def _forget_node(self, number: int) -> None:
         del self._nodes[number]
-        self._frames.kmem.uncharge(XA_NODE)
+        self.kmem.uncharge(XA_NODE)
 
     @property
     def nodes(self) -> int:
@@ -330,11 +335,12 @@ class PageCache:
             if self._charge is not None:
                 self._charge(missing)
             try:
-                self._frames.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
+                self.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
                 memcg = self._frames.memcg
                 if memcg is not None and not memcg.room_for(missing):
                     raise NoPage
                 if not self._frames.has_room(missing):
+                    self._frames.missing = FrameKind.CACHE
                     raise NoPage("no frame is left")
             except LinuxError:
                 if self._charge is not None:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def resident(mm: AddressSpace) -> tuple[int, int, int]:
-    """Resident pages: anonymous, of files, of shared memory."""
+    """Resident pages: anonymous, of files (and secret ones, which cannot go to swap), of shared memory."""
     of_files = 0
     if mm.rss_cache:
         for vma in mm.vmas:
-            if isinstance(vma.page_cache, FilePages):
+            if isinstance(vma.page_cache, FilePages) or vma.ops.secret:
                 of_files += _cached_pages(mm, vma.start, vma.end)
     return mm.rss_anon, of_files, mm.rss_cache - of_files
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
-from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, PG_SWAPCACHE, FrameAllocator, FrameKind, Locked
+from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, PG_SWAPCACHE, Coming, FrameAllocator, FrameKind, Locked
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A, D
 from emu.mm.swapops import SWP_EXCLUSIVE, slots_of, swapped
@@ -86,6 +86,14 @@ def new_pages(mm: Resident, number: int) -> Frames:
     frames = mm.frames.alloc_many(FrameKind.ANON, number, mm)
     mm.rss_anon += len(frames)
     return frames
+
+
+def came(mm: Resident, coming: Coming, number: int, *, copies: int, cached: int) -> None:
+    """So many frames of private memory were taken natively; some of them in the place of others of that kind, or of
+    pages of the page cache."""
+    mm.frames.came(coming, number, FrameKind.ANON)
+    mm.rss_anon += number - copies
+    mm.rss_cache -= cached
 
 
 def new_copy(mm: Resident, source: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.linux.errors import LinuxError
 from emu.mm.commit import Commit, Overcommit
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import INODE
@@ -24,12 +25,16 @@ class SharedAnonymous(ShmemPages):
 
     def __init__(self, mm: AddressSpace, length: int, flags: VmFlags) -> None:
         self._commit: Commit = mm.context.commit
-        self._by_page = by_page = bool(flags & VmFlags.NORESERVE) and self._commit.mode != Overcommit.NEVER
-        self._promised = 0 if by_page else length >> PAGE_SHIFT
-        mm.frames.kmem.reserve(INODE)
-        self._commit.charge(self._promised, mm)
-        mm.frames.kmem.charge_reserved(INODE)
+        by_page = bool(flags & VmFlags.NORESERVE) and self._commit.mode != Overcommit.NEVER
+        promised = None if by_page else length >> PAGE_SHIFT
+        self._commit.charge(promised or 0, mm)
         super().__init__(mm.frames, mm.context.swap, length, self._charge_pages if by_page else None)
+        try:
+            self.kmem.charge(INODE)
+        except LinuxError:
+            self._commit.uncharge(promised or 0)
+            raise
+        self.promised_at_once = promised
         self._thp = mm.context.thp
         self.huge_policy = self
         self.settings_changed()
@@ -45,19 +50,14 @@ class SharedAnonymous(ShmemPages):
         enabled = self._thp.allows_shmem(self._thp.shm_mnt, index, self.size, flags)
         return self._thp.allows_unnamed(index, self.size, flags or VmFlags.NONE, inherited=enabled)
 
-    @property
-    def promised_pages(self) -> int:
-        """The part of Committed_AS for this object."""
-        return self._promised or (self.total_pages if self._by_page else 0)
-
     def _charge_pages(self, pages: int) -> None:
         if pages > 0:
-            self._commit.charge(pages)
+            self._commit.charge_singly(pages)
         else:
             self._commit.uncharge(-pages)
 
     def release(self) -> None:
         super().release()
-        self._frames.kmem.uncharge(INODE)
-        self._commit.uncharge(self._promised)
-        self._promised = 0
+        self.kmem.uncharge(INODE)
+        self._commit.uncharge(self.promised_at_once or 0)
+        self.promised_at_once = 0

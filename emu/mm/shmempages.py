@@ -29,12 +29,19 @@ class ShmemPages(PageCache):
         #: The number of the object, by which all are ordered.
         self.serial = swap.objects
         self.swapped: dict[int, int] = {}
+        #: So many pages were promised when it was made (Committed_AS); None: each is when it is made.
+        self.promised_at_once: int | None = None
         #: While this is not 0, no page goes.
         self._held = 0
 
     @property
     def total_pages(self) -> int:
         return self.nr_pages + len(self.swapped)
+
+    @property
+    def promised_pages(self) -> int:
+        """The part of Committed_AS for this object."""
+        return self.total_pages if self.promised_at_once is None else self.promised_at_once
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
@@ -66,7 +73,7 @@ class ShmemPages(PageCache):
         slot = self.swapped.get(index) if self.swapped else None
         if slot is None:
             return super().get_page(index)
-        self._frames.kmem.reserve(XA_NODE)
+        self.kmem.reserve(XA_NODE)
         frame = self._bring(slot)
         del self.swapped[index]
         self._put_in(index, frame)

@@ -7,10 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
+from emu.mm import rss
+from emu.mm.flags import FaultResult, VmFlags
+from emu.mm.memory import set_new_entry
 from emu.mm.ordinary import OrdinaryMemory
 from emu.mm.pagecache import PageCache
+from emu.mm.pagetable import SPECIAL
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.registers import Access
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -56,6 +61,22 @@ class SpecialMapping(OrdinaryMemory):
 
     def name(self, vma: Vma) -> str:
         return self._name
+
+    def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
+        """One page at a time (special_mapping_fault); those of VM_PFNMAP are nobody's memory (vvar_fault)."""
+        cache, index = vma.page_cache, vma.index_of(address)
+        assert isinstance(cache, SpecialPages)
+        if not vma.flags & VmFlags.PFNMAP and access == Access.WRITE:
+            return super().missing(mm, vma, address, access, slot)
+        if not cache.check_index(index):
+            return FaultResult.ADRERR
+        frame, bits = cache.get_page(index), vma.cached_bits
+        if vma.flags & VmFlags.PFNMAP:
+            bits |= SPECIAL
+        else:
+            rss.get_cached(mm, (frame,))
+        set_new_entry(mm, address, slot, frame << PAGE_SHIFT | bits)
+        return FaultResult.MINOR
 
     def may_split(self, vma: Vma, address: int) -> None:
         raise LinuxError(errno.EINVAL)

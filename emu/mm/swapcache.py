@@ -185,8 +185,10 @@ class Swap:
         self._frames.flags[frames] |= PG_SWAPCACHE
         self.cached += len(frames)
 
-    def forget(self, frames: Frames) -> None:
-        """Take different pages out of the swap cache, and drop its references (delete_from_swap_cache)."""
+    def forget(self, frames: Frames, *, soon: bool = False) -> None:
+        """Take different pages out of the swap cache, and drop its references (delete_from_swap_cache).  ``soon``: that
+        is since frames are short.
+        """
         slots = self._slots.array[frames]
         self._frames.flags[frames] &= ~PG_SWAPCACHE & 0xFF
         for area, offsets, _ in self._by_area(slots):
@@ -195,7 +197,7 @@ class Swap:
         if self.ahead:
             self.ahead.difference_update(frames.tolist())
         self.cached -= len(frames)
-        self._frames.put_many(frames)
+        self._frames.put_many(frames, soon=soon)
 
     def try_to_free(self, frame: int) -> bool:
         """A page that is used gives its slot up, unless others have that; whether it did (folio_free_swap)."""
@@ -219,7 +221,7 @@ class Swap:
         unmapped = frames[(held.counts[frames] == 1) & (held.flags[frames] & PG_SWAPCACHE != 0)]
         done = unmapped[self.synchronous(unmapped)]
         if len(done):
-            self.forget(done)
+            self.forget(done, soon=True)
 
     def unmapped(self, frames: Frames) -> None:
         """These pages were mapped: those that nobody maps any more leave the swap cache with the last use of their slot

@@ -94,10 +94,8 @@ class SwapCharges:
                 self._control.numbered(number).add_swap(sign * slots)
 
     def happened(self, event: str, frames: Frames) -> None:
-        """Something has happened to these pages: count it for their groups, and those above."""
-        for number, pages in enumerate(np.bincount(self._control.owners[frames]).tolist()):
-            for group in self._control.numbered(number).chain if number and pages else ():
-                group.swapped[event] += pages
+        """Something has happened to these pages."""
+        self._control.happened(event, frames)
 
     # -- in --------------------------------------------------------------------------------------------------------
 

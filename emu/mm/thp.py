@@ -7,6 +7,7 @@ from collections import Counter
 from emu.linux.errors import LinuxError
 from emu.mm.flags import VmFlags
 from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, FrameAllocator, FrameKind
+from mmu.late import np
 from mmu.memory import PAGE_SIZE
 
 #: HPAGE_PMD_ORDER, and the order of the smallest folios of private and of shared memory.
@@ -105,6 +106,10 @@ class TransparentHugePages:
 
     # -- counts ----------------------------------------------------------------------------------------------------
 
+    def compacts(self, flags: VmFlags) -> bool:
+        """Whether a fault has pages moved, or reclaimed, for want of a huge page (vma_thp_gfp_mask)."""
+        return self.defrag == "always" or (bool(flags & _HUGEPAGE) and "madvise" in self.defrag)
+
     def count(self, event: str, number: int = 1) -> None:
         """Something has happened, as /proc/vmstat calls it."""
         self.events[event] += number
@@ -139,3 +144,12 @@ def is_disabled(flags: VmFlags, thp_disable: int, *, forced: bool = False) -> bo
     if not thp_disable:
         return False
     return not thp_disable & EXCEPT_ADVISED or not (forced or flags & _HUGEPAGE)
+
+
+def anon_folios(frames: FrameAllocator, *, partly_mapped: bool) -> int:
+    """How many huge pages of private memory there are that have not been split, or those of which a part is gone
+    (MTHP_STAT_NR_ANON and its like).
+    """
+    large = np.flatnonzero((frames.kinds == FrameKind.ANON) & (frames.flags & PG_LARGE != 0))
+    sizes = np.bincount(large // BLOCK_FRAMES) if len(large) else np.zeros(0, dtype=np.int64)
+    return int(np.count_nonzero((sizes > 0) & (sizes < BLOCK_FRAMES) if partly_mapped else sizes))

@@ -11,8 +11,9 @@ from emu.mm import hugememory
 from emu.mm.flags import VmFlags
 from emu.mm.memory import set_new_entry
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
+from emu.mm.rss import is_exclusive
 from emu.mm.swapops import SWP_EXCLUSIVE, SWP_UFFD_WP, is_here, is_swapped
-from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
@@ -64,7 +65,7 @@ def _check_areas(source: Vma, target: Vma, context: UserfaultContext, dst: int, 
 
 def _move_huge_page(mm: AddressSpace, dst: int, src: int, length: int) -> bool:
     """Move 2 MiB as a whole if they are one page, and nothing is at the target; else split it (move_pages_huge_pmd).
-    LinuxError: EEXIST, EBUSY for a page that others have too, ENOMEM.
+    LinuxError: EEXIST, EBUSY for a page that is not known to be the process's alone, ENOMEM.
     """
     size, q = hugememory.PMD_SIZE, mm.frames.ram.qwords
     if hugememory.huge_slot(mm, dst) is not None:
@@ -77,7 +78,7 @@ def _move_huge_page(mm: AddressSpace, dst: int, src: int, length: int) -> bool:
         part(mm, src & -size, slot)
         return False
     entry = q[slot]
-    if not entry & SPECIAL and (mm.frames.counts[hugememory.block(hugememory.head_of(entry))] > 1).any():
+    if not entry & SPECIAL and not hugememory.is_exclusive(mm, entry):
         raise LinuxError(errno.EBUSY)
     target = mm.tables.entry_slot_alloc(dst, hugememory.PMD)
     if q[target]:
@@ -107,8 +108,7 @@ def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool
             return
         if not is_here(entry):
             raise LinuxError(errno.EFAULT)
-        frame = (entry & ADDRESS) >> PAGE_SHIFT
-        if not entry & SPECIAL and (not mm.frames.is_anon(frame) or mm.frames.mapcount(frame) != 1):
+        if not entry & SPECIAL and not is_exclusive(mm, entry):
             raise LinuxError(errno.EBUSY)
     finally:
         if not q[to_slot]:
@@ -118,7 +118,7 @@ def _move_page(mm: AddressSpace, target: Vma, dst: int, src: int, *, holes: bool
     q[from_slot] = 0
     mm.obligation(src, src + PAGE_SIZE, "UFFDIO_MOVE").flush()
     bits = target.page_bits | (SPECIAL if entry & SPECIAL else D | (RW if target.prot & Prot.WRITE else 0))
-    set_new_entry(mm, dst, to_slot, frame << PAGE_SHIFT | bits)
+    set_new_entry(mm, dst, to_slot, entry & ADDRESS | bits)
 
 
 def _move_entry(mm: AddressSpace, dst: int, src: int, entry: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags
-from emu.mm.address_space import MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, page_align
+from emu.mm.address_space import DAC_MMAP_MIN_ADDR, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, page_align
 from emu.mm.pagetable import span
 from emu.mm.vma import vm_start_gap
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -50,7 +50,7 @@ def get_unmapped_area(
 
 def check_low(mm: AddressSpace, address: int) -> None:
     """LinuxError(EPERM) for an address that only root may map (cap_mmap_addr)."""
-    if address < MMAP_MIN_ADDR and not mm.context.may_map_low():
+    if address < DAC_MMAP_MIN_ADDR and not mm.context.may_map_low():
         raise LinuxError(errno.EPERM)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.capability import NET_BIND_SERVICE
 from emu.linux.errors import LinuxError
+from emu.mm.kmem import SOCKETS
 from emu.net.address import (
     AF_INET,
     AF_INET6,
@@ -103,6 +104,8 @@ class Loopback:
 
 class InetSocket(Socket):
     """A socket of either family; what its protocol does is below."""
+
+    kept_kind = SOCKETS
 
     def __init__(self, loopback: Loopback, family: int, type_: int, protocol: int, flags: int = 0) -> None:
         super().__init__(loopback.net, type_, protocol, flags)

@@ -101,6 +101,6 @@ PID_FILES = {
     "children": PidFile(None, of_process=False, with_numbers=children), "io": PidFile(io, 0o400),
     "sched": PidFile(None, 0o644, lambda kernel, task, data: None, with_numbers=sched),
     "schedstat": PidFile(schedstat), "syscall": PidFile(syscall, 0o400),
-    "timers": PidFile(None, of_thread=False, with_numbers=timers),
+    "timers": PidFile(None, of_thread=False, with_numbers=timers, private=True),
     "stack": PidFile(lambda kernel, task: b"", 0o400), "wchan": PidFile(wchan),
 }  # fmt: skip

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emu.linux.errors import LinuxError
+from emu.mm.buddy import MAX_ORDER, free_by_order
 from emu.mm.frames import (
     BLOCK_FRAMES,
     PG_ACTIVE,
@@ -43,7 +43,6 @@ _KIND_FLAGS = {
     FrameKind.ANON: 1 << _UPTODATE | 1 << _LRU | 1 << _MMAP | 1 << _ANON,
     FrameKind.CACHE: 1 << _UPTODATE | 1 << _LRU,
 }
-_MAX_ORDER = 10
 #: The room for vmalloc(), by the number of levels of page tables (VMALLOC_TOTAL).
 _VMALLOC = {4: (1 << 45) - 1, 5: (12800 << 40) - 1}
 #: The most words that one read of kpagecount and kpageflags gives.
@@ -136,35 +135,23 @@ def zone_figures(kernel: Kernel) -> dict[str, int]:
     return zone | {"nr_zone_write_pending": 0, "nr_mlock": node["nr_unevictable"], "nr_free_cma": 0}
 
 
-def free_by_order(kernel: Kernel) -> list[int]:
-    """How many naturally aligned blocks of each order the free frames form, the largest first taken."""
-    free = np.flatnonzero(kernel.frames.kinds == FrameKind.FREE)
-    breaks = np.flatnonzero(np.diff(free) != 1) + 1
-    counts: Counter[int] = Counter()
-    for run in np.split(free, breaks) if len(free) else ():
-        kernel.stop.check()
-        start, end = int(run[0]), int(run[-1]) + 1
-        while start < end:
-            aligned = (start & -start).bit_length() - 1 if start else _MAX_ORDER
-            order = min(aligned, (end - start).bit_length() - 1, _MAX_ORDER)
-            counts[order] += 1
-            start += 1 << order
-    return [counts[order] for order in range(_MAX_ORDER + 1)]
+def _free_blocks(kernel: Kernel) -> str:
+    return " ".join(f"{count:>6}" for count in free_by_order(kernel.frames, kernel.stop))
 
 
 def buddyinfo(kernel: Kernel) -> bytes:
     """/proc/buddyinfo."""
-    return ("Node 0, zone      DMA " + "".join(f"{count:>6} " for count in free_by_order(kernel)) + "\n").encode()
+    return f"Node 0, zone      DMA {_free_blocks(kernel)} \n".encode()
 
 
 def pagetypeinfo(kernel: Kernel) -> bytes:
     """/proc/pagetypeinfo: every free page can be used for anything."""
     head = "Page block order: 9\nPages per block:  512\n\nFree pages count per migrate type at order "
-    head += " ".join(f"{order:>6}" for order in range(_MAX_ORDER + 1)) + " \n"
-    none = " ".join(["     0"] * (_MAX_ORDER + 1))
+    head += " ".join(f"{order:>6}" for order in range(MAX_ORDER + 1)) + " \n"
+    none = " ".join(["     0"] * (MAX_ORDER + 1))
     lines = [head]
     for name in ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate"):
-        counts = " ".join(f"{count:>6}" for count in free_by_order(kernel)) if name == "Movable" else none
+        counts = _free_blocks(kernel) if name == "Movable" else none
         lines.append(f"Node    0, zone      DMA, type {name:>12} {counts} \n")
     return "".join(lines).encode()
 

@@ -11,6 +11,8 @@ from emu.kernel.task import limits_of
 from emu.kernel.vdso import VSYSCALL
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.mman import Prot
+from emu.mm.address_space import page_align
+from emu.mm.flags import VmFlags
 from emu.mm.shmem import SharedAnonymous
 from emu.mm.vma import Vma
 from emu.proc.pidfile import PidFile
@@ -78,16 +80,26 @@ def encode_lines(lines: list[str]) -> bytes:
 
 
 def text_bytes(mm: AddressSpace) -> int:
-    """The size of the program's code: its first mapping that is executable (there is no end_code here)."""
-    return next((vma.length for vma in mm.vmas if vma.prot & Prot.EXEC and vma.file is not None), 0)
+    """The size of the program's code, in whole pages."""
+    return page_align(mm.end_code) - (mm.start_code & -PAGE_SIZE)
 
 
 def statm(kernel: Kernel, task: Task) -> bytes:
     """/proc/PID/statm: size, resident, shared, text, 0, data and stack, 0; in pages."""
     mm = task.mm
-    data = sum(vma.length for vma in mm.vmas if vma.prot & Prot.WRITE and not vma.shared)
     pages = (mm.total_bytes // PAGE_SIZE, mm.rss_anon + mm.rss_cache, mm.rss_cache, text_bytes(mm) // PAGE_SIZE, 0)
+    data = mm.data_bytes + stack_bytes(mm)
     return " ".join(map(str, (*pages, data // PAGE_SIZE, 0))).encode() + b"\n"
+
+
+def is_code(vma: Vma) -> bool:
+    """Whether it counts as code (is_exec_mapping)."""
+    return bool(vma.prot & Prot.EXEC and not vma.prot & Prot.WRITE and not vma.flags & VmFlags.GROWSDOWN)
+
+
+def stack_bytes(mm: AddressSpace) -> int:
+    """The size of all that grows down, whatever its rights (stack_vm)."""
+    return sum(vma.length for vma in mm.vmas if vma.flags & VmFlags.GROWSDOWN)
 
 
 #: Name and unit in /proc/PID/limits.

@@ -5,6 +5,7 @@ modules, of which there is none.
 from __future__ import annotations
 
 import errno
+import stat
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,13 +14,16 @@ from emu.fs.dentry import Path
 from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode
 from emu.fs.libfs import FixedDirectory
-from emu.fs.pseudo import MagicLink, TextFile
+from emu.fs.pseudo import LinkFile, MagicLink, TextFile
 from emu.fs.superblock import SuperBlock
 from emu.kernel.nsfs import path_of
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.pidns import PidNamespace
+from emu.mm.shmem import SharedAnonymous
 from emu.proc.attributes import no_lsm
+from emu.proc.piddir import OwnDirectory
+from emu.proc.pidfile import LINK_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
@@ -75,19 +79,18 @@ def _refuse(data: bytes) -> None:
     raise LinuxError(errno.EINVAL)
 
 
-class MapFilesDirectory(FixedDirectory):
-    """/proc/PID/map_files: a link for each mapped file, by the addresses."""
-
-    def __init__(self, sb: SuperBlock, task: Task) -> None:
-        super().__init__(sb, 0o500)
-        self._task = task
+class MapFilesDirectory(OwnDirectory):
+    """/proc/PID/map_files: a link for each mapped object, by the addresses."""
 
     def _links(self) -> dict[str, Inode]:
         links: dict[str, Inode] = {}
         for vma in self._task.mm.vmas if self._task.alive else ():
+            name = f"{vma.start:x}-{vma.end:x}"
             if isinstance(vma.file, File):
-                mode = 0o400 | (0o200 if vma.shared and vma.file.writable else 0)
-                links[f"{vma.start:x}-{vma.end:x}"] = MagicLink(self.sb, partial(_path_of, vma.file), mode)
+                mode = 0o400 * vma.file.readable | 0o200 * vma.file.writable
+                links[name] = MagicLink(self.sb, partial(_path_of, vma.file), mode, LINK_SIZE)
+            elif isinstance(vma.page_cache, SharedAnonymous):
+                links[name] = _UnnamedLink(self.sb)
         return links
 
     def lookup(self, name: str) -> Inode:
@@ -98,6 +101,15 @@ class MapFilesDirectory(FixedDirectory):
 
     def iterate(self) -> Iterable[DirectoryEntry]:
         return [DirectoryEntry(name, inode.ino, inode.kind) for name, inode in self._links().items()]
+
+
+class _UnnamedLink(LinkFile):
+    """The link of shared anonymous memory, which leads nowhere."""
+
+    def __init__(self, sb: SuperBlock) -> None:
+        super().__init__(sb, lambda caller: "/dev/zero (deleted)")
+        self.mode = stat.S_IFLNK | 0o600
+        self.size = LINK_SIZE
 
 
 def _path_of(file: File) -> Path:

@@ -69,4 +69,4 @@ def _page_words(mm: AddressSpace, vma: Vma) -> list[str]:
     return [*words, f"N0={pages}", f"kernelpagesize_kB={vma.ops.page_size >> 10}"]
 
 
-PID_FILES = {"numa_maps": PidFile(numa_maps)}
+PID_FILES = {"numa_maps": PidFile(numa_maps, private=True)}

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import File
 from emu.fs.inode import Inode
+from emu.fs.pseudo import anywhere
 from emu.linux.caller import may_access
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import Whence
 from emu.mm.frames import BLOCK_FRAMES, FrameKind
 from emu.mm.hugememory import block, huge_slot
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _EXCLUSIVE, _UFFD_WP, _GUARD, _FILE, _SWAP, _PRESENT = 1 << 56, 1 << 57, 1 << 58, 1 << 61, 1 << 62, 1 << 63
 _FRAME = (1 << 55) - 1
 #: The most bytes of a read, and the pages of an address space.
-_MOST, _PAGES = 1 << 16, 1 << 35
+_MOST, _PAGES = 1 << 16, (1 << 35) - 1
 _TYPE_BITS = 5
 
 
@@ -72,10 +72,9 @@ class PagemapHandle(File):
         return struct.pack(f"<{len(words)}Q", *words)
 
     def lseek(self, offset: int, whence: int) -> int:
-        """There is no end (mem_lseek)."""
-        if whence not in (Whence.SET, Whence.CUR):
-            raise LinuxError(errno.EINVAL)
-        return super().lseek(offset, whence)
+        """There is no end, and every place is one (mem_lseek)."""
+        self.pos, pos = anywhere(self.pos, offset, whence)
+        return pos
 
     def ioctl(self, caller: Caller[Path], command: int, argument: int) -> int:
         if command != PAGEMAP_SCAN:
@@ -102,6 +101,8 @@ def _word(kernel: Kernel, mm: AddressSpace, address: int) -> int:
         return word | _of_huge_page(mm, frame & -BLOCK_FRAMES)
     if kernel.huge_pages.holds(frame):
         word |= _huge_bits(mm, address, frame)
+    elif pte & SPECIAL and frame != mm.frames.zero_frame:
+        return 0  # VM_PFNMAP is passed over (walk_page_test)
     elif not pte & SPECIAL:
         anon = mm.frames.kind(frame) == FrameKind.ANON
         word |= 0 if anon else _FILE

@@ -94,11 +94,14 @@ def pagemap_scan(mm: AddressSpace, caller: UserMemory, argument: int) -> int:
         raise LinuxError(errno.EFAULT)
     end = page_align(end)
     output = _Output(masks, vec_len, max_pages or 1 << 64, bool(vec and vec_len))
-    walk_end = _walk(mm, start, end, flags, masks, output)
-    data = b"".join(_REGION.pack(*found) for found in output.ranges)
-    if data:
-        caller.write(vec, data)
-    caller.write(argument + _WALK_END_AT, walk_end.to_bytes(8, "little"))
+    walk_end = end
+    try:
+        walk_end = _walk(mm, start, end, flags, masks, output)
+        data = b"".join(_REGION.pack(*found) for found in output.ranges)
+        if data:
+            caller.write(vec, data)
+    finally:  # where it fails, too
+        caller.write(argument + _WALK_END_AT, walk_end.to_bytes(8, "little"))
     return len(output.ranges)
 
 

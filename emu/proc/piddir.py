@@ -12,14 +12,14 @@ from emu.fs.dentry import Path
 from emu.fs.file import DirectoryEntry, File
 from emu.fs.inode import Inode, NewOwner
 from emu.fs.libfs import FixedDirectory
-from emu.fs.pseudo import MagicLink, SeekableFile, TextFile, TextHandle
+from emu.fs.pseudo import MagicLink, SeekableFile, SeekableHandle, Text, TextFile, TextHandle
 from emu.fs.superblock import SuperBlock
 from emu.kernel.task import INIT_PID
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.mm.gup import read_remote, write_remote
-from emu.proc.pidfile import PidText, number_of, sees
+from emu.proc.pidfile import LINK_SIZE, PidText, number_of, sees
 from emu.proc.superblock import ProcSuperBlock
 from mmu.memory import PAGE_SIZE
 
@@ -80,9 +80,11 @@ class PidDirectory(FixedDirectory):
         if row is not None and (row.of_thread if self._thread else row.of_process):
             store = _not_written if row.store is None else partial(row.store, sb.kernel, task)
             if row.with_numbers is not None:
-                return TextFile(sb, partial(row.with_numbers, sb.kernel, task, sb.pid_ns), row.mode, store=store)
-            assert row.text is not None, f"/proc/PID/{name} has no text"
-            return TextFile(sb, partial(row.text, sb.kernel, task), row.mode, store=store)
+                text: Text = partial(row.with_numbers, sb.kernel, task, sb.pid_ns)
+            else:
+                assert row.text is not None, f"/proc/PID/{name} has no text"
+                text = partial(row.text, sb.kernel, task)
+            return PrivateText(sb, task, text) if row.private else TextFile(sb, text, row.mode, store=store)
         if name in sb.pid_inodes:
             return sb.pid_inodes[name](sb, sb.kernel, task)
         make = sb.pid_directories.get(name)
@@ -96,8 +98,16 @@ def owner_of(task: Task, inode: Inode) -> tuple[int, int]:
     return task.credentials.euid, task.credentials.egid
 
 
+class MemHandle(SeekableHandle):
+    """An open /proc/<pid>/mem."""
+
+    unsigned_offset = True
+
+
 class MemFile(SeekableFile):
     """/proc/<pid>/mem: the memory of a process as a debugger sees it, regardless of the rights of its mappings."""
+
+    handle = MemHandle
 
     def __init__(self, sb: SuperBlock, task: Task) -> None:
         super().__init__(sb, self._read, 0o600, self._write)
@@ -168,12 +178,25 @@ class TaskDirectory(FixedDirectory):
         return [DirectoryEntry(str(pid), self.lookup(str(pid)).ino, stat.S_IFDIR) for pid in pids]
 
 
-class FdDirectory(FixedDirectory):
+class OwnDirectory(FixedDirectory):
+    """A directory of links to what a process has, which it may read itself whoever owns it (proc_fd_permission)."""
+
+    def __init__(self, sb: ProcSuperBlock, task: Task) -> None:
+        super().__init__(sb, 0o500, task.credentials.euid, task.credentials.egid)
+        self._kernel = sb.kernel
+        self._task = task
+
+    def permission(self, mask: int, who: Credentials) -> None:
+        reader = self._kernel.current
+        if reader is None or reader.tgid != self._task.tgid:
+            super().permission(mask, who)
+
+
+class FdDirectory(OwnDirectory):
     """/proc/<pid>/fd: a link for each open file."""
 
-    def __init__(self, sb: SuperBlock, task: Task) -> None:
-        super().__init__(sb, 0o500, task.credentials.euid, task.credentials.egid)
-        self._task = task
+    def __init__(self, sb: ProcSuperBlock, task: Task) -> None:
+        super().__init__(sb, task)
         self._links: dict[int, tuple[File, MagicLink]] = {}
 
     def lookup(self, name: str) -> Inode:
@@ -195,7 +218,7 @@ class FdDirectory(FixedDirectory):
         if known is not None and known[0] is file:
             return known[1]
         mode = 0o500 * file.readable | 0o300 * file.writable
-        link = MagicLink(self.sb, lambda: file.path, mode)
+        link = MagicLink(self.sb, lambda: file.path, mode, LINK_SIZE)
         self._links[fd] = (file, link)
         return link
 
@@ -205,8 +228,15 @@ class FdInfoDirectory(FixedDirectory):
 
     def __init__(self, sb: ProcSuperBlock, task: Task) -> None:
         super().__init__(sb, 0o555, task.credentials.euid, task.credentials.egid)
-        self._space = sb.pid_ns
+        self._kernel, self._space = sb.kernel, sb.pid_ns
         self._task = task
+
+    def permission(self, mask: int, who: Credentials) -> None:
+        """Only for who may look into the process (proc_fdinfo_permission)."""
+        reader = self._kernel.current
+        if reader is not None and not may_access(reader, self._task):
+            raise LinuxError(errno.EACCES)
+        super().permission(mask, who)
 
     def lookup(self, name: str) -> Inode:
         fd = number_of(name)
@@ -273,20 +303,24 @@ class MapsHandle(TextHandle):
         return procmap_query(self.inode.kernel, self.inode.task, caller, argument)
 
 
-class MapsFile(TextFile):
-    """/proc/<pid>/maps."""
+class PrivateText(TextFile):
+    """A text about a process for those only who may look into it."""
 
-    handle = MapsHandle
-
-    def __init__(self, sb: ProcSuperBlock, task: Task) -> None:
-        super().__init__(sb, partial(_maps, sb.kernel, task), store=_not_written)
+    def __init__(self, sb: ProcSuperBlock, task: Task, text: Text) -> None:
+        super().__init__(sb, text, store=_not_written)
         self.kernel, self.task = sb.kernel, task
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
-        """Only for who may look into the process (proc_maps_open).  LinuxError(EACCES)."""
+        """proc_maps_open().  LinuxError(EACCES)."""
         if caller is not None and not may_access(caller, self.task):
             raise LinuxError(errno.EACCES)
         return super().open(path, flags, caller)
+
+
+class MapsFile(PrivateText):
+    """/proc/<pid>/maps."""
+
+    handle = MapsHandle
 
 
 class PidLink(MagicLink):
@@ -313,7 +347,7 @@ _ALWAYS: dict[str, Callable[[ProcSuperBlock, Task], Inode]] = {
     "exe": lambda sb, task: PidLink(sb, task, lambda: _exe(task)),
     "fd": lambda sb, task: FdDirectory(sb, task),
     "fdinfo": lambda sb, task: FdInfoDirectory(sb, task),
-    "maps": lambda sb, task: MapsFile(sb, task),
+    "maps": lambda sb, task: MapsFile(sb, task, partial(_maps, sb.kernel, task)),
     "mem": lambda sb, task: MemFile(sb, task),
     "root": lambda sb, task: PidLink(sb, task, lambda: task.fs.root),
     "status": lambda sb, task: TextFile(sb, partial(_status, sb, task), store=_not_written),

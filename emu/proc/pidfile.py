@@ -18,6 +18,10 @@ PidText = Callable[["Kernel", "Task"], bytes]
 NumberText = Callable[["Kernel", "Task", "PidNamespace | None"], bytes]
 
 
+#: st_size of the links to files that are open or mapped.
+LINK_SIZE = 64
+
+
 class PidFile(NamedTuple):
     """A file of /proc/<pid>: its text, its permissions, and who takes what is written to it.  Either ``text`` or
     ``with_numbers`` makes the text.
@@ -31,6 +35,8 @@ class PidFile(NamedTuple):
     of_thread: bool = True
     #: What has numbers of processes.
     with_numbers: NumberText | None = None
+    #: For those only who may look into the process; it is not written.
+    private: bool = False
 
 
 def sees(space: PidNamespace | None, pid: int) -> int:

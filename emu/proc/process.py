@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
 from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.kernel.timing import process_times_ns
+from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
-from emu.linux.mman import Prot
 from emu.mm.gup import read_remote
 from emu.proc.pidfile import PidFile, sees
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.linux.pidns import PidNamespace
-    from emu.mm.address_space import AddressSpace
 
 #: Nanoseconds in a tick of USER_HZ.
 _TICK_NS = 10_000_000
@@ -26,11 +25,15 @@ _PRIORITY = 20
 
 
 def stat(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
-    """/proc/PID/stat, whose fields proc_pid_stat(5) numbers, as a PID namespace sees it.  No fault is major."""
+    """/proc/PID/stat, whose fields proc_pid_stat(5) numbers, as a PID namespace sees it.  Places are for those only who
+    may look into the process.
+    """
     mm, group, usage, children = task.mm, task.group, task.group.usage(), task.group.children_usage
     times = (*process_times_ns(kernel, group), children.instructions, children.system_ns)
     signals = task.signals
-    code = next((vma for vma in mm.vmas if vma.prot & Prot.EXEC and vma.file is not None), None)
+    permitted = kernel.current is None or may_access(kernel.current, task)
+    code = ((mm.start_code, mm.end_code, mm.start_stack) if permitted else (1, 1, 0)) if task.alive else (0, 0, 0)
+    places = (mm.start_data, mm.end_data, mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end)
     fields = (
         task.state_letter, *(sees(space, pid) for pid in (task.ppid, task.pgid, task.sid)),  # 3-6
         *_terminal(group, space), 0x400000,  # 7-9
@@ -38,19 +41,13 @@ def stat(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
         *(time // _TICK_NS for time in times),  # 14-17
         *_priority(task), len(group.threads), 0, (task.started_ns + kernel.ns.time.boottime) // _TICK_NS,  # 18-22
         mm.total_bytes, mm.rss_anon + mm.rss_cache, limits_of(task, Rlimit.RSS)[0],  # 23-25
-        *((code.start, code.end) if code is not None else (0, 0)), mm.start_stack, 0, 0,  # 26-30: no registers
+        *code, 0, 0,  # 26-30: no registers
         mask_of(signals.pending), signals.blocked, _handled(task, ignored=True), _handled(task, ignored=False),  # 31-34
         0, 0, 0, group.exit_signal if task.pid == task.tgid else -1, task.cpu,  # 35-39
         task.scheduling.priority, task.scheduling.policy, 0, 0, 0,  # 40-44
-        *_data(mm), mm.start_brk, mm.arg_start, mm.arg_end, mm.env_start, mm.env_end, task.exit_code,  # 45-52
+        *(places if permitted and task.alive else (0,) * len(places)), task.exit_code if permitted else 0,  # 45-52
     )  # fmt: skip
     return f"{sees(space, task.pid)} ({task.comm}) {' '.join(map(str, fields))}\n".encode("utf-8", "surrogateescape")
-
-
-def _data(mm: AddressSpace) -> tuple[int, int]:
-    """Where the program's data are: the first writable mapping of a file."""
-    found = next((vma for vma in mm.vmas if vma.prot & Prot.WRITE and vma.file is not None and not vma.shared), None)
-    return (0, 0) if found is None else (found.start, found.end)
 
 
 def _terminal(group: ThreadGroup, space: PidNamespace | None) -> tuple[int, int]:

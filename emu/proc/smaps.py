@@ -51,7 +51,7 @@ def present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
 
 def is_of_file(vma: Vma) -> bool:
     """Whether pages of the mapping that are not anonymous count as those of a file, not as shared memory."""
-    return isinstance(vma.page_cache, FilePages)
+    return isinstance(vma.page_cache, FilePages) or vma.ops.secret
 
 
 def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
@@ -192,6 +192,8 @@ def smaps_rollup(kernel: Kernel, task: Task) -> bytes:
     return encode_lines([head, *(_line(name, total) for name in names)])
 
 
+#: What of a text written to clear_refs counts (PROC_NUMBUF).
+_NUMBER_BYTES = 12
 _ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER = range(1, 6)
 
 
@@ -201,10 +203,10 @@ def _clear_refs(mm: AddressSpace, data: bytes) -> None:
 
     4 (soft-dirty bits, of which there are none) is accepted.  LinuxError(EINVAL) for anything else.
     """
-    try:
-        kind = int(data.strip(b" \n\0"))
-    except ValueError:
-        raise LinuxError(errno.EINVAL) from None
+    text = data[:_NUMBER_BYTES].partition(b"\0")[0].strip(b" \t\n\v\f\r")
+    if not text.isdigit():
+        raise LinuxError(errno.EINVAL)
+    kind = int(text)
     if kind not in (_ALL, _ANON, _MAPPED, _SOFT_DIRTY, _HIWATER):
         raise LinuxError(errno.EINVAL)
     if kind == _HIWATER:
@@ -232,6 +234,6 @@ def clear_refs(kernel: Kernel, task: Task, data: bytes) -> None:
 
 
 PID_FILES = {
-    "smaps": PidFile(smaps), "smaps_rollup": PidFile(smaps_rollup),
+    "smaps": PidFile(smaps, private=True), "smaps_rollup": PidFile(smaps_rollup, private=True),
     "clear_refs": PidFile(lambda kernel, task: b"", 0o200, clear_refs),
 }  # fmt: skip

@@ -8,11 +8,9 @@ from emu.kernel.pidns import numbers
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
 from emu.kernel.task import limits_of
 from emu.linux.limits import Rlimit
-from emu.linux.mman import Prot
-from emu.mm.flags import VmFlags
 from emu.mm.hugefault import huge_bytes
 from emu.mm.residents import resident
-from emu.proc.memory import text_bytes
+from emu.proc.memory import is_code, stack_bytes, text_bytes
 from emu.proc.pidfile import sees
 from emu.proc.system import cpu_list
 
@@ -80,8 +78,7 @@ def escaped(name: str) -> str:
 def _memory(mm: AddressSpace) -> dict[str, object]:
     """task_mem()."""
     anon, of_files, shmem = resident(mm)
-    stack = sum(vma.length for vma in mm.vmas if vma.flags & VmFlags.GROWSDOWN)
-    code = sum(vma.length for vma in mm.vmas if vma.prot & Prot.EXEC and not vma.prot & Prot.WRITE)
+    code = sum(vma.length for vma in mm.vmas if is_code(vma))
     program = min(text_bytes(mm), code)
     figures = {
         "VmPeak": max(mm.hiwater_bytes, mm.total_bytes) >> 10,
@@ -94,7 +91,7 @@ def _memory(mm: AddressSpace) -> dict[str, object]:
         "RssFile": of_files << 2,
         "RssShmem": shmem << 2,
         "VmData": mm.data_bytes >> 10,
-        "VmStk": stack >> 10,
+        "VmStk": stack_bytes(mm) >> 10,
         "VmExe": program >> 10,
         "VmLib": (code - program) >> 10,
         "VmPTE": mm.tables.vm_pte_bytes >> 10,

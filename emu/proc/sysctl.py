@@ -18,6 +18,7 @@ from emu.kernel.layout import MMAP_RND_BITS
 from emu.linux.errors import LinuxError
 from emu.linux.namespace import HOST_NAME_MAX, KINDS, UserNamespace
 from emu.linux.version import RELEASE, VERSION
+from emu.mm.address_space import DAC_MMAP_MIN_ADDR
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -74,7 +75,7 @@ KEPT = {
     "kernel/sysctl_writes_strict": Kept(1, -1, 1), "kernel/task_delayacct": _switch(0),
     "kernel/timer_migration": _switch(1), "kernel/unprivileged_bpf_disabled": Kept(2, 0, 2),
     "vm/admin_reserve_kbytes": Kept(8192, 0, _UNLIMITED), "vm/compact_unevictable_allowed": _switch(1),
-    "vm/compaction_proactiveness": Kept(0, 0, 100), "vm/dirty_background_bytes": Kept(0, 1, _UNLIMITED),
+    "vm/compaction_proactiveness": Kept(20, 0, 100), "vm/dirty_background_bytes": Kept(0, 1, _UNLIMITED),
     "vm/dirty_background_ratio": Kept(10, 0, 100), "vm/dirty_bytes": Kept(0, 8192, _UNLIMITED),
     "vm/dirty_expire_centisecs": Kept(3000, 0), "vm/dirty_ratio": Kept(20, 0, 100),
     "vm/dirty_writeback_centisecs": Kept(500, 0), "vm/dirtytime_expire_seconds": Kept(43200, 0),
@@ -85,7 +86,7 @@ KEPT = {
     "vm/percpu_pagelist_high_fraction": Kept(0, 0), "vm/stat_interval": Kept(1),
     "vm/user_reserve_kbytes": Kept(131072, 0, _UNLIMITED),
     "vm/vfs_cache_pressure": Kept(100, 0),
-    "vm/watermark_boost_factor": Kept(0, 0),
+    "vm/watermark_boost_factor": Kept(15000, 0),
     "vm/zone_reclaim_mode": Kept(0, 0),
     "vm/defrag_mode": _switch(0), "vm/min_slab_ratio": Kept(5, 0, 100), "vm/min_unmapped_ratio": Kept(1, 0, 100),
     "vm/numa_stat": _switch(1), "vm/page_lock_unfairness": Kept(5, 0), "vm/vfs_cache_pressure_denom": Kept(100, 100),
@@ -102,8 +103,9 @@ def init(kernel: Kernel) -> None:
         procfs.create_file(f"sys/{name}", text)
     _add_limits(kernel)
     _add_texts(kernel)
-    for name in ("vm/drop_caches", "vm/compact_memory", "vm/stat_refresh"):
-        procfs.create_file(f"sys/{name}", lambda: b"", 0o200, store=_only_numbers)
+    procfs.create_file("sys/vm/drop_caches", lambda: b"", 0o200, store=_only_numbers)
+    procfs.create_file("sys/vm/compact_memory", lambda: b"", 0o200, store=lambda data: _compact(kernel, data))
+    procfs.create_file("sys/vm/stat_refresh", lambda: b"", 0o600, store=_only_numbers)
 
 
 def _add_kept(kernel: Kernel, values: dict[str, int], name: str, kept: Kept) -> None:
@@ -115,6 +117,19 @@ def _add_kept(kernel: Kernel, values: dict[str, int], name: str, kept: Kept) -> 
 def _only_numbers(data: bytes) -> None:
     """What is written asks for something that there is no need of.  LinuxError(EINVAL) for what is no number."""
     if not data.strip(b" \n\0").isdigit() or not int(data.strip(b" \n\0")):
+        raise LinuxError(errno.EINVAL)
+
+
+def _compact(kernel: Kernel, data: bytes) -> None:
+    """All of memory is compacted (sysctl_compaction_handler).  LinuxError(EINVAL) unless a 1 is written."""
+    if data.strip(b" \n\0") != b"1":
+        raise LinuxError(errno.EINVAL)
+    kernel.compaction.whole()
+
+
+def _only_node(data: bytes) -> None:
+    """The order of zones has not been a choice since 4.14 (__parse_numa_zonelist_order).  LinuxError(EINVAL)."""
+    if data[:1] not in (b"d", b"D", b"n", b"N"):
         raise LinuxError(errno.EINVAL)
 
 
@@ -138,7 +153,7 @@ def _shown(kernel: Kernel) -> dict[str, Callable[[], bytes]]:
         "kernel/pty/nr": line(0), "kernel/random/boot_id": line(boot_id), "kernel/random/entropy_avail": line(256),
         "kernel/random/poolsize": line(256),
         "kernel/random/uuid": lambda: f"{_uuid(random.getrandbits(128))}\n".encode(),
-        "vm/mmap_min_addr": line(65536),
+        "vm/mmap_min_addr": line(DAC_MMAP_MIN_ADDR),
         "vm/mmap_rnd_bits": line(MMAP_RND_BITS),
         "fs/epoll/max_user_watches": line(resources.max_epoll_watches),
         "fs/fanotify/max_queued_events": line(MAX_QUEUED_EVENTS), "fs/fanotify/max_user_groups": line(MAX_USER_GROUPS),
@@ -189,7 +204,9 @@ def _add_limits(kernel: Kernel) -> None:
     procfs.add_sysctl("vm/overcommit_memory", lambda: b"%d\n" % commit.mode, commit.set_mode)
     procfs.add_sysctl("vm/overcommit_ratio", lambda: b"%d\n" % commit.ratio, commit.set_ratio)
     procfs.add_sysctl("vm/overcommit_kbytes", lambda: b"%d\n" % commit.kbytes, commit.set_kbytes)
-    procfs.add_sysctl("vm/nr_hugepages", lambda: b"%d\n" % pool.size, pool.resize)
+    for name in ("vm/nr_hugepages", "vm/nr_hugepages_mempolicy"):  # there is one node
+        procfs.add_sysctl(name, lambda: b"%d\n" % pool.size, pool.resize)
+    procfs.create_file("sys/vm/numa_zonelist_order", lambda: b"Node\n", 0o644, store=_only_node)
     procfs.add_number("fs/pipe-max-size", lambda: pipes.max_size, pipes.set_max_size, 0, (1 << 32) - 1)
 
 

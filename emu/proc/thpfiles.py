@@ -128,4 +128,6 @@ def _store_of_size(kernel: Kernel, words: tuple[str, ...], chosen: dict[int, str
 
 
 def _stat(kernel: Kernel, order: int, name: str) -> bytes:
+    if name.startswith("nr_anon") and order == thp.PMD_ORDER:
+        return b"%d\n" % thp.anon_folios(kernel.frames, partly_mapped=name != "nr_anon")
     return b"%d\n" % kernel.mm_context.thp.stats[order][name]

@@ -63,7 +63,7 @@ def _events(kernel: Kernel) -> dict[str, int]:
     context = kernel.mm_context
     of_lru = kernel.reclaim.lru.events if context.swap.areas.active else {}
     faults = {"pgfault": minor + major, "pgmajfault": major, "oom_kill": kernel.oom.kills}
-    return faults | context.thp.events | context.swap.events | of_lru
+    return faults | context.thp.events | context.swap.events | of_lru | kernel.frames.events
 
 
 def _text(names: str, figures: dict[str, int]) -> bytes:

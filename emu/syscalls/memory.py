@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 _KNOWN_PROT = int(Prot.READ | Prot.WRITE | Prot.EXEC)
 _PROT_SEM, _GROWS = int(Prot.SEM), int(Prot.GROWSDOWN | Prot.GROWSUP)
+_MAP_HUGE_2MB, _MAP_HUGE_1GB = 21 << 26, 30 << 26
+#: LEGACY_MAP_MASK (linux/mman.h).
 _LEGACY_FLAGS = int(
     MapFlags.SHARED | MapFlags.PRIVATE | MapFlags.FIXED | MapFlags.ANONYMOUS | MapFlags.MAP_32BIT | MapFlags.GROWSDOWN
     | MapFlags.DENYWRITE | MapFlags.EXECUTABLE | MapFlags.LOCKED | MapFlags.NORESERVE | MapFlags.POPULATE
-    | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB | MapFlags.ABOVE4G
+    | MapFlags.NONBLOCK | MapFlags.STACK | MapFlags.HUGETLB | MapFlags.ABOVE4G | _MAP_HUGE_2MB | _MAP_HUGE_1GB
 )  # fmt: skip
 _PLACING = int(
     MapFlags.FIXED | MapFlags.FIXED_NOREPLACE | MapFlags.MAP_32BIT | MapFlags.ABOVE4G | MapFlags.LOCKED | MapFlags.TYPE
@@ -104,7 +106,7 @@ def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of
         raise LinuxError(errno.EOVERFLOW)
     if kind not in (MapFlags.SHARED, MapFlags.PRIVATE, MapFlags.SHARED_VALIDATE):
         raise LinuxError(errno.EINVAL)
-    if kind == MapFlags.SHARED_VALIDATE and flags & ~(_LEGACY_FLAGS | int(MapFlags.FIXED_NOREPLACE) | of_modules):
+    if kind == MapFlags.SHARED_VALIDATE and flags & ~(_LEGACY_FLAGS | of_modules):
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.readable or (kind != MapFlags.PRIVATE and prot & Prot.WRITE and not file.writable):
         raise LinuxError(errno.EACCES)
@@ -177,8 +179,8 @@ def sys_brk(kernel: Kernel, task: Task, addr: int) -> int:
 
 
 def sys_pkey_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int, key: int) -> int:
-    """pkey_mprotect(2): protection keys other than 0 cannot be allocated (pkey_alloc), so they give EINVAL."""
-    if key not in (-1, 0):
+    """pkey_mprotect(2): the CPU has no protection keys, so that not even 0 is one (mm_pkey_is_allocated)."""
+    if key != -1 and 0 < length <= task.mm.task_size:
         raise LinuxError(errno.EINVAL)
     return sys_mprotect(kernel, task, addr, length, prot)
 

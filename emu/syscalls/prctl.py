@@ -15,6 +15,8 @@ from emu.linux.argument import ADDRESS, INT
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TEXT
 from emu.linux.syscall import NUMBER, Syscall
+from emu.mm.address_space import MMAP_MIN_ADDR
+from emu.mm.execgain import NO_INHERIT, REFUSE_EXEC_GAIN
 from emu.syscalls.seccomp import set_filter, set_strict
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.linux.caller import Credentials
 
-_MMAP_MIN_ADDR = 65536
 _NAME_BYTES = 16
 
 
@@ -140,6 +141,7 @@ def _get_tid_address(kernel: Kernel, task: Task, address: int, *_: int) -> int:
 
 
 _EXCEPT_ADVISED = 2
+_SET_SLOTS, _GET_SLOTS = 1, 2
 
 
 def _set_thp_disable(kernel: Kernel, task: Task, on: int, flags: int, *rest: int) -> int:
@@ -152,6 +154,30 @@ def _set_thp_disable(kernel: Kernel, task: Task, on: int, flags: int, *rest: int
 def _get_thp_disable(kernel: Kernel, task: Task, *rest: int) -> int:
     _need(not any(rest))
     return task.mm.thp_disable
+
+
+def _set_mdwe(kernel: Kernel, task: Task, bits: int, *rest: int) -> int:
+    """Memory is not both written and executed from now on; there is no way back (prctl_set_mdwe)."""
+    _need(not any(rest) and not bits & ~(REFUSE_EXEC_GAIN | NO_INHERIT) and bits != NO_INHERIT)
+    _need(task.mm.mdwe in (0, bits), errno.EPERM)
+    task.mm.mdwe = bits
+    return 0
+
+
+def _get_mdwe(kernel: Kernel, task: Task, *rest: int) -> int:
+    _need(not any(rest))
+    return task.mm.mdwe
+
+
+def _futex_hash(kernel: Kernel, task: Task, what: int, slots: int, flags: int, *_: int) -> int:
+    """PR_FUTEX_HASH: how many buckets the program's futexes have; 0 is the table that all share, for good."""
+    mm, slots = task.mm, slots % (1 << 32)
+    if what == _GET_SLOTS:
+        return mm.futex_slots or 0
+    _need(what == _SET_SLOTS and not flags and slots != 1 and not slots & (slots - 1))
+    _need(mm.futex_slots != 0, errno.EBUSY)
+    mm.futex_slots, mm.futex_slots_asked = slots, True
+    return 0
 
 
 def _get_auxv(kernel: Kernel, task: Task, address: int, length: int, *rest: int) -> int:
@@ -188,8 +214,8 @@ def _get_io_flusher(kernel: Kernel, task: Task, *rest: int) -> int:
 # Where its parts lie
 
 _MM_PLACES = {
-    1: None, 2: None, 3: None, 4: None, 5: "start_stack", 6: "start_brk", 7: "brk_end", 8: "arg_start", 9: "arg_end",
-    10: "env_start", 11: "env_end",
+    1: "start_code", 2: "end_code", 3: "start_data", 4: "end_data", 5: "start_stack", 6: "start_brk", 7: "brk_end",
+    8: "arg_start", 9: "arg_end", 10: "env_start", 11: "env_end",
 }  # fmt: skip
 _MM_AUXV, _MM_MAP_SIZE = 12, 15
 _PRCTL_MM_MAP_SIZE = 104
@@ -209,12 +235,11 @@ def _set_mm(kernel: Kernel, task: Task, part: int, address: int, size: int, rest
         return 0
     if part in (13, 14):
         kernel.log_once(f"prctl(PR_SET_MM, {part}): not supported: EINVAL")
-    _need(part in _MM_PLACES and _MMAP_MIN_ADDR <= address < mm.task_size)
+    _need(part in _MM_PLACES and MMAP_MIN_ADDR <= address < mm.task_size)
     name = _MM_PLACES[part]
     if part in (5, 8, 9, 10, 11):
         _need(mm.vmas.find(address) is not None, errno.EFAULT)
-    if name is not None:
-        setattr(mm, name, address)
+    setattr(mm, name, address)
     return 0
 
 
@@ -323,7 +348,8 @@ _OPTIONS: dict[int, Callable[..., int]] = {
     29: _set_timerslack, 30: _get_timerslack, 31: _nothing, 32: _nothing, 33: _mce_kill, 34: _mce_kill_get,
     35: _set_mm, 36: _set_subreaper, 37: _get_subreaper, 38: _set_no_new_privs, 39: _get_no_new_privs,
     40: _get_tid_address, 41: _set_thp_disable, 42: _get_thp_disable, 47: _cap_ambient, 52: _get_speculation,
-    53: _set_speculation, 57: _set_io_flusher, 58: _get_io_flusher, 0x41555856: _get_auxv,
+    53: _set_speculation, 65: _set_mdwe, 66: _get_mdwe, 78: _futex_hash, 57: _set_io_flusher,
+    58: _get_io_flusher, 0x41555856: _get_auxv,
 }  # fmt: skip
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from emu.ipc import limits, msg, sem, shm
 from emu.ipc.ids import IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, Ids, IpcObject, ipc_layout
+from emu.kernel.task import limits_of
 from emu.linux.argument import ADDRESS, INT, S32, S64, SIZE, U32, Bits, Pointer, Scalar, Shown, compared
 from emu.linux.capability import IPC_LOCK, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Array, Layout, Opaque
 from emu.linux.likeness import Likeness, Part
+from emu.linux.limits import Rlimit
 from emu.linux.syscall import AT_ADDRESS, BYTES, IDENTITY, NUMBER, Restart, Result, Syscall
 from emu.linux.words import Choice, hexadecimal, named_bits, octal
 
@@ -113,6 +115,8 @@ def sys_shmctl(kernel: Kernel, task: Task, ident: int, command: int, buffer: int
             if not who.capable_in(IPC_LOCK, segment.user) and who.euid not in (segment.uid, segment.cuid):
                 raise LinuxError(errno.EPERM)
             lock = command == ShmCommand.SHM_LOCK
+            if lock and not who.capable_in(IPC_LOCK, segment.user):
+                segments.check_may_lock(segment, limits_of(task, Rlimit.MEMLOCK)[0])
             segment.mode = segment.mode | shm.SHM_LOCKED if lock else segment.mode & ~shm.SHM_LOCKED
         case _:
             raise LinuxError(errno.EINVAL)

@@ -15,7 +15,7 @@ from emu.bench.guest import MachineLoop, Timer
 from emu.bench.hardware import counting
 from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import HOOK, traps
-from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, branches, compute, count_down, doubles, touch
+from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, branches, compute, copies, count_down, doubles, touch
 from emu.bench.scale import PAGES as SCALE_PAGES
 from emu.bench.scale import FarEnd, populate
 from emu.bench.sharers import MeasuredRegion
@@ -118,10 +118,20 @@ def test_the_loop_of_doubles_adds_products_up() -> None:
     assert struct.unpack("<d", subject.ram.read(DATA + 16, 8)) == (60.0,)
 
 
+def test_the_loop_of_copies_copies() -> None:
+    subject = Bare(MEMORY)
+    source = bytes(n * 7 & 0xFF for n in range(2048))
+    subject.ram.write(DATA + 8, source)
+    subject.load(copies(DATA, 3))
+    subject.run()
+    assert subject.ram.read(DATA + PAGE_SIZE, 2049) == source + b"\0"
+
+
 def test_counting_is_timed_both_ways() -> None:
     measurement = counting(1, 300)
     assert [figure.name for figure in measurement.figures] == [
         "branches_machine_ratio", "branches_hook_ratio", "doubles_machine_ratio", "doubles_hook_ratio",
+        "copies_machine_ratio", "copies_hook_ratio",
     ]  # fmt: skip
     assert {len(rounds) for rounds in measurement.rounds.values()} == {1}
 

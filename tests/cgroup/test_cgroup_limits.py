@@ -38,7 +38,18 @@ def test_the_kernels_log_says_who_was_killed_for_which_group(machine: MakeMachin
     make(booted, "a", "a/b", controllers=BOTH)
     store(booted, "a/memory.max", "1M")
     booted.outcome("calls", f"{quietly('a/b/cgroup.procs', '0')}; {GREEDY}")
-    log = booted.kernel.printk.last(4096).decode()
+    log = booted.kernel.printk.last(1 << 16).decode()
+    lines = [line.partition("] ")[2] for line in log.splitlines()]
+    assert lines[0].startswith("calls invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0")
+    assert lines[2:5] == [
+        "memory: usage 1024kB, limit 1024kB, failcnt 1",
+        "swap: usage 0kB, limit 9007199254740988kB, failcnt 0",
+        "Memory cgroup stats for /a:",
+    ]
+    stat = [line.split()[0] for line in see(booted, "a/memory.stat").splitlines()]
+    tasks = lines.index("Tasks state (memory values in pages):")
+    assert [line.split()[0] for line in lines[5:tasks]] == stat
+    assert len([line for line in lines[tasks + 2 :] if line.startswith("[")]) == 1
     assert "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a," in log
     assert "task_memcg=/a/b,task=calls,pid=100,uid=0" in log
     assert "Memory cgroup out of memory: Killed process 100 (calls) total-vm:" in log

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.machine.both_ways import compare
+from tests.machine.both_ways import compare, compare_guards
 from tests.native.guest import all_guests
 
 TEXT, CODE, DATA, TABLE = 0x40_0000, 0x50_0000, 0x60_0000, 0x70_0000
@@ -24,6 +24,16 @@ _PAGE = 0x1000
 #: RAX, RCX, RDX, RSI, RDI and R8 to R13: RBX has DATA, R14 what a child differs in, R15 how much is left.
 _FREE = (0, 1, 2, 6, 7, 8, 9, 10, 11, 12, 13)
 _SIGSEGV, _SIGBUS, _SIGALRM, _SIGFPE = 11, 7, 14, 8
+
+
+#: Prefix, opcode and immediate operand of loads, stores and arithmetic of 16 bytes; the first ones need not be aligned.
+_SSE = (
+    ("", "0f10", ""), ("", "0f11", ""), ("f3", "0f6f", ""), ("f3", "0f7f", ""), ("f2", "0f59", ""), ("", "0f28", ""),
+    ("", "0f29", ""), ("66", "0f58", ""), ("66", "0fef", ""), ("66", "0f7f", ""), ("66", "0f6f", ""),
+    ("66", "0fe7", ""), ("66", "0f70", "1b"), ("", "0fc6", "4e"), ("66", "0f3817", ""), ("66", "0f3800", ""),
+    ("66", "0f3a0f", "05"), ("66", "0fd4", ""), ("", "0f5c", ""), ("", "0fc2", "01"), ("f3", "0f16", ""),
+    ("66", "0f382a", ""),
+)  # fmt: skip
 
 
 class Program:
@@ -75,14 +85,22 @@ class Program:
         self._put(self._rex(reg, 3, self._random.randrange(2)), bytes([opcode, 0x83 | (reg & 7) << 3]), self._in_data())
 
     def _sse(self) -> None:
-        prefix, opcode = self._random.choice(
-            (("", "0f10"), ("", "0f11"), ("", "0f28"), ("", "0f29"), ("66", "0f58"), ("f2", "0f59"), ("66", "0fef"),
-             ("f3", "0f6f"), ("f3", "0f7f"), ("66", "0f7f"))
-        )  # fmt: skip
+        prefix, opcode, immediate = self._random.choice(_SSE)
         at = self._in_data()
         if not self.catches or self._random.random() < 0.9:
             at = bytes([at[0] & 0xF0]) + at[1:]
-        self._put(prefix, opcode, bytes([0x83 | self._random.randrange(8) << 3]), at)
+        register, form = self._random.randrange(8) << 3, self._random.randrange(3)
+        self._put(prefix, opcode)
+        if form == 0:
+            self._put(bytes([0x83 | register]), at)  # [rbx+...]
+        else:
+            address = DATA + struct.unpack("<i", at)[0]
+            if form == 1:
+                self._put(bytes([0x04 | register, 0x25]), struct.pack("<i", address))
+            else:  # [rip+...]
+                end = self._at + len(self._code) + 5 + len(immediate) // 2
+                self._put(bytes([0x05 | register]), struct.pack("<i", address - end))
+        self._put(immediate)
 
     def _constant(self) -> None:
         reg = self._reg()
@@ -230,13 +248,16 @@ def hold(seed: int, directory: Path, **options: Any) -> Any:
     path = directory / f"program{seed}"
     path.write_bytes(program.build())
     path.chmod(0o755)
+    if not options:
+        compare_guards(path, most=30_000, **program.options)
     return compare(path, most=30_000, **program.options, **options)
 
 
 def _guests(**options: Any) -> None:
     for guest in all_guests():
         try:
-            compare(guest.program, cpus=2 if "two cpus" in guest.needs else 1, **options)
+            for each in (compare,) if options else (compare, compare_guards):
+                each(guest.program, cpus=2 if "two cpus" in guest.needs else 1, **options)
         except AssertionError as error:
             print(f"{guest.name}: {error}"[:400], flush=True)
 

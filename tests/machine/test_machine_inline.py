@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from unicorn import UC_HOOK_BLOCK, UC_HOOK_CODE, UC_HOOK_MEM_READ, UcError
 
-import emu.inline.inlining
 import guests
 import msharefs.module
-from emu.inline.inlining import Unproven
+from emu.inline.proof import Unproven, _prove
 from emu.inline.sites import MOST_BLOCKS
 from emu.testing import GuestMachine
 from mmu import unicorn_abi
@@ -146,4 +145,4 @@ def test_what_is_not_as_expected_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     real = unicorn_abi.symbol_address
     monkeypatch.setattr(unicorn_abi, "symbol_address", lambda name: real(name) + ("check" in name))
     with pytest.raises(Unproven, match="not as expected"):
-        emu.inline.inlining._prove(load("emu.hooks"))
+        _prove(load("emu.hooks"))

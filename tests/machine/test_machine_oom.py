@@ -49,7 +49,7 @@ def test_the_largest_process_is_killed_for_another(machine: MakeMachine) -> None
     booted = machine(12 * MIB)
     assert run(booted, big() + SMALL) == (["load = 1", KILLED], 0, "")
     text = re.sub(r"<(\d)>\[ +\d+\.\d{6}\]", r"<\1>", log_of(booted))
-    assert text.startswith(
+    assert "Call Trace" not in text and text.startswith(
         "<4> calls invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO), order=0, "
         "oom_score_adj=0\n<4> CPU: 0 UID: 0 PID: 100 Comm: calls Not tainted 6.18.0"
     )
@@ -71,6 +71,59 @@ def test_the_largest_process_is_killed_for_another(machine: MakeMachine) -> None
         text,
     )
     assert booted.logged[0].startswith("out of memory: killed process 101 (calls)")
+
+
+#: What show_mem() of Linux 6.18 prints, with each number as 9.
+MEM_INFO = """
+active_anon:9 inactive_anon:9 isolated_anon:9
+ active_file:9 inactive_file:9 isolated_file:9
+ unevictable:9 dirty:9 writeback:9
+ slab_reclaimable:9 slab_unreclaimable:9
+ mapped:9 shmem:9 pagetables:9
+ sec_pagetables:9
+ kernel_misc_reclaimable:9
+ free:9 free_pcp:9 free_cma:9
+Node 9 active_anon:9kB inactive_anon:9kB active_file:9kB inactive_file:9kB unevictable:9kB isolated(anon):9kB\
+ isolated(file):9kB mapped:9kB dirty:9kB writeback:9kB shmem:9kB shmem_thp:9kB shmem_pmdmapped:9kB anon_thp:9kB\
+ writeback_tmp:9kB kernel_stack:9kB pagetables:9kB sec_pagetables:9kB all_unreclaimable? yes Balloon:9kB
+Node 9 DMA free:9kB boost:9kB min:9kB low:9kB high:9kB reserved_highatomic:9KB free_highatomic:9KB active_anon:9kB\
+ inactive_anon:9kB active_file:9kB inactive_file:9kB unevictable:9kB writepending:9kB present:9kB managed:9kB\
+ mlocked:9kB free_pcp:9kB local_pcp:9kB free_cma:9kB
+lowmem_reserve[]: 9 9 9 9 9
+Node 9 DMA: 9*9kB 9*9kB 9*9kB 9*9kB 9*9kB 9*9kB 9*9kB 9*9kB 9*9kB 9*9kB 9*9kB = 9kB
+Node 9 hugepages_total=9 hugepages_free=9 hugepages_surp=9 hugepages_size=9kB
+9 total pagecache pages
+9 pages in swap cache
+Free swap  = 9kB
+Total swap = 9kB
+9 pages RAM
+9 pages HighMem/MovableOnly
+9 pages reserved
+"""
+
+
+def test_the_report_tells_of_memory_as_linux_does(machine: MakeMachine) -> None:
+    booted = machine(12 * MIB, swap=MIB)
+    run(booted, big() + SMALL)
+    lines = [line.partition("] ")[2] for line in log_of(booted).splitlines()]
+    found = "\n".join(lines[lines.index("Mem-Info:") + 1 : lines.index("Tasks state (memory values in pages):")])
+    assert re.sub(r"\d+", "9", found.replace("(M) ", "")) == MEM_INFO.strip()
+    (anon,) = re.findall(r"^active_anon:(\d+) inactive_anon:(\d+)", found, re.MULTILINE)
+    tasks = [line.split() for line in lines if re.match(r"\[ +\d+\]", line)]
+    assert sum(map(int, anon)) >= sum(int(row[6]) for row in tasks) > 2000
+    assert f"Total swap = {1024 - 4}kB" in lines and f"{12 << 8} pages RAM" in lines
+
+
+def test_a_flood_of_reports_is_cut(machine: MakeMachine) -> None:
+    """Of those within five seconds ten are printed; who is killed is told each time."""
+    booted = machine(4 * MIB)
+    booted.guest(
+        "calls", "repeat 40\n@fork c\n@p = mmap 0 192K RW PRIVATE -1 0\n@touch p 192K\n@pause\nend\n@sched_yield\nend"
+    )
+    booted.run(timeout_s=60)
+    log = log_of(booted)
+    assert log.count("Killed process") == booted.kernel.oom.kills > 20
+    assert log.count("invoked oom-killer") == log.count("oom-kill:constraint") == 10
 
 
 def test_who_may_not_be_killed_is_not(machine: MakeMachine) -> None:

@@ -47,6 +47,22 @@ def test_without_a_block_small_pages_come_silently(machine: MakeMachine) -> None
     assert _events(booted, "thp_fault_alloc", "thp_fault_fallback") == [1, 1]
 
 
+def test_folios_of_private_memory_are_counted(machine: MakeMachine) -> None:
+    """nr_anon tells how many there are, nr_anon_partially_mapped of how many a part is gone."""
+    booted = machine()
+    stats = "/sys/kernel/mm/transparent_hugepage/hugepages-2048kB/stats"
+
+    def counts() -> list[bytes]:
+        return [booted.kernel.vfs.read_file(f"{stats}/{name}") for name in ("nr_anon", "nr_anon_partially_mapped")]
+
+    task = booted.guest("calls", f"{_HUGELY} @store p 7; mark 1; @munmap p+1M 4K; mark 2; @munmap p 2M; mark 3; @pause")
+    found = []
+    for mark in (1, 2, 3):
+        booted.run_until_mark(task, mark)
+        found.append(counts())
+    assert found == [[b"1\n", b"0\n"], [b"1\n", b"1\n"], [b"0\n", b"0\n"]]
+
+
 def test_frames_that_were_freed_singly_form_blocks_again(machine: MakeMachine) -> None:
     booted = machine(memory=16 * MIB)
     for _ in range(3):
@@ -178,6 +194,18 @@ def test_the_audit_checks_what_a_huge_entry_maps(mapped: Booted) -> None:
     found = mapped.audit()
     frames.kinds[head + 7] = FrameKind.ANON
     assert f"calls: the PMD entry of 0x100000000 maps frames from {head:#x} on, not all of which are ANON" in found
+
+
+def test_the_audit_looks_for_the_mapping_of_a_huge_page(mapped: Booted) -> None:
+    tables, q = mapped.tasks[0].mm.tables, mapped.ram.qwords
+    slot = tables.entry_slot(4 * GIB, 2)
+    assert slot is not None
+    q[slot + 100], tables.transparent[slot + 100] = q[slot], 0
+    found = mapped.audit()
+    q[slot + 100] = 0
+    del tables.transparent[slot + 100]
+    address = 4 * GIB + 100 * 2 * MIB
+    assert f"calls: the PMD entry of {address:#x} maps a huge page, but no VMA of ordinary memory covers it" in found
 
 
 def test_the_audit_knows_the_tables_that_are_kept(mapped: Booted) -> None:

@@ -23,6 +23,7 @@ from emu.hooks import (
     FAR,
     INLINE_BLOCK_BYTES,
     SPECIAL,
+    STOPS,
     TABLE_ENTRIES,
     CodeCopy,
     Count,
@@ -36,6 +37,7 @@ from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, lengths
 from emu.instructions.plain import MOST_NOTED, NOTED_BYTES, WRITABLE, PlainBlocks
 from emu.kernel.faststate import FastState, Party, PipeRecord
+from emu.kernel.faultfill import RANGE_BYTES, FaultRange, FaultState
 from emu.kernel.sigregs import SignalRegisters
 from mmu import Access, EventKind, objectcode
 from mmu.hooks import PHYSMAP
@@ -53,8 +55,8 @@ _EXECUTED = tuple(
     f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
 )
 MODULES = (
-    "emu.bench.empty", "emu.hooks", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain", "emu.instructions.scan",
-    "emu.kernel.fastcalls", "emu.kernel.sigregs", "emu.mm.pagecopy",
+    "emu.bench.empty", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain",
+    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.pagecopy",
     "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
@@ -171,9 +173,10 @@ def slices(world: HookWorld, call: Call) -> None:
             world.trap.limit, world.trap.code_id = limit, code_id
             for address in (*ADDRESSES, *ADDRESSES):
                 call("on_block", _UC, address, 16, trap | FAR)
-                made.address, made.size, made.instructions = address, 16, 5
+                made.address, made.size, made.instructions, made.goes_on = address, 16, 5, UPPER
                 count.block, count.clock = 1, ODD
                 call("reached", world.trap.count)
+    world.trap.returns_to = 0  # which is another one for Python
     call("on_syscall", _UC, trap)
 
 
@@ -182,9 +185,10 @@ def inline(world: HookWorld, call: Call) -> None:
     world.scratch[:], VIEWS[:] = 0, 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin = base + TB_BEFORE_CODE
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 80 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
     record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
+    record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
     places = (0x401000, UPPER, begin + 77)
@@ -193,6 +197,9 @@ def inline(world: HookWorld, call: Call) -> None:
             record.engine, record.count, record.number, world.trap.code_id = engine, count, 3, code_id
             block.address, block.key, block.instructions = address, size, instructions
             text, returns_to = site(begin, record, address, size)
+            for distance in (5, 31, 32):
+                text += b"\xb9" + struct.pack("<I", distance) + b"\xe8"
+                text += struct.pack("<i", record.palignr - (begin + len(text) + 4))
             for wrong in (None, returns_to - begin - 1, returns_to - begin + 11):
                 words[:64] = 0
                 words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = address, begin, len(text)
@@ -204,21 +211,69 @@ def inline(world: HookWorld, call: Call) -> None:
                 made.append(call("count_inline", base + 64 * 8, returns_to, ctypes.addressof(block)))
                 world.calls.append(tuple(words[:64].tolist()))
     assert 0 < sum(made) < len(made) / 3
-    assert record.looks == sum(made)
 
 
 def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, int]:
     """The code that the engine makes there, and where it goes on behind the hook."""
-    code = bytes.fromhex("48c7858000000000000000")  # RIP is stored
+    if address < 1 << 31:  # RIP is stored
+        code = b"\x48\xc7\x85\x80\0\0\0" + struct.pack("<I", address)
+    else:
+        code = b"\x48\xbb" + struct.pack("<Q", address) + b"\x48\x89\x9d\x80\0\0\0"
     for register, value in ((7, record.engine), (6, address), (2, size), (1, record.trap | FAR)):
         code += loaded(begin + len(code), register, value)
     code += b"\xe8" + struct.pack("<i", record.hook - (begin + len(code) + 5))
     returns_to = begin + len(code)
-    for access in ("", "48037720488b1e"):  # add rsi, [rdi+0x20]; mov rbx, [rsi]
-        code += bytes.fromhex(access)
-        code += loaded(begin + len(code), 7, record.engine) + b"\x33\xf6"
-        code += b"\xe8" + struct.pack("<i", record.check - (begin + len(code) + 5))
+    code += loaded(begin + len(code), 7, record.engine) + b"\x33\xf6"
+    code += b"\xe8" + struct.pack("<i", record.check - (begin + len(code) + 5))
     return code, returns_to
+
+
+#: lea rsi, [rbx+7]; and rsi, ...; cmp rsi, [rdi]; mov rsi, rbx; jne; and of a store from R12.
+_LOADS = "488d73074881e600f0ffff483b37488bf30f85", "498d7424074881e600f0ffff483b7708498bf40f85"
+#: mov rdi, rbp; mov edx, 0x31; lea rcx, [...]; call; and mov rdi, rbp; mov rdx, r13; mov ecx, 0x31; lea r8, [...]; ...
+_SLOW = "488bfdba31000000488d0d00000000e8", "488bfd498bd5b9310000004c8d05000000004150e9"
+
+
+def guarding(world: HookWorld, call: Call) -> None:
+    """A load and a store behind the call of the hook, as the engine makes them, and with one byte otherwise."""
+    world.scratch[:] = 0
+    words, base = world.scratch, int(world.scratch.ctypes.data)
+    begin, guards = base + TB_BEFORE_CODE, base + 112 * 8
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
+    record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
+    record.engine, record.stubs, record.load, record.store = 0x55AA, begin - 0x5678, begin + 0x2345, begin + 0x3456
+    record.load_aligned, record.store_aligned = begin - 0x6789, begin - 0x789A
+    block.address, block.key, block.guards = 0x401000, SPECIAL | 9, guards
+    text, returns_to = site(begin, record, block.address, 9)
+    ends = []
+    for access in _LOADS:
+        text += bytes.fromhex(access) + bytes(4)
+        ends.append(len(text))
+    made = bytearray(text)
+    for end, slow, target in zip(ends, _SLOW, (record.load, record.store), strict=True):
+        struct.pack_into("<i", made, end - 4, len(made) - end)
+        made += bytes.fromhex(slow)
+        made += struct.pack("<i", target - (begin + len(made) + 4))
+    behind = b"\0\0" + leb(ends[0]) + b"\3\x74" + leb(ends[1] - ends[0])
+    done = []
+    for offsets in ((0, 3), (3,), (0, 2), (0, 3, 4)):
+        for wrong in (None, *range(returns_to - begin, len(made), 3)):
+            words[:64] = 0
+            words[112:122] = len(offsets), 1, ODD, ODD, *offsets, *[ODD] * (6 - len(offsets))
+            words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = block.address, begin, len(made)
+            ctypes.c_uint16.from_address(base + TB_SIZE).value = 9
+            changed = made + behind
+            if wrong is not None:
+                changed[wrong] ^= 0x80
+            ctypes.memmove(begin, bytes(changed), len(changed))
+            done.append(call("guard_operands", base + 64 * 8, returns_to, ctypes.addressof(block)))
+            world.calls.append(tuple(words[:64].tolist()))
+    assert 2 <= sum(done) < len(done) / 2
+
+
+def leb(value: int) -> bytes:
+    """A number that the engine tells behind its code."""
+    return bytes([value & 0x7F | 0x80, value >> 7])
 
 
 def loaded(at: int, register: int, value: int) -> bytes:
@@ -241,7 +296,12 @@ def pieces(world: HookWorld, call: Call) -> None:
     copy.copy, copy.code, copy.length = words + 32 * 8, words + 40 * 8, 20
     record.code_id = 7
     for address in (UPPER, ODD):
-        for special in ({"hit": words}, {"code": words + 16 * 8}, {"goes_on": UPPER, "before": 3}, {"stops": 1}):
+        for special in (
+            {"hit": words},
+            {"code": words + 16 * 8},
+            {"goes_on": UPPER, "before": 3},
+            {"goes_on": UPPER | STOPS},
+        ):
             number = (address ^ (address >> 15)) & (TABLE_ENTRIES - 1)
             block = KnownBlock.from_address(record.table + number * BLOCK_BYTES)
             ctypes.memset(ctypes.addressof(block), 0, BLOCK_BYTES)
@@ -254,6 +314,7 @@ def pieces(world: HookWorld, call: Call) -> None:
                 record.patched, record.patched_at, record.patched_old = 3, words + 50 * 8, UPPER
                 call("on_block", _UC, address, 16, trap | FAR)
                 call("on_block", _UC, UPPER - 1, 16, trap | FAR)
+    record.returns_to = 0  # which is another one for Python
 
 
 def decoding(world: HookWorld, call: Call) -> None:
@@ -362,6 +423,42 @@ def answers(world: HookWorld, call: Call) -> None:
             call("answer", _UC, base, 0)
 
 
+def page_faults(world: HookWorld, call: Call) -> None:
+    """First accesses to pages, and copies on write, with frames in a row and listed ones, until none is left or the
+    turn is over."""
+    at, state = 0xB_0000, world.state
+    world.ram.words[at >> 3 : (at >> 3) + 0x400] = 0
+    base = world.ram.host + at
+    path, faults = FastState.from_address(base), FaultState.from_address(base + 0x200)
+    ranges = [FaultRange.from_address(base + 0x300 + RANGE_BYTES * n) for n in (0, 1)]
+    path.trap, path.system_ns, path.look_at = ctypes.addressof(world.trap), ODD, ODD + 2000
+    faults.path, faults.mmu = base, ctypes.addressof(state)
+    faults.ranges, faults.listed, faults.counts, faults.kinds = base + 0x300, base + 0x400, base + 0x800, base + 0xE00
+    faults.flags, faults.flush_page, faults.copying, faults.engine_cpu = base + 0x1000, world.refuse, world.refuse, ODD
+    for each in ranges:
+        each.copy = 1 << 63 | 0x67
+    ranges[0].start, ranges[0].end, ranges[0].write = ODD, ODD + 0x1000, 1 << 63 | 0x67
+    ranges[1].start, ranges[1].end, ranges[1].read, ranges[1].write = UPPER, 2**64 - 1, 1 << 63 | 0x225, 0x67
+    world.ram.words[(at + 0x400) >> 3 : (at + 0x418) >> 3] = 0xD1, 0xD3, 0xD2
+    state.clock, state.status, state.walked.level, world.rip[0] = ODD, 1, 1, UPPER + 0x5_0000
+    for first, zeroing, turn_end in ((0xD4, 0, 0), (0, world.refuse, 2 * ODD + 9000), (0, world.refuse, ODD)):
+        faults.first, faults.zeroing, path.turn_end, faults.frames, faults.taken = first, zeroing, turn_end, 3, 0
+        world.trap.limit, world.trap.aside = 2**64 - 1, 2**64 - 1
+        for number, vaddr, access in product((0, 2), ADDRESSES, (Access.READ, Access.WRITE)):
+            faults.number, state.walked.error_code, state.slots[1] = number, 4 | access << 1, at + 0x900
+            world.ram.words[(at + 0x900) >> 3] = 0
+            call("answer_fault", base + 0x200, vaddr, access)
+            call("answer_fault", base + 0x200, vaddr, access)
+        state.walked.error_code, faults.taken = 7, 0
+        for kind, references, bits in product((3, 4), (1, 2), (0x25, 0x225, 0x425, 1 << 63 | 0x25)):
+            ctypes.c_uint8.from_address(faults.kinds + 0xE0).value = kind
+            ctypes.c_uint8.from_address(faults.flags + 0xE0).value = 0x20
+            ctypes.c_uint32.from_address(faults.counts + 4 * 0xE0).value = references
+            for _ in range(2):
+                world.ram.words[(at + 0x900) >> 3] = 0xE0 << 12 | bits
+                call("answer_fault", base + 0x200, UPPER + 0x1000 * references, Access.WRITE)
+
+
 def copies(world: HookWorld, call: Call) -> None:
     """Pages stored in another order, with some of zeros among them: four together and the rest singly."""
     pages, host = world.ram.words.reshape(-1, 512), world.ram.host
@@ -384,8 +481,9 @@ def nothing(world: HookWorld, call: Call) -> None:
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
     windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
-    plain: "emu.instructions.plain", inline: "emu.inline.sites", helpers: "mmu.helpers",
+    plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
+    page_faults: "emu.kernel.faultfill",
     copies: "emu.mm.pagecopy",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip

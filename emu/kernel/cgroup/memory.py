@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakKeyDictionary
 
 from emu.kernel.task import Task
 from emu.mm.memcgreclaim import reclaim
@@ -32,10 +33,22 @@ _SHARE = 16
 _LONGEST_DELAY, _BATCH = 2 * 10**9, 64
 
 
+class OomTeller(Protocol):
+    """Tells the kernel's log who is ended."""
+
+    def group_is_full(self, full: Cgroup, victim: Task | None, /) -> bool:
+        """A process of a group is to be ended, if any is.  False if the machine ends instead, or there is none."""
+
+    def tell_of_group(self, group: Cgroup, /) -> None:
+        """All processes of a group are ended together."""
+
+    def tell_of_member(self, victim: Task, /) -> None:
+        """A process of a group is ended."""
+
+
 class Memory:
     """``of``: the group that a task is in; ``end`` ends a process, ``post`` does something soon, between
-    two turns, ``log`` tells the user, ``tell`` the kernel's log: who is killed, which
-    group is full, and in which he is.
+    two turns, ``log`` tells the user, ``oom`` the kernel's log who is killed.
     """
 
     def __init__(
@@ -48,10 +61,10 @@ class Memory:
         end: Callable[[Task], None],
         post: Callable[[Callable[[], object]], None],
         log: Callable[[str], None],
-        tell: Callable[[Task, str, str], None],
+        oom: Callable[[], OomTeller],
     ) -> None:
         self._context, self._tasks, self._current, self._of = context, tasks, current, of
-        self._end, self._post, self._log, self._tell = end, post, log, tell
+        self._end, self._post, self._log, self._oom = end, post, log, oom
         self.control = MemControl(context.frames, self._payer, self._owner)
         self.swap = SwapCharges(self.control, context.swap.areas)
         self.control.take_unmapped = lambda group, wanted: self.reclaim(group, wanted, mapped=False)
@@ -62,6 +75,7 @@ class Memory:
         #: Whether memory.min and memory.low of a group protect those below (memory_recursiveprot).
         self.recursive = True
         self._awaited: set[MemCgroup] = set()
+        self._cgroups: WeakKeyDictionary[MemCgroup, Cgroup] = WeakKeyDictionary()
         self._tries: tuple[Task | None, int, int] = None, 0, 0
 
     def make(self, above: State | None, group: Cgroup) -> State:
@@ -72,7 +86,11 @@ class Memory:
         if self._context.frames.memcg is None:
             self._context.frames.memcg = self.control
             self._context.swap.charges = self.swap
-        return self.control.new_group(above, group.path(list(group.around)[-1]))
+            kmem = self._context.frames.kmem
+            kmem.accounts = lambda kind: self.control.account(kmem, kind)
+        made = self.control.new_group(above, group.path(list(group.around)[-1]))
+        self._cgroups[made] = group
+        return made
 
     # -- who pays --------------------------------------------------------------------------------------------------
 
@@ -189,35 +207,37 @@ class Memory:
         can be ended (mem_cgroup_out_of_memory).
         """
         group.event("oom")
+        full = self._cgroups[group]
         limit = min((each.max for each in group.chain), default=NO_LIMIT)
         total = self._context.frames.total if limit >= NO_LIMIT else max(limit, 1)
         worst: tuple[int, Task] | None = None
         for process in self._processes(group):
             points = _badness(process, total)
-            if points is not None and (worst is None or points > worst[0]):
+            if points is not None and (worst is None or points >= worst[0]):
                 worst = points, process.leader
-        if worst is None:
+        victim = None if worst is None else worst[1]
+        if not self._oom().group_is_full(full, victim) or victim is None:
             return False
-        victim = worst[1]
         together = [each for each in self.group_of(victim).chain if each.is_inside(group) and each.oom_group]
-        doomed = self._processes(together[-1]) if together else [victim.group]
+        self._kill(victim.group)
         if together:
             together[-1].event("oom_group_kill")
-        for process in doomed:
-            if process.oom_score_adj != _NOT_KILLABLE and process.alive:
-                self._kill(process, group)
+            self._oom().tell_of_group(self._cgroups[together[-1]])
+            for process in self._processes(together[-1]):
+                if process is not victim.group and process.oom_score_adj != _NOT_KILLABLE and process.alive:
+                    self._kill(process)
         return True
 
     def _processes(self, group: MemCgroup) -> list[ThreadGroup]:
         inside = [task for task in self._tasks.values() if task.alive and self.group_of(task).is_inside(group)]
         return list(dict.fromkeys(task.group for task in inside))
 
-    def _kill(self, process: ThreadGroup, full: MemCgroup) -> None:
+    def _kill(self, process: ThreadGroup) -> None:
         """__oom_kill_process(): others that have the same memory end too."""
         task = next(iter(process.threads.values()))
         mm, group = task.mm, self.group_of(task)
         group.event("oom_kill")
-        self._tell(task, full.name, group.name)
+        self._oom().tell_of_member(task)
         pages = {"total-vm": mm.total_bytes >> 12, "anon-rss": mm.rss_anon, "file-rss": mm.rss_cache}
         figures = ", ".join(f"{name}:{number << 2}kB" for name, number in pages.items())
         self._log(f"Memory cgroup out of memory: Killed process {task.tgid} ({task.comm}) {figures}")
@@ -232,4 +252,4 @@ def _badness(process: ThreadGroup, total: int) -> int | None:
         return None
     mm: AddressSpace = next(iter(process.threads.values())).mm
     points = mm.rss_anon + mm.rss_cache + mm.rss_swap + mm.tables.vm_pte_bytes // PAGE_SIZE
-    return points + process.oom_score_adj * total // 1000
+    return points + process.oom_score_adj * (total // 1000)

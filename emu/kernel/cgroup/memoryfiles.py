@@ -6,39 +6,17 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from emu.kernel.cgroup.cgroupfs import FileType
 from emu.kernel.cgroup.memory import CLUSTER
+from emu.kernel.cgroup.memorystat import numa_stat_text, stat_text
 from emu.kernel.cgroup.numbers import integer, pages, shown, size, stripped
 from emu.linux.errors import LinuxError
-from emu.mm.frames import BLOCK_FRAMES, PG_ACTIVE, PG_LARGE, PG_SWAPCACHE, FrameKind
-from emu.mm.hugememory import mapped_heads
-from emu.mm.memcontrol import MemCgroup, MemControl
-from emu.mm.pagecache import PageCache
+from emu.mm.memcontrol import MemCgroup
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from emu.kernel.cgroup.cgroupfs import CgroupHandle
-    from emu.kernel.kernel import Kernel
 
-#: memory_stats: the lines of memory.stat that say what there is; the others say what has happened.
-_STATS = """
-    anon file kernel kernel_stack pagetables sec_pagetables percpu sock vmalloc shmem file_mapped file_dirty
-    file_writeback swapcached anon_thp file_thp shmem_thp inactive_anon active_anon inactive_file active_file
-    unevictable slab_reclaimable slab_unreclaimable slab workingset_refault_anon workingset_refault_file
-    workingset_activate_anon workingset_activate_file workingset_restore_anon workingset_restore_file
-    workingset_nodereclaim pgdemote_kswapd pgdemote_direct pgdemote_khugepaged pgdemote_proactive
-"""
-_EVENTS = """
-    pgscan pgsteal pswpin pswpout pgscan_kswapd pgscan_direct pgscan_khugepaged pgscan_proactive pgsteal_kswapd
-    pgsteal_direct pgsteal_khugepaged pgsteal_proactive pgfault pgmajfault pgrefill pgactivate pgdeactivate pglazyfree
-    pglazyfreed swpin_zero swpout_zero thp_fault_alloc thp_collapse_alloc thp_swpout thp_swpout_fallback
-"""
-#: Those that are no figures of a node.
-_OF_NO_NODE = {"kernel", "percpu", "sock", "vmalloc", "slab"}
 _MOST_TRIES = 16
 
 
@@ -133,65 +111,14 @@ def forget_peak(handle: CgroupHandle) -> None:
 # -- figures -----------------------------------------------------------------------------------------------------------
 
 
-def _present(kernel: Kernel, control: MemControl, group: MemCgroup) -> dict[str, int]:
-    """What there is, in pages."""
-    frames, kinds = kernel.frames, control.by_kind(group)
-    anon, cached, tables = (kinds[kind] for kind in (FrameKind.ANON, FrameKind.CACHE, FrameKind.PAGETABLE))
-    ours = np.ones(frames.total, dtype=bool) if group is control.root else control.charged_to(control.below(group))
-    on_list = ours & ((frames.kinds == FrameKind.ANON) | (frames.kinds == FrameKind.CACHE))
-    of_cache = ours & (frames.kinds == FrameKind.CACHE)
-    of_files = np.zeros(frames.total, dtype=bool)
-    for cache in list(frames.page_caches):
-        if isinstance(cache, PageCache) and not cache.is_shmem:
-            for part in cache.frames_in_batches():
-                of_files[part] = True
-    file, active, in_swap = of_files & of_cache, frames.flags & PG_ACTIVE != 0, frames.flags & PG_SWAPCACHE != 0
-
-    def count(mask: npt.NDArray[np.bool_]) -> int:
-        return int(np.count_nonzero(mask))
-
-    return {
-        "anon": anon, "file": cached, "kernel": tables, "pagetables": tables, "shmem": cached - count(file),
-        "file_mapped": count(of_cache & (frames.counts - in_swap > 1)), "swapcached": count(ours & in_swap),
-        "inactive_anon": count(on_list & ~file & ~active), "active_anon": count(on_list & ~file & active),
-        "inactive_file": count(file & ~active), "active_file": count(file & active),
-        "anon_thp": _anon_thps(kernel, control, group), "shmem_thp": count(of_cache & (frames.flags & PG_LARGE != 0)),
-    }  # fmt: skip
-
-
-def _figures(handle: CgroupHandle) -> dict[str, int]:
-    """What there is, in bytes, and what has happened."""
-    kernel, group = handle.inode.sb.kernel, _memory(handle)
-    found = _present(kernel, kernel.cgroups.memory.control, group)
-    inside = handle.inode.group
-    processes = {task.group for task in kernel.tasks.values()}
-    spent = [inside.spent] if inside.parent else [process.usage() for process in processes]
-    minor, major = sum(each.min_flt for each in spent), sum(each.maj_flt for each in spent)
-    of_machine = group is kernel.cgroups.memory.control.root
-    happened = {"pgfault": minor + major, "pgmajfault": major}
-    happened |= kernel.mm_context.swap.events if of_machine else group.swapped
-    for what, counts in (("pgscan", group.scanned), ("pgsteal", group.stolen)):
-        happened[what] = sum(counts.values())
-        happened |= {f"{what}_{why}": number for why, number in counts.items()}
-    return {name: number << PAGE_SHIFT for name, number in found.items()} | happened
-
-
-def _anon_thps(kernel: Kernel, control: MemControl, group: MemCgroup) -> int:
-    """Pages of private memory that entries of 2 MiB map."""
-    heads = mapped_heads(list(kernel.mm_context.address_spaces.values()), FrameKind.ANON)
-    return BLOCK_FRAMES * sum(control.group_of(head).is_inside(group) for head in heads)
-
-
 def show_stat(handle: CgroupHandle) -> bytes:
     """memory.stat."""
-    figures = _figures(handle)
-    return "".join(f"{name} {figures.get(name, 0)}\n" for name in (_STATS + _EVENTS).split()).encode()
+    return stat_text(handle.inode.sb.kernel, handle.inode.group).encode()
 
 
 def show_numa_stat(handle: CgroupHandle) -> bytes:
     """memory.numa_stat: there is one node."""
-    figures = _figures(handle)
-    return "".join(f"{name} N0={figures.get(name, 0)}\n" for name in _STATS.split() if name not in _OF_NO_NODE).encode()
+    return numa_stat_text(handle.inode.sb.kernel, handle.inode.group).encode()
 
 
 def _events(name: str) -> Callable[[CgroupHandle], bytes]:
