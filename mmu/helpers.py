@@ -157,6 +157,7 @@ def _any_load(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: 
         return 0
     held = _translation(env, vaddr, oi)
     if not _may_load(held, vaddr):
+        state.offset = vaddr & _OFFSET
         call6(helpers.probe, env, vaddr, 0, Access.READ, oi & MMU_INDEX, back)
         held = _translation(env, vaddr, oi)
         if not _may_load(held, vaddr):
@@ -192,6 +193,7 @@ def _any_store(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size:
         return 0
     held, page = _translation(env, vaddr, oi), (vaddr >> 12) + 1
     if load64(held + ENTRY_WRITE) | TLB_NOT_DIRTY != vaddr & _PAGE_MASK | TLB_NOT_DIRTY:
+        state.offset = vaddr & _OFFSET
         call6(helpers.probe, env, vaddr, 0, Access.WRITE, oi & MMU_INDEX, back)
         held = _translation(env, vaddr, oi)
     if not _may_store(held, vaddr):

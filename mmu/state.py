@@ -202,6 +202,7 @@ class MmuState(ctypes.Structure):
     next_piece: int  # where the engine would access the rest of an operand of 16 bytes
     piece_rip: int  # for which instruction
     last_end: int  # the end of the block that was fetched last
+    offset: int  # in its page, of the access for which our own helper has the engine fill
 
     _fields_ = fields(
         __annotations__,
