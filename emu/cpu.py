@@ -23,6 +23,7 @@ from unicorn import (
 )
 from unicorn import x86_const as x86
 
+from emu.engine_tlb import EngineTlb
 from emu.fpu import Fpu
 from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState, set_limit
 from emu.inline.inlining import Inlining, watch_hooks
@@ -163,6 +164,7 @@ class Cpu:
         self._hooks_stop_anywhere = self.mmu.tlb is not None
         unicorn_abi.look_at_accesses(uc, self._hooks_stop_anywhere)
         watch_hooks(uc, self._hooked)
+        self._engine_tlb = EngineTlb(self.mmu)
 
     # -- set-up ----------------------------------------------------------------------------------------------------
 
@@ -399,6 +401,11 @@ class Cpu:
         trap, count = self.trap, self._count
         trap.limit = limit = count.clock + left
         count.limit, count.limit_uncaught = limit & trap.open, limit & trap.open_uncaught
+
+    def slice_is_over(self) -> None:
+        """A slice was used up."""
+        if self.mmu.tlb is None:  # whose own size counts
+            self._engine_tlb.turn_is_over(self.clock)
 
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""
