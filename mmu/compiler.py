@@ -288,6 +288,21 @@ def call6(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any, e: Any,
 
 
 @intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Have the CPU fetch what is at a host address, into all its caches."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+        to_read, into_all, data = (ir.Constant(number, value) for value in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(arguments[0], pointer), to_read, into_all, data])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64), codegen
+
+
+@intrinsic
 def return_address(typingctx: Any) -> Any:
     """Where the function returns to that this one ends up in when everything has been inlined: an entry point."""
 
@@ -313,6 +328,7 @@ _INTRINSICS: dict[Any, Any] = {
     native.call4: call4,
     native.call5: call5,
     native.call6: call6,
+    native.prefetch: prefetch,
     native.return_address: return_address,
 }
 

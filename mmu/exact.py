@@ -20,10 +20,10 @@ from mmu.events import ring_is_full
 from mmu.hooks import answer_physmap, cr3_written, grant
 from mmu.instruction import LONGEST, Kind, access_of, fetches_ahead, instruction_at, operand_bytes
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
-from mmu.native import call1, cold, entry, inlined, load8, load64, native
+from mmu.native import call1, cold, entry, inlined, load8, load64, native, prefetch
 from mmu.registers import Access
 from mmu.state import MmuState, Status
-from mmu.tlb import kind_bit, level_of_found, paddr_of, peek
+from mmu.tlb import kind_bit, level_of_found, paddr_of, peek, same_arrays
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, canonical, walk
 from mmu.windows import WINDOW_SHIFT, is_alone, take_first_window, window_of
@@ -63,8 +63,11 @@ def _holds(state: MmuState, vaddr: int, access: int) -> bool:
 
 
 @native
-def _rights_to_grant(state: MmuState, vaddr: int, access: int, walked: bool) -> int:
-    """The translation's rights for those kinds of access that find this very translation (after this access)."""
+def _rights_to_grant(state: MmuState, vaddr: int, access: int, mine: Found, walked: bool) -> int:
+    """The translation's rights for those kinds of access that find this very translation (after this access).
+
+    ``mine`` is what this one finds before it.
+    """
     rights, paddr, level = state.walked.rights, state.walked.paddr, state.walked.level
     shared = load64(state.tlb_shared + (access * 4 + level) * 8) if walked else 0
     granted = kind_bit(access)
@@ -72,7 +75,9 @@ def _rights_to_grant(state: MmuState, vaddr: int, access: int, walked: bool) -> 
     while other <= Access.FETCH:
         bit = kind_bit(other)
         if other != access and rights & bit != 0:
-            found = peek(state, other, vaddr)
+            found = mine
+            if not same_arrays(state, access, other):
+                found = peek(state, other, vaddr)
             if found.array != 0:
                 if paddr_of(found, vaddr) == paddr and rights_of(state, found) & bit != 0:
                     granted |= bit
@@ -96,13 +101,13 @@ def _translate(state: MmuState, vaddr: int, access: int) -> int:
             walked.level = level_of_found(found)
             walked.paddr = paddr_of(found, vaddr)
             walked.rights = rights
-            walked.rights = _rights_to_grant(state, vaddr, access, False)
+            walked.rights = _rights_to_grant(state, vaddr, access, found, False)
             return rights
     state.unsure = 1
     if quiet_walk(state, vaddr, access) != Status.OK:
         return 0
     rights = walked.rights
-    walked.rights = _rights_to_grant(state, vaddr, access, True)
+    walked.rights = _rights_to_grant(state, vaddr, access, found, True)
     return rights
 
 
@@ -140,6 +145,7 @@ def fill_exact(uc: int, vaddr: int, access_type: int, result: int, state: MmuSta
         state.walked.rights |= CAN_READ
         state.update_page = (vaddr >> 12) + 1
         state.unsure = 1
+    prefetch(state.ram + state.walked.paddr + state.offset)
     frame = state.walked.paddr >> 12
     window, alone = 0, True
     if frame < state.frames:
@@ -223,7 +229,7 @@ def _access_at_end(state: MmuState, vaddr: int, size: int, access: int, host: in
 
 
 @cold
-def _filled_access_is_over(state: MmuState) -> None:
+def filled_access_is_over(state: MmuState) -> None:
     """The access for which a fill has walked has been made."""
     state.unsure = 0
     if state.update_page != 0:
@@ -251,7 +257,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         return
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
-    page = load64(state.page_of + ((paddr >> WINDOW_SHIFT) * state.frames + frame) * 8) - 1
+    page = load64(state.page_of + (frame * state.windows + (paddr >> WINDOW_SHIFT)) * 8) - 1
     vaddr = (page << 12) | offset
     if vaddr == state.next_piece and _is_rest(state, rip):
         state.next_piece = 0
@@ -271,7 +277,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         access_translated(state, vaddr, access, state.unsure == 0)
     state.busy_page = 0
     if state.unsure != 0:
-        _filled_access_is_over(state)
+        filled_access_is_over(state)
 
 
 @cold

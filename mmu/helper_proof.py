@@ -63,12 +63,16 @@ def proven_table(make: Callable[..., Any]) -> HelperTable:
     """Our helpers, in the engine's tables; :class:`Unproven` unless they do what the hooks do.  ``make`` is the Mmu."""
     table = helper_table()
     facts = f"{load('mmu.exact').key} {load('mmu.helpers').key}"
-    once_for_library("helpers", __file__, facts, lambda: _prove(make, table))
+    try:
+        once_for_library("helpers", __file__, facts, lambda: prove(make, table))
+    except Unproven:
+        table.take_back()
+        raise
     return table
 
 
-def _prove(make: Callable[..., Any], table: HelperTable) -> None:
-    hooks, helpers = (_Trial(make, each) for each in (None, table))
+def prove(make: Callable[..., Any], table: HelperTable) -> None:
+    hooks, helpers = (Trial(make, each) for each in (None, table))
     for turns, stride in ((20, PAGE_SIZE), (40, 8), (9, 3 * PAGE_SIZE + 4)):
         hooks.run(turns, stride)
         helpers.run(turns, stride)
@@ -86,7 +90,7 @@ def _prove(make: Callable[..., Any], table: HelperTable) -> None:
         raise Unproven("the engine's translations are not where they were expected")
 
 
-class _Trial:
+class Trial:
     """The program on a scratch engine; ``table``: by our helpers."""
 
     def __init__(self, make: Callable[..., Any], table: HelperTable | None) -> None:

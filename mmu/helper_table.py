@@ -22,7 +22,7 @@ from mmu.helper_places import ENGINES, MOST_MISSED, PATH_BYTES, PROBES, DataPath
 from mmu.host_array import HostArray
 from mmu.objectcode import Library, executable, load
 from mmu.once import Once
-from mmu.state import MmuState
+from mmu.state import MmuState, WordArray
 
 #: The engine's helpers, in the order of its tables.
 _LOADS, _STORES = (
@@ -64,15 +64,23 @@ class HelperTable:
         length = len(stubs) // len(_OURS)
         for number, engine in enumerate(engines):
             self.record.engines[number], self.record.ours[number] = engine, begin + number * length
-        self._put()
+        self.put()
 
-    def _put(self) -> None:
-        """Have our helpers stand in the tables, which the loader has made read-only."""
+    def put(self) -> None:
+        """Have our helpers stand in the tables."""
+        self._write(self.record.ours)
+
+    def take_back(self) -> None:
+        """Have the engine's own stand there again: for code that is translated from now on."""
+        self._write(self.record.engines)
+
+    def _write(self, helpers: WordArray) -> None:
+        """Write the tables, which the loader has made read-only."""
         begin = min(self._places) & _PAGE_MASK
         length = max(self._places) + 8 - begin
         _protect(begin, length, mmap.PROT_READ | mmap.PROT_WRITE)
-        for place, ours in zip(self._places, self.record.ours, strict=True):
-            ctypes.c_uint64.from_address(place).value = ours
+        for place, helper in zip(self._places, helpers, strict=True):
+            ctypes.c_uint64.from_address(place).value = helper
         _protect(begin, length, mmap.PROT_READ)
 
     def paths(self) -> list[DataPath]:

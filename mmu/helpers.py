@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from mmu.access import count_first_level
 from mmu.array_record import GLOBAL_TAG, TlbArray, hint_of, tag_at, tag_of
-from mmu.exact import access_translated, drain_if_full
+from mmu.engine_sync import catch_up
+from mmu.exact import access_translated, drain_if_full, filled_access_is_over
 from mmu.helper_places import (
     ENGINE_MAKES_IT,
     ENGINES_OWN,
@@ -22,6 +23,7 @@ from mmu.helper_places import (
     MMU_INDEX,
     NO_ACCESS,
     PATH_SHIFT,
+    DataPath,
     Helpers,
     learn,
     path_at,
@@ -90,100 +92,162 @@ def _translation(env: int, vaddr: int, oi: int) -> int:
 
 
 @inlined
-def _crosses(vaddr: int, size: int) -> bool:
-    return size != 1 and vaddr & _OFFSET > _PAGE - size
-
-
-@cold
-def _any_load(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, host: int) -> int:
-    """Any other load from a page of which the engine has the translation, as the memory hook has it.  Returns the host
-    address to load from.
-
-    The engine looks whether the hook has made it forget the page, and then asks for it again.
-    """
-    state = MmuState.from_address(path_at(helpers, oi >> PATH_SHIFT).state)
-    if state.event_mask != 0:
-        drain_if_full(state)
-    access_translated(state, vaddr, Access.READ, True)
-    held = _translation(env, vaddr, oi)
-    if load64(held + ENTRY_READ) & load64(held + ENTRY_WRITE) & load64(held + ENTRY_CODE) != _ALL_ONES:
-        return host
-    call6(helpers.probe, env, vaddr, 0, Access.READ, oi & MMU_INDEX, back)
-    return (vaddr + load64(_translation(env, vaddr, oi) + ENTRY_ADDEND)) & _ALL_ONES
-
-
-@cold
-def _any_store(state: MmuState, vaddr: int) -> None:
-    """Any other store to such a page."""
-    if state.event_mask != 0:
-        drain_if_full(state)
-    state.busy_page = (vaddr >> 12) + 1
-    access_translated(state, vaddr, Access.WRITE, True)
-    state.busy_page = 0
+def _may_load(held: int, vaddr: int) -> bool:
+    """Whether the engine holds the translation of this page, for loads."""
+    return load64(held + ENTRY_READ) == vaddr & _PAGE_MASK
 
 
 @inlined
-def _note_piece(state: MmuState, vaddr: int, oi: int, size: int) -> bool:
-    """Note where the rest of the operand is; False, with nothing changed, if that may be in the next page."""
+def _may_store(held: int, vaddr: int) -> bool:
+    """The same for stores, to a page that is not executable: so the frame has no code (:func:`mmu.hooks.grant`), and
+    nobody asks whether it is dirty."""
+    if load64(held + ENTRY_CODE) != _ALL_ONES:
+        return False
+    return load64(held + ENTRY_WRITE) | TLB_NOT_DIRTY == vaddr & _PAGE_MASK | TLB_NOT_DIRTY
+
+
+@inlined
+def _is_forgotten(held: int) -> bool:
+    """Whether the engine has been made to forget this translation."""
+    return load64(held + ENTRY_READ) & load64(held + ENTRY_WRITE) & load64(held + ENTRY_CODE) == _ALL_ONES
+
+
+@inlined
+def _host(held: int, vaddr: int) -> int:
+    """The host address of what is at ``vaddr``."""
+    return (vaddr + load64(held + ENTRY_ADDEND)) & _ALL_ONES
+
+
+@inlined
+def _crosses(vaddr: int, oi: int, size: int) -> bool:
+    """Whether the operand may go on in the next page."""
     if size == 8 and oi & FIRST_PIECE != 0:
-        if vaddr & _OFFSET > _PAGE - 16:
-            return False
+        return vaddr & _OFFSET > _PAGE - 16
+    return size != 1 and vaddr & _OFFSET > _PAGE - size
+
+
+@inlined
+def _note_piece(state: MmuState, vaddr: int, oi: int, size: int) -> None:
+    """Note where the rest of the operand is."""
+    if size == 8 and oi & FIRST_PIECE != 0:
         state.next_piece, state.piece_rip = vaddr + 8, _NOT_LOOKED_UP
     else:
         state.next_piece = _NOWHERE
-    return True
+
+
+@native
+def _is_engines(path: DataPath, state: MmuState, vaddr: int, oi: int, size: int) -> bool:
+    """Whether the engine is to make this access whatever it holds."""
+    if path.off | state.check | state.second_page | (oi & ENGINE_MAKES_IT) != 0:
+        return True
+    return _crosses(vaddr, oi, size)
+
+
+@cold
+def _any_load(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: int) -> int:
+    """Any other load, as the engine and the memory hook have it: where there is no translation the engine asks for it,
+    and when the access has made it forget that, again.  Returns the host address to load from, with the access done; 0
+    if the engine is to do it all.
+    """
+    if oi < FIRST_PATH:
+        return 0
+    path = path_at(helpers, oi >> PATH_SHIFT)
+    state = MmuState.from_address(path.state)
+    if _is_engines(path, state, vaddr, oi, size):
+        return 0
+    held = _translation(env, vaddr, oi)
+    if not _may_load(held, vaddr):
+        state.offset = vaddr & _OFFSET
+        call6(helpers.probe, env, vaddr, 0, Access.READ, oi & MMU_INDEX, back)
+        held = _translation(env, vaddr, oi)
+        if not _may_load(held, vaddr):
+            return 0
+    if oi & LAST_PIECE != 0:
+        state.next_piece = _NOWHERE
+        return _host(held, vaddr)
+    host = _host(held, vaddr)
+    if oi & NO_ACCESS != 0:
+        catch_up(state)
+    else:
+        _note_piece(state, vaddr, oi, size)
+        if state.event_mask != 0:
+            drain_if_full(state)
+        catch_up(state)
+        access_translated(state, vaddr, Access.READ, state.unsure == 0)
+        if state.unsure != 0:
+            filled_access_is_over(state)
+    if not _is_forgotten(held):
+        return host
+    call6(helpers.probe, env, vaddr, 0, Access.READ, oi & MMU_INDEX, back)
+    return _host(_translation(env, vaddr, oi), vaddr)
+
+
+@cold
+def _any_store(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: int) -> int:
+    """The same for a store."""
+    if oi < FIRST_PATH:
+        return 0
+    path = path_at(helpers, oi >> PATH_SHIFT)
+    state = MmuState.from_address(path.state)
+    if _is_engines(path, state, vaddr, oi, size):
+        return 0
+    held, page = _translation(env, vaddr, oi), (vaddr >> 12) + 1
+    if load64(held + ENTRY_WRITE) | TLB_NOT_DIRTY != vaddr & _PAGE_MASK | TLB_NOT_DIRTY:
+        state.offset = vaddr & _OFFSET
+        call6(helpers.probe, env, vaddr, 0, Access.WRITE, oi & MMU_INDEX, back)
+        held = _translation(env, vaddr, oi)
+    if not _may_store(held, vaddr):
+        return 0
+    host = _host(held, vaddr)
+    if oi & LAST_PIECE != 0:
+        state.next_piece = _NOWHERE
+        return host
+    _note_piece(state, vaddr, oi, size)
+    if state.event_mask != 0:
+        drain_if_full(state)
+    if state.late_page != page:
+        catch_up(state)
+    state.busy_page = page
+    access_translated(state, vaddr, Access.WRITE, state.unsure == 0)
+    state.busy_page = 0
+    if state.unsure != 0:
+        filled_access_is_over(state)
+    return host
 
 
 @inlined
 def _loaded_from(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: int) -> int:
-    """The host address to load from, with the access done; 0, with nothing done, if the engine has to do it all."""
-    if oi < FIRST_PATH:
-        return 0
-    path = path_at(helpers, oi >> PATH_SHIFT)
-    state = MmuState.from_address(path.state)
-    held = _translation(env, vaddr, oi)
-    if load64(held + ENTRY_READ) != vaddr & _PAGE_MASK or _crosses(vaddr, size):
-        return 0
-    if path.off | state.late_page | state.check | (oi & ENGINE_MAKES_IT) != 0:
-        return 0
-    host = (vaddr + load64(held + ENTRY_ADDEND)) & _ALL_ONES
-    if oi & _NOT_COUNTED == 0:
-        if state.unsure != 0 or not _note_piece(state, vaddr, oi, size):
-            return 0
-        if not _hits(state, vaddr, Access.READ):
-            host = _any_load(helpers, env, vaddr, oi, back, host)
-    elif oi & LAST_PIECE != 0:
-        state.next_piece = _NOWHERE
-    return host
+    """The host address to load from, with the access done; 0 if the engine is to do it all."""
+    if oi >= FIRST_PATH:
+        path = path_at(helpers, oi >> PATH_SHIFT)
+        state, held = MmuState.from_address(path.state), _translation(env, vaddr, oi)
+        if _may_load(held, vaddr) and not _crosses(vaddr, oi, size):
+            if path.off | state.late_page | state.check | state.unsure | (oi & ENGINE_MAKES_IT) == 0:
+                if oi & _NOT_COUNTED != 0:
+                    if oi & LAST_PIECE != 0:
+                        state.next_piece = _NOWHERE
+                    return _host(held, vaddr)
+                if _hits(state, vaddr, Access.READ):
+                    _note_piece(state, vaddr, oi, size)
+                    return _host(held, vaddr)
+    return _any_load(helpers, env, vaddr, oi, back, size)
 
 
 @inlined
-def _stored_to(helpers: Helpers, env: int, vaddr: int, oi: int, size: int) -> int:
-    """The same for a store.
-
-    Such a page is not executable, so that the frame has no code (:func:`mmu.hooks.grant`), and nobody asks whether it
-    is dirty.
-    """
-    if oi < FIRST_PATH:
-        return 0
-    path = path_at(helpers, oi >> PATH_SHIFT)
-    state = MmuState.from_address(path.state)
-    held = _translation(env, vaddr, oi)
-    if load64(held + ENTRY_WRITE) | TLB_NOT_DIRTY != vaddr & _PAGE_MASK | TLB_NOT_DIRTY or _crosses(vaddr, size):
-        return 0
-    if load64(held + ENTRY_CODE) != _ALL_ONES:
-        return 0
-    if path.off | state.late_page | state.check | (oi & ENGINE_MAKES_IT) != 0:
-        return 0
-    host = (vaddr + load64(held + ENTRY_ADDEND)) & _ALL_ONES
-    if oi & _NOT_COUNTED == 0:
-        if state.unsure != 0 or not _note_piece(state, vaddr, oi, size):
-            return 0
-        if not _hits(state, vaddr, Access.WRITE):
-            _any_store(state, vaddr)
-    else:
-        state.next_piece = _NOWHERE
-    return host
+def _stored_to(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: int) -> int:
+    """The same for a store."""
+    if oi >= FIRST_PATH:
+        path = path_at(helpers, oi >> PATH_SHIFT)
+        state, held = MmuState.from_address(path.state), _translation(env, vaddr, oi)
+        if _may_store(held, vaddr) and not _crosses(vaddr, oi, size):
+            if path.off | state.late_page | state.check | state.unsure | (oi & ENGINE_MAKES_IT) == 0:
+                if oi & LAST_PIECE != 0:
+                    state.next_piece = _NOWHERE
+                    return _host(held, vaddr)
+                if _hits(state, vaddr, Access.WRITE):
+                    _note_piece(state, vaddr, oi, size)
+                    return _host(held, vaddr)
+    return _any_store(helpers, env, vaddr, oi, back, size)
 
 
 @native
@@ -245,7 +309,7 @@ def load_8(env: int, vaddr: int, oi: int, back: int, helpers: Helpers) -> int:
 @entry("void", "u64", "u64", "u64", "u32", "u64", Helpers)
 def store_1(env: int, vaddr: int, value: int, oi: int, back: int, helpers: Helpers) -> None:
     """A store of a byte."""
-    host = _stored_to(helpers, env, vaddr, oi, 1)
+    host = _stored_to(helpers, env, vaddr, oi, back, 1)
     if host != 0:
         store8(host, value & 0xFF)
     else:
@@ -255,7 +319,7 @@ def store_1(env: int, vaddr: int, value: int, oi: int, back: int, helpers: Helpe
 @entry("void", "u64", "u64", "u64", "u32", "u64", Helpers)
 def store_2(env: int, vaddr: int, value: int, oi: int, back: int, helpers: Helpers) -> None:
     """A store of 2 bytes."""
-    host = _stored_to(helpers, env, vaddr, oi, 2)
+    host = _stored_to(helpers, env, vaddr, oi, back, 2)
     if host != 0:
         store8(host, value & 0xFF)
         store8(host + 1, (value >> 8) & 0xFF)
@@ -266,7 +330,7 @@ def store_2(env: int, vaddr: int, value: int, oi: int, back: int, helpers: Helpe
 @entry("void", "u64", "u64", "u64", "u32", "u64", Helpers)
 def store_4(env: int, vaddr: int, value: int, oi: int, back: int, helpers: Helpers) -> None:
     """A store of 4 bytes."""
-    host = _stored_to(helpers, env, vaddr, oi, 4)
+    host = _stored_to(helpers, env, vaddr, oi, back, 4)
     if host != 0:
         store32(host, value)
     else:
@@ -276,7 +340,7 @@ def store_4(env: int, vaddr: int, value: int, oi: int, back: int, helpers: Helpe
 @entry("void", "u64", "u64", "u64", "u32", "u64", Helpers)
 def store_8(env: int, vaddr: int, value: int, oi: int, back: int, helpers: Helpers) -> None:
     """A store of 8 bytes."""
-    host = _stored_to(helpers, env, vaddr, oi, 8)
+    host = _stored_to(helpers, env, vaddr, oi, back, 8)
     if host != 0:
         store64(host, value)
     else:

@@ -6,6 +6,7 @@ run always has say ``from mmu.late import np``, and ask for nothing of it while 
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -23,4 +24,10 @@ else:
     np = ModuleType("numpy, later")
     np.__getattr__ = _of_numpy  # PEP 562: asked for what is not there yet
 
-__all__ = ["np"]
+
+def is_here() -> bool:
+    """Whether numpy has been imported: for what can be done without it, if not so fast."""
+    return "numpy" in sys.modules
+
+
+__all__ = ["is_here", "np"]

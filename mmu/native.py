@@ -199,6 +199,10 @@ def call6(function: int, a: int, b: int, c: int, d: int, e: int, f: int) -> int:
     return int(ctypes.CFUNCTYPE(u64, u64, u64, u64, u64, u64, u64)(function)(a, b, c, d, e, f))
 
 
+def prefetch(address: int) -> None:
+    """Have the CPU fetch what is at a host address, which will be needed soon."""
+
+
 def return_address() -> int:
     """Where the entry point that runs returns to, for one that is no callback: 0 in reference mode."""
     return 0
@@ -224,6 +228,7 @@ __all__ = [
     "load32",
     "load64",
     "native",
+    "prefetch",
     "reference_mode",
     "return_address",
     "store8",

@@ -128,6 +128,24 @@ def peek(state: MmuState, access: int, vaddr: int) -> Found:
     return Found(0, 0)
 
 
+@native
+def same_arrays(state: MmuState, access: int, other: int) -> bool:
+    """Whether the same arrays are looked up for both kinds of access."""
+    level = 1
+    while level <= 2:
+        one, place = arrays_for(state, access, level), arrays_for(state, other, level)
+        address = load64(one)
+        if address != load64(place):
+            return False
+        while address != 0:
+            one, place = one + 8, place + 8
+            address = load64(one)
+            if address != load64(place):
+                return False
+        level += 1
+    return True
+
+
 @inlined
 def leaf_of(found: Found) -> Leaf:
     """The translation that a lookup found."""
@@ -236,22 +254,23 @@ def install_walked(state: MmuState, access: int, vaddr: int) -> None:
 def _kinds_with(state: MmuState, tag: int, frame: int) -> int:
     """The kinds of access that still find this very translation in an array."""
     kinds = 0
-    i = 0
+    i, size = 0, 1 << (level_of(tag) - 1)
     while i < state.tlb_number:
         array = array_number(state, i)
-        index = find_tag(array, tag)
-        if index != 0 and frame_at(array, index - 1) == frame:
-            kinds |= array.kinds
+        if array.present & size != 0:
+            index = find_tag(array, tag)
+            if index != 0 and frame_at(array, index - 1) == frame:
+                kinds |= array.kinds
         i += 1
     return kinds
 
 
 @native
 def _in_level_2(state: MmuState, tag: int) -> bool:
-    i = 0
+    i, size = 0, 1 << (level_of(tag) - 1)
     while i < state.tlb_number:
         array = array_number(state, i)
-        if array.level == 2 and find_tag(array, tag) != 0:
+        if array.level == 2 and array.present & size != 0 and find_tag(array, tag) != 0:
             return True
         i += 1
     return False

@@ -134,9 +134,10 @@ def symbol_address(name: str) -> int:
     return address
 
 
-def memset_address() -> int:
-    """The host address of memset(3)."""
-    return ctypes.cast(ctypes.CDLL(None).memset, _void_p).value or 0
+def memory_functions() -> tuple[int, int]:
+    """The host addresses of memset(3) and memcpy(3)."""
+    libc = ctypes.CDLL(None)
+    return ctypes.cast(libc.memset, _void_p).value or 0, ctypes.cast(libc.memcpy, _void_p).value or 0
 
 
 def check(status: int, what: str) -> None:

@@ -6,12 +6,18 @@ already stands for that page, and ``page_of`` gives the page back.
 
 from __future__ import annotations
 
-from mmu.native import call3, load64, native, store64
+from mmu.native import call3, inlined, load64, native, store64
 from mmu.state import MmuState
 
 WINDOW_SHIFT = 40
 WINDOWS = 8
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
+
+
+@inlined
+def _slots(state: MmuState, frame: int) -> int:
+    """The host address of what stands in the windows for a frame, one behind the other."""
+    return state.page_of + frame * state.windows * 8
 
 
 @native
@@ -20,16 +26,16 @@ def window_of(state: MmuState, vaddr: int, frame: int) -> int:
     dropped.
     """
     page = (vaddr >> 12) + 1
-    k = 0
+    k, slots = 0, _slots(state, frame)
     while k < state.windows:
-        slot = state.page_of + (k * state.frames + frame) * 8
+        slot = slots + k * 8
         holder = load64(slot)
         if holder == page or holder == 0:
             store64(slot, page)
             return k
         k += 1
     k = page % state.windows
-    slot = state.page_of + (k * state.frames + frame) * 8
+    slot = slots + k * 8
     call3(state.engine_flush_page, state.engine_cpu, (load64(slot) - 1) << 12, 0)
     store64(slot, page)
     return k
@@ -39,9 +45,9 @@ def window_of(state: MmuState, vaddr: int, frame: int) -> int:
 def is_alone(state: MmuState, vaddr: int, frame: int) -> bool:
     """Whether no other page uses the frame in any window."""
     page = (vaddr >> 12) + 1
-    k = 0
+    k, slots = 0, _slots(state, frame)
     while k < state.windows:
-        holder = load64(state.page_of + (k * state.frames + frame) * 8)
+        holder = load64(slots + k * 8)
         if holder != 0 and holder != page:
             return False
         k += 1
@@ -56,10 +62,10 @@ def take_first_window(state: MmuState, vaddr: int, frame: int) -> None:
     notices stores to code there only.
     """
     page = (vaddr >> 12) + 1
-    first = state.page_of + frame * 8
+    first = _slots(state, frame)
     slot = first
     while load64(slot) != page:
-        slot += state.frames * 8
+        slot += 8
     other = load64(first)
     if other != page:
         store64(slot, other)

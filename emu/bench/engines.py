@@ -73,14 +73,14 @@ class OwnWalker(Bare):
 
 
 class WithMmu(Bare):
-    """Unicorn behind our Mmu, over the same tables; ``tlb`` as for :class:`mmu.Mmu`."""
+    """Unicorn behind our Mmu, over the same tables; ``tlb`` and ``fast`` as for :class:`mmu.Mmu`."""
 
-    def __init__(self, memory: int, tlb: str = "off") -> None:
-        self._tlb = tlb
+    def __init__(self, memory: int, tlb: str = "off", *, fast: bool | None = None) -> None:
+        self._tlb, self._fast = tlb, fast
         super().__init__(memory)
 
     def _attach(self) -> None:
-        self.mmu = Mmu(self.uc, self.ram, tlb=self._tlb)
+        self.mmu = Mmu(self.uc, self.ram, tlb=self._tlb, fast=self._fast)
         map_all(self.ram)
         self.mmu.load_cr3(TABLES)
 

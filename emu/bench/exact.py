@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 
 from emu.bench.engines import NativelyHooked, PythonHooked, WithMmu, map_all
 from emu.bench.figure import Aim, Figure, Measurement, alternate, seconds
+from emu.bench.guest import MachineLoop
 from emu.bench.loops import DATA, TABLES, compute, touch
 from mmu import Access, PhysicalMemory, Registers
 from mmu.memory import PAGE_SIZE
@@ -22,6 +24,8 @@ _MEMORY = DATA + (16 << 20)
 _DATA_ACCESSES, _ACCESSES = 4, 5
 #: More pages than the first level of the data TLB has entries, and less than the second has.
 _SECOND_LEVEL_PAGES = 512
+#: More pages than all levels have.
+_MISSING_PAGES = 4096
 
 
 def exact_mode(rounds: int, turns: int) -> Measurement:
@@ -74,6 +78,7 @@ def exact_mode(rounds: int, turns: int) -> Measurement:
             "  million accesses a second, the program included",
             turns * _ACCESSES / statistics.median(exact) / 1e6,
             "M/s",
+            aim=Aim(80, at_most=False),
         ),
         Figure(
             "exact_second_level_ns",
@@ -83,6 +88,60 @@ def exact_mode(rounds: int, turns: int) -> Measurement:
         ),
     )
     return Measurement("exact", taken, figures)
+
+
+def exact_helpers(rounds: int, turns: int) -> Measurement:
+    """The compute loop and misses by our own helpers, beside a hook for each load and store; in the machine too."""
+    code, passes = compute(DATA, turns), max(1, turns // (8 * _MISSING_PAGES))
+    helpers, hooks = (WithMmu(_MEMORY, PRESET, fast=fast) for fast in (True, False))
+    machine, hooked_machine = (
+        MachineLoop(lambda data: compute(data, turns), PRESET, engine_fast=fast) for fast in (True, False)
+    )
+    missing = WithMmu(DATA + _MISSING_PAGES * PAGE_SIZE, PRESET)
+    for engine in (helpers, hooks):
+        engine.load(code)
+    missing.load(touch(DATA, _MISSING_PAGES, PAGE_SIZE, passes))
+    taken = alternate(
+        rounds,
+        {
+            "helpers": helpers.run,
+            "hooks": hooks.run,
+            "machine": machine.run,
+            "machine, hooks": hooked_machine.run,
+            "missing": missing.run,
+        },
+    )
+    if perf_events(helpers.mmu) != perf_events(hooks.mmu):
+        raise RuntimeError("bench: both ways are meant to count the same")
+    if perf_events(missing.mmu)["dTLB-load-misses"] < rounds * passes * _MISSING_PAGES:
+        raise RuntimeError("bench: the loop over all pages is meant to miss")
+    figures = (
+        Figure(
+            "exact_helpers_gain",
+            f"exact mode ({PRESET}): the loop with a hook for each load and store / by our own helpers",
+            _gain(taken["hooks"], taken["helpers"]),
+            aim=Aim(4.2, at_most=False),
+        ),
+        Figure(
+            "exact_run_gain",
+            "  as a process of the machine",
+            _gain(taken["machine, hooks"], taken["machine"]),
+            aim=Aim(2.8, at_most=False),
+        ),
+        Figure(
+            "exact_missing_ns",
+            "  one load that no level has, with the loop's fetch and 3 instructions",
+            statistics.median(taken["missing"]) / (passes * _MISSING_PAGES) * 1e9,
+            "ns",
+            aim=Aim(400),
+        ),
+    )
+    return Measurement("exact helpers", taken, figures)
+
+
+def _gain(slow: Sequence[float], fast: Sequence[float]) -> float:
+    """The median of the ratios of what was measured one after the other."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def _check(modelled: WithMmu, second_level: WithMmu, passes: int) -> None:

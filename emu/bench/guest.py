@@ -43,8 +43,8 @@ class Timer:
 class MachineLoop:
     """A loop of the bare engines as a process of the machine; ``loop`` makes it for an address of its data."""
 
-    def __init__(self, loop: Callable[[int], bytes], *, engine_fast: bool | None = None) -> None:
-        self._timer = Timer(engine_fast=engine_fast)
+    def __init__(self, loop: Callable[[int], bytes], tlb: str = "off", *, engine_fast: bool | None = None) -> None:
+        self._timer = Timer(tlb=tlb, engine_fast=engine_fast)
         self._timer.machine.kernel.vfs.write_file("/loop", program(loop(_DATA), _TEXT, _DATA, 3 << 12), 0o755)
 
     def run(self, measure: Callable[[Callable[[], object]], float] = seconds) -> float:

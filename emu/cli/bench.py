@@ -17,7 +17,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from emu.bench.exact import exact_mode, walks_from_python
+from emu.bench.exact import exact_helpers, exact_mode, walks_from_python
 from emu.bench.figure import Figure, Measurement
 from emu.bench.hardware import computing, counting, fills
 from emu.bench.hugepages import huge_faults
@@ -102,6 +102,7 @@ def _suite(peers: Mapping[str, list[str]], *, quick: bool) -> list[tuple[str, Ca
         ("a compute loop", lambda: computing(rounds, 8_000_000 // shrink)),
         ("counting", lambda: counting(rounds, 800_000 // shrink)),
         ("exact mode", lambda: exact_mode(rounds, 800_000 // shrink)),
+        ("exact mode by helpers", lambda: exact_helpers(rounds, 400_000 // shrink)),
         ("translate_many", lambda: walks_from_python(rounds, 1_000_000 // shrink)),
         ("guest memory from 1 to 256 GiB", lambda: memory_sizes(rounds, 64 // shrink)),
         ("from 1 to 1000 processes", lambda: process_numbers(rounds, 64 // shrink)),

@@ -1,9 +1,9 @@
 """When page faults can be answered natively (:mod:`emu.kernel.faultfill`), and what the kernel then has to know.
 
-These are the first accesses to pages of private memory, where nothing is needed but a frame, an entry and counts.  What
-native code may do is prepared when such a fault has been resolved by the kernel, and holds until the kernel gets
-control for anything but a fault: no mapping changes meanwhile.  Frames are taken in the order in which the kernel
-would take them.
+These are the first accesses to pages of private memory, and stores to pages that the process is to get a copy of, where
+nothing is needed but a frame, an entry and counts.  What native code may do is prepared when such a fault has been
+resolved by the kernel, and holds until the kernel gets control for anything but a fault: no mapping changes meanwhile.
+Frames are taken in the order in which the kernel would take them.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 
 #: So many faults of that kind come to the kernel before any is answered natively.
 _FEW = 64
-#: Less was not worth while, and then so many come to the kernel before the next try, at most.
-_WORTH, _MOST_PATIENCE = 3, 256
+#: A fault that is answered gains twice what it costs to prepare for it; after such a loss, so many come to the kernel
+#: before the next try.
+_LOSS, _PATIENCE = -16, 32
 #: So many frames are listed at once, at least and at most.
 _LEAST, _MOST = 16, 1024
+#: What has been done, when nothing has been.
+_NOTHING = memoryview(array("Q", [0] * 5))
 
 
 class FastFaults:
@@ -52,7 +55,7 @@ class FastFaults:
         self.possible = cpu.fast and cpu.mmu.tlb is None
         #: How many faults were answered.
         self.answered = 0
-        self._left, self._patience, self._listed = _FEW, 1, _LEAST
+        self._left, self._gain, self._listed = _FEW, 0, _LEAST
         self._state: FaultState | None = None
         #: What native code has.
         self._vmas: list[Vma] = []
@@ -62,16 +65,19 @@ class FastFaults:
         """The record of the native code, made when it is first needed."""
         if self._state is not None:
             return self._state
-        from emu.kernel.faultfill import RANGES, FaultRange, FaultState  # few programs get here
+        from emu.kernel.faultfill import DONE, RANGES, FaultRange, FaultState  # few programs get here
 
         cpu, frames = self._cpu, self._context.frames
         self._ranges, self._frames = (FaultRange * RANGES)(), HostArray(_MOST, "Q")
-        self._zeroing = unicorn_abi.memset_address()
-        counts, kinds = frames.addresses
+        self._zeroing, copying = unicorn_abi.memory_functions()
+        counts, kinds, flags = frames.addresses
         self._state = FaultState(
             path=ctypes.addressof(self._path()), mmu=ctypes.addressof(cpu.mmu.state),
-            ranges=ctypes.addressof(self._ranges), listed=self._frames.address, counts=counts, kinds=kinds,
+            ranges=ctypes.addressof(self._ranges), listed=self._frames.address, counts=counts, kinds=kinds, flags=flags,
+            copying=copying, flush_page=unicorn_abi.symbol_address("tlb_flush_page_x86_64"),
+            engine_cpu=unicorn_abi.cpu_state(cpu.uc),
         )  # fmt: skip
+        self._done = memoryview(self._state).cast("B").cast("Q")[DONE]
         mmu = cpu.mmu.state
         mmu.fault_record = ctypes.addressof(self._state)
         mmu.on_fault = load("emu.kernel.faultfill")["answer_fault"].address
@@ -84,10 +90,9 @@ class FastFaults:
             self._left -= 1
             if self._left > 0:
                 return False
-            self._left = self._patience
         state = self._made()
         vma = task.mm.vmas.find(address)
-        if vma is not None and _is_plain(vma):
+        if vma is not None and vma.ordinary and not vma.shared and vma.uffd is None:
             self._add(vma, before)
         if not before or not self._may_answer(task) or not self._give_frames():
             return False
@@ -112,11 +117,14 @@ class FastFaults:
         else:
             index = 0
             before[0] = vma
-        given, bits = self._ranges[index], vma.page_bits
+        given, bits, cache = self._ranges[index], vma.page_bits, vma.page_cache
         given.start, given.end = vma.start, vma.end
         zero = self._context.frames.zero_frame << PAGE_SHIFT
-        given.read = zero | bits | SPECIAL if vma.allows(Access.READ) else 0
-        given.write = bits | RW | D if vma.allows(Access.WRITE) and vma.anon_vma is not None else 0
+        new = bits | RW | D if vma.allows(Access.WRITE) and vma.anon_vma is not None else 0
+        given.read = zero | bits | SPECIAL if cache is None and vma.allows(Access.READ) else 0
+        given.write = new if cache is None else 0
+        alone = self._context.flusher.cpus == 1  # no other processor hears of a copy
+        given.copy = new if alone and not (cache is not None and cache.may_have_huge) else 0
 
     def _give_frames(self) -> bool:
         """Tell native code which frames are next; False where the kernel may have to make some free at any fault."""
@@ -140,16 +148,19 @@ class FastFaults:
         state = self._state
         if state is None or not vmas:
             return vmas
-        taken, number = state.taken, state.taken + state.zero_pages
-        state.number = state.taken = state.zero_pages = 0
-        if taken:
-            rss.came(task.mm, self._coming, taken)
-        usage = task.usage
-        usage.hw_faults += number
-        usage.min_flt += number
-        self.answered += number
+        state.number = 0
+        taken, zero_pages, copies, cached, kept = self._done.tolist()
+        number = taken + zero_pages + kept
+        if number:
+            self._done[:] = _NOTHING
+            if taken:
+                rss.came(task.mm, self._coming, taken, copies=copies, cached=cached)
+            usage = task.usage
+            usage.hw_faults += number
+            usage.min_flt += number
+            self.answered += number
+            self._context.clock.look_at = self._path().look_at
         self._learn(number)
-        self._context.clock.look_at = self._path().look_at
         return vmas
 
     def _learn(self, number: int) -> None:
@@ -158,9 +169,5 @@ class FastFaults:
             self._listed = min(2 * self._listed, _MOST)
         else:
             self._listed = max(self._listed // 2, _LEAST)
-        self._patience = 1 if number >= _WORTH else min(2 * self._patience, _MOST_PATIENCE)
-
-
-def _is_plain(vma: Vma) -> bool:
-    """Whether its pages are new ones, or the zero page, and nobody else hears of that."""
-    return vma.anonymous and vma.uffd is None
+        self._gain = max(_LOSS, min(self._gain + 2 * number - 1, -_LOSS))
+        self._left = 1 if self._gain > _LOSS else _PATIENCE

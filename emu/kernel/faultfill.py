@@ -1,4 +1,4 @@
-"""Page faults that are resolved natively, within the TLB fill: first accesses to private memory.
+"""Page faults that are resolved natively, within the TLB fill: first accesses to private memory, and copies on write.
 
 :mod:`emu.kernel.fastfaults` says where that is possible, and afterwards brings the kernel's own objects up to what was
 done here.  Whatever is not quite as usual is left to the kernel, with nothing changed.
@@ -12,27 +12,31 @@ from emu.hooks import TrapState, set_limit
 from emu.kernel.faststate import FastState
 from emu.linux.clock import KTIME_MAX, LOOKS
 from emu.linux.cost import Cost
-from emu.mm.frames import FrameKind
+from emu.mm.frames import PG_MAYBE_SHARED, PG_SWAPCACHE, FrameKind
+from emu.mm.pagetable import ADDRESS, RW, SPECIAL, UFFD_WP_BIT, A, D
 from mmu.faults import ErrorCode
 from mmu.memory import PAGE_SIZE
-from mmu.native import call3, entry, load8, load64, native, store8, store32, store64
+from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
 from mmu.registers import Access
 from mmu.state import MmuState, Status, fields
 
-_ZERO_PAGE, _NEW_PAGE = Cost.FAULT, Cost.FAULT + Cost.PAGE
-_READ, _WRITE = ErrorCode.US, ErrorCode.US | ErrorCode.WR
-_ANON = FrameKind.ANON
+_FAULT, _PAGE = Cost.FAULT, Cost.PAGE
+_READ, _WRITE, _PROTECTED = ErrorCode.US, ErrorCode.US | ErrorCode.WR, ErrorCode.US | ErrorCode.WR | ErrorCode.P
+_ANON, _CACHE = FrameKind.ANON, FrameKind.CACHE
+_PAGE_SHIFT, _PAGE_MASK = 12, 0xFFFF_FFFF_FFFF_F000
+_NOT_SHARED = 0xFF - PG_MAYBE_SHARED
 #: So many ranges there may be.
 RANGES = 8
 
 
 class FaultRange(ctypes.Structure):
-    """Addresses of private memory where the first access to a page needs nothing else.  Every field is a uint64."""
+    """Addresses of private memory where faults need nothing else.  Every field is a uint64."""
 
     start: int
     end: int
     read: int  # the entry of the zero page, or 0: for the kernel
     write: int  # the entry of a new page but for its frame, or 0
+    copy: int  # the same of a copy
 
     _fields_ = fields(__annotations__)
 
@@ -52,12 +56,25 @@ class FaultState(ctypes.Structure):
     listed: int  # host address of uint64[]: which they are else
     frames: int  # how many
     zeroing: int  # host address of memset(), or 0: they are zero
-    taken: int  # how many have been taken
+    # what has been done
+    taken: int  # how many frames have been taken
     zero_pages: int  # and how often the zero page was mapped
+    copies: int  # of those taken, how many are copies of private pages
+    cached: int  # and of pages of the page cache
+    kept: int  # and how many pages were not copied, as nobody else has them
+    # where things are
     counts: int  # host address of int32[]: the references of each frame
     kinds: int  # of uint8[]: its use
+    flags: int  # of uint8[]: PG_*
+    copying: int  # host address of memcpy()
+    flush_page: int  # of tlb_flush_page()
+    engine_cpu: int  # its first argument
 
     _fields_ = fields(__annotations__)
+
+
+#: What has been done, as a part of the record in words.
+DONE = slice(FaultState.taken.offset // 8, FaultState.kept.offset // 8 + 1)  # type: ignore[attr-defined]
 
 
 @native
@@ -100,18 +117,95 @@ def _may_pay(path: FastState, cost: int) -> bool:
 
 
 @native
-def _map_new_page(faults: FaultState, state: MmuState, slot: int, bits: int) -> bool:
+def _next_frame(faults: FaultState, state: MmuState) -> int:
+    """The frame that is next, or 0."""
     if faults.taken >= faults.frames:
-        return False
+        return 0
     frame = faults.first + faults.taken if faults.first != 0 else load64(faults.listed + faults.taken * 8)
-    if load8(state.has_code + frame) != 0:
-        return False
-    if faults.zeroing != 0:
-        call3(faults.zeroing, state.ram + frame * PAGE_SIZE, 0, PAGE_SIZE)
+    return frame if load8(state.has_code + frame) == 0 else 0
+
+
+@native
+def _take(faults: FaultState, state: MmuState, frame: int, slot: int, bits: int) -> None:
+    """Map the next frame."""
     store32(faults.counts + frame * 4, 1)
     store8(faults.kinds + frame, _ANON)
-    store64(state.ram + slot, (frame * PAGE_SIZE) | bits)
+    store64(state.ram + slot, (frame << _PAGE_SHIFT) | bits)
     faults.taken += 1
+
+
+@native
+def _map_new_page(faults: FaultState, path: FastState, state: MmuState, slot: int, bits: int) -> bool:
+    """do_anonymous_page()"""
+    frame = _next_frame(faults, state)
+    if frame == 0 or bits == 0 or not _may_pay(path, _FAULT + _PAGE):
+        return False
+    if faults.zeroing != 0:
+        call3(faults.zeroing, state.ram + (frame << _PAGE_SHIFT), 0, PAGE_SIZE)
+    _take(faults, state, frame, slot, bits)
+    _pays(path, state, _FAULT + _PAGE)
+    return True
+
+
+@native
+def _map_zero_page(faults: FaultState, path: FastState, state: MmuState, slot: int, entry: int) -> bool:
+    if entry == 0 or not _may_pay(path, _FAULT):
+        return False
+    store64(state.ram + slot, entry)
+    faults.zero_pages += 1
+    _pays(path, state, _FAULT)
+    return True
+
+
+@native
+def _forget(faults: FaultState, state: MmuState, vaddr: int) -> None:
+    """As Mmu.flush_range() does with one page."""
+    state.flushes += 1
+    call3(faults.flush_page, faults.engine_cpu, vaddr & _PAGE_MASK, 0)
+
+
+@native
+def _keep(faults: FaultState, path: FastState, state: MmuState, vaddr: int, slot: int, frame: int) -> bool:
+    """The page is this process's alone (wp_page_reuse)."""
+    if not _may_pay(path, _FAULT):
+        return False
+    store64(state.ram + slot, load64(state.ram + slot) | RW | D | A)
+    store8(faults.flags + frame, load8(faults.flags + frame) & _NOT_SHARED)
+    _forget(faults, state, vaddr)
+    faults.kept += 1
+    _pays(path, state, _FAULT)
+    return True
+
+
+@native
+def _write_protected(faults: FaultState, path: FastState, state: MmuState, vaddr: int, slot: int, bits: int) -> bool:
+    """do_wp_page()"""
+    entry = load64(state.ram + slot)
+    if bits == 0 or entry & (RW | UFFD_WP_BIT) != 0 or state.large_epoch == state.epoch:
+        return False
+    old = (entry & ADDRESS) >> _PAGE_SHIFT
+    kind, count = load8(faults.kinds + old), load32(faults.counts + old * 4)
+    if entry & SPECIAL == 0:
+        if load8(faults.flags + old) & PG_SWAPCACHE != 0:
+            return False
+        if kind == _ANON and count == 1:
+            return _keep(faults, path, state, vaddr, slot, old)
+        if count < 2 or (kind != _ANON and kind != _CACHE):
+            return False
+    frame = _next_frame(faults, state)
+    if frame == 0 or not _may_pay(path, _FAULT + _PAGE):
+        return False
+    call3(faults.copying, state.ram + (frame << _PAGE_SHIFT), state.ram + (old << _PAGE_SHIFT), PAGE_SIZE)
+    _take(faults, state, frame, slot, bits)
+    if entry & SPECIAL == 0:
+        store32(faults.counts + old * 4, count - 1)
+        if kind == _ANON:
+            faults.copies += 1
+        else:
+            faults.cached += 1
+    _pays(path, state, _PAGE)
+    _forget(faults, state, vaddr)
+    _pays(path, state, _FAULT)
     return True
 
 
@@ -122,21 +216,15 @@ def answer_fault(faults: FaultState, vaddr: int, access: int) -> int:
         return 0
     state, path = MmuState.from_address(faults.mmu), FastState.from_address(faults.path)
     walked, slot, at = state.walked, state.slots[1], _range_of(faults, vaddr)
-    if state.status != Status.PAGE_FAULT or walked.level != 1 or at == 0 or load64(state.ram + slot) != 0:
+    if state.status != Status.PAGE_FAULT or walked.level != 1 or at == 0 or _near(vaddr, load64(state.engine_rip)):
         return 0
-    if _near(vaddr, load64(state.engine_rip)):
-        return 0
-    found = FaultRange.from_address(at)
-    if access == Access.WRITE and found.write != 0 and walked.error_code == _WRITE:
-        if not _may_pay(path, _NEW_PAGE) or not _map_new_page(faults, state, slot, found.write):
-            return 0
-        _pays(path, state, _NEW_PAGE)
-        return 1
-    if access == Access.READ and found.read != 0 and walked.error_code == _READ:
-        if not _may_pay(path, _ZERO_PAGE):
-            return 0
-        store64(state.ram + slot, found.read)
-        faults.zero_pages += 1
-        _pays(path, state, _ZERO_PAGE)
-        return 1
-    return 0
+    found, done = FaultRange.from_address(at), False
+    if access == Access.WRITE and walked.error_code == _PROTECTED:
+        done = _write_protected(faults, path, state, vaddr, slot, found.copy)
+    elif load64(state.ram + slot) != 0:
+        done = False
+    elif access == Access.WRITE and walked.error_code == _WRITE:
+        done = _map_new_page(faults, path, state, slot, found.write)
+    elif access == Access.READ and walked.error_code == _READ:
+        done = _map_zero_page(faults, path, state, slot, found.read)
+    return 1 if done else 0

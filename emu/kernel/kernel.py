@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from emu.kernel.printk import KernelLog
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.linux.syscall import Syscall
+    from emu.mm.compaction import Compaction
     from emu.mm.khugepaged import Khugepaged
     from emu.mm.reclaim import Reclaim
     from emu.mm.swapfile import SwapArea
@@ -215,9 +217,17 @@ class Kernel:
         self.frames.swap_out = when_on(lambda wanted: self.reclaim.unmapped(wanted))
         context.out_of_memory = lambda mm: self.oom.relieve(mm)
         self.frames.out_of_memory = lambda: self.oom.relieve_here()
+        self.frames.compact = lambda: self.compaction.direct()
         context.balance = lambda: self.reclaim.balance()
         context.shrink_to_swap = lambda wanted, among: self.reclaim.shrink(wanted, "direct", among)
         context.make_room = lambda number: self.reclaim.make_room(number)
+
+    @cached_property
+    def compaction(self) -> Compaction:
+        """What moves pages so that free frames adjoin, made when there is a need."""
+        from emu.mm.compaction import Compaction  # few machines need it
+
+        return Compaction(self.mm_context)
 
     @cached_property
     def oom(self) -> OomKiller:
@@ -342,12 +352,12 @@ class Kernel:
     def _wait_userfault(self, fault: Userfault) -> None:
         from emu.kernel.userfaultfd import wait_in_kernel  # hardly any program has one
 
-        wait_in_kernel(self.scheduler, fault)
+        wait_in_kernel(self, fault)
 
     def _wait_event(self, waiting: Waiting) -> None:
         from emu.kernel.userfaultfd import wait_event
 
-        wait_event(self.scheduler, waiting)
+        wait_event(self, waiting)
 
     @cached_property
     def init(self) -> Task:
@@ -361,6 +371,10 @@ class Kernel:
         init = self.__dict__.pop("init", None)
         if init is not None:
             init.mm.put()
+
+    def find_call(self, number: int) -> Syscall | None:
+        """The row of a system call."""
+        return self.entry.lookup(number)
 
     def find_task(self, pid: int) -> Task | None:
         """The task that has a number of the machine's (find_task_by_vpid); process 1 is one besides :attr:`tasks`."""

@@ -6,6 +6,7 @@ instructions.  Kernel code is never preempted and never runs on two vCPUs, as if
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +35,9 @@ _SWITCH = Cost.SWITCH
 #: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
 
+
+#: How many tasks may wait in the middle of the kernel's work at once, and the frames of Python that each takes.
+_DEEPEST, _FRAMES = 500, 60
 
 #: What enters a task, whether to stop, and the time limit.
 RunWith = tuple[Callable[[Task], None], Callable[[], bool] | None, float | None]
@@ -112,6 +116,10 @@ class Scheduler:
         self.all_cpus = (1 << cpus) - 1
         #: Tasks that wait in the middle of the kernel's work for them: it goes on where it is, and nowhere else.
         self._in_kernel: set[Task] = set()
+        #: What is to be done once the turn of a task is over that has waited so.
+        self._after_turn: dict[Task, list[Callable[[], object]]] = {}
+        #: Why the run ends, where that was found while such a task waited.
+        self._ending: StopReason | None = None
         #: What the run was called with.
         self._run_with: RunWith | None = None
         self._next_turn = 0
@@ -211,15 +219,28 @@ class Scheduler:
         vcpu.task = self.current = None
         self._in_kernel.add(task)
         self.sleep(task, queue)
-        going_on = True
+        room = sys.getrecursionlimit()
         try:
-            while going_on and TaskState.SLEEPING <= task.state <= TaskState.FROZEN:
+            sys.setrecursionlimit(room + _FRAMES)
+            while self._ending is None and TaskState.SLEEPING <= task.state <= TaskState.FROZEN:
                 cpu.guard.raise_interruption()
-                going_on = self._run_turn(*self._run_with) is None
+                self._ending = self._run_turn(*self._run_with)
         finally:
+            sys.setrecursionlimit(room)
             self._in_kernel.discard(task)
             self._come_back(task, flags)
-        return going_on
+            if self._ending is not None:
+                cpu.end_slice()
+        return self._ending is None
+
+    @property
+    def deep(self) -> bool:
+        """Whether no further task may wait so: the work of each is done within that of the one before."""
+        return len(self._in_kernel) >= _DEEPEST
+
+    def after_turn(self, task: Task, work: Callable[[], object]) -> None:
+        """Do something when the turn of a task ends that is about to wait in the middle of the kernel's work."""
+        self._after_turn.setdefault(task, []).append(work)
 
     def _come_back(self, task: Task, flags: int) -> None:
         """Load a task again that has waited in the kernel, if it has not ended meanwhile."""
@@ -434,7 +455,7 @@ class Scheduler:
         until = until or interrupted
         limit = None if timeout_s is None else time.monotonic() + timeout_s
         self.stop.begin(limit)
-        self._run_with = enter, until, limit
+        self._run_with, self._ending = (enter, until, limit), None
         with self._cpu.guard as guard:
             while True:
                 guard.raise_interruption()
@@ -446,6 +467,8 @@ class Scheduler:
         self, enter: Callable[[Task], None], until: Callable[[], bool] | None, limit: float | None
     ) -> StopReason | None:
         """One turn of the next vCPU; None if another turn may follow."""
+        if self._ending is not None:
+            return self._ending
         self._clock.run_timers()
         while self.host.posted:
             self.host.posted.popleft()()
@@ -485,6 +508,7 @@ class Scheduler:
         """A vCPU's turn: load its task, run it, save it."""
         task, cpu = vcpu.task, self._cpu
         assert task is not None
+        entered = task
         if self._loaded is not task:
             task.context.restore()
             self._loaded = task
@@ -512,6 +536,9 @@ class Scheduler:
             raise
         finally:
             clock.end_turn()
+            if self._after_turn:
+                for work in self._after_turn.pop(entered, ()):
+                    work()
         task = self.current  # another one where turns were taken natively
         assert task is not None
         self.account(task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
 from emu.mm.hugememory import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
+from emu.mm.ordinary import ORDINARY
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.swapcache import Swap
 from emu.mm.swapops import slots_of
@@ -44,6 +45,9 @@ TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
 #: No hint and no stack goes below (CONFIG_LSM_MMAP_MIN_ADDR); and vm.mmap_min_addr, below which only root maps.
 MMAP_MIN_ADDR, DAC_MMAP_MIN_ADDR = 0x10000, 0x1000
 #: Work is done in pieces of so many PTE tables, and what covers no more than these do is one piece.
+_ACCOUNT = int(VmFlags.ACCOUNT)
+#: So many VMAs, at most, are unmapped at once at the end.
+_RUN = 512
 _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
 #: Frames that are made free at once where one was missing.
@@ -350,6 +354,12 @@ class AddressSpace(UserCopy):
         self.vmas.add(vma)
         self._hold(vma)
 
+    def adopt_last(self, vma: Vma) -> None:
+        """The same for one above those that are there."""
+        self.total_bytes += vma.length
+        self.vmas.append(vma)
+        self._hold(vma)
+
     def _hold(self, vma: Vma) -> None:
         """A VMA has been made: notify its object, its file and its owner."""
         if vma.page_cache is not None:
@@ -437,6 +447,22 @@ class AddressSpace(UserCopy):
         if vma.file is not None:
             vma.file.put()
 
+    def _remove_run(self, run: list[Vma]) -> None:
+        """The same for several of private anonymous memory, between which there are no others."""
+        ORDINARY.unmap_range(self, run[0], run[0].start, run[-1].end)
+        self.vmas.remove_run(run)
+        self.hiwater_bytes = max(self.hiwater_bytes, self.total_bytes)
+        accounted = 0
+        for vma in run:
+            self.total_bytes -= vma.length
+            if vma.flags & _ACCOUNT:
+                accounted += vma.length
+            if vma.file is not None:
+                vma.file.put()
+        self.context.commit.uncharge(accounted >> PAGE_SHIFT)
+        if any(vma.prot & Prot.EXEC for vma in run):
+            self.code_id = self.context.new_code_id()
+
     def pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """[start, end) in pieces of at most 512 PTE tables (1 GiB of pages without a gap).  NoIntr between two of them
         if the run is to end.
@@ -468,6 +494,8 @@ class AddressSpace(UserCopy):
 
     def free_tables(self, vma: Vma) -> None:
         """A VMA of the tree is about to go, and its entries have gone: free the tables that no other VMA needs."""
+        if not self.users:
+            return  # all go at the end
         below, above = self.vmas.last_below(vma.start), self.vmas.next_above(vma.start)
         self.tables.free_tables(
             vma.start, vma.end, 0 if below is None else below.end, 1 << 57 if above is None else above.start
@@ -611,10 +639,13 @@ class AddressSpace(UserCopy):
     def _exit_mmap(self) -> None:
         """Free everything.  If the run is to end, the next one goes on."""
         try:
-            for vma in list(self.vmas):
+            for run in _runs(self.vmas):
                 self.stop.check()
-                self.empty(vma.start, vma.end)
-                self.remove(vma)
+                self.empty(run[0].start, run[-1].end)
+                if len(run) == 1:
+                    self.remove(run[0])
+                else:
+                    self._remove_run(run)
         except NoIntr:
             self.stop.put_off(self._exit_mmap)
             return
@@ -626,3 +657,19 @@ class AddressSpace(UserCopy):
             self.exe_file.put()
         del self.context.address_spaces[self.serial]
         self.kmem.uncharge(self.charged)
+
+
+def _runs(vmas: Iterable[Vma]) -> Iterator[list[Vma]]:
+    """VMAs of private anonymous memory that follow each other, together; all others singly."""
+    run: list[Vma] = []
+    for vma in list(vmas):
+        if vma.anonymous and len(run) < _RUN:
+            run.append(vma)
+            continue
+        if run:
+            yield run
+        run = [vma] if vma.anonymous else []
+        if not run:
+            yield [vma]
+    if run:
+        yield run

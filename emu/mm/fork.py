@@ -12,6 +12,10 @@ from emu.mm.userfault import Features
 from emu.mm.vma import AnonVma, Vma
 from mmu.memory import PAGE_SHIFT
 
+#: It is looked whether the run is to end before each so many VMAs.
+_OFTEN = 64
+_LOCKS, _ACCOUNT, _DONTCOPY = int(LOCK_FLAGS), int(VmFlags.ACCOUNT), int(VmFlags.DONTCOPY)
+
 
 def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
     """A copy of ``parent``: every VMA, and the tables of private ones, without write access on both sides.
@@ -37,9 +41,10 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         if parent.ldt:
             child.charge_more(len(parent.ldt))
             child.ldt = parent.ldt
-        for vma in parent.vmas:
-            parent.stop.check()
-            if not vma.flags & VmFlags.DONTCOPY:
+        for number, vma in enumerate(parent.vmas):
+            if not number % _OFTEN:
+                parent.stop.check()
+            if not int(vma.flags) & _DONTCOPY:
                 _dup_vma(parent, child, vma)
     except LinuxError:
         child.put()
@@ -63,15 +68,15 @@ def _tell_monitors(parent: AddressSpace, child: AddressSpace) -> None:
 
 def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
     copy = vma.copy(vma.start, vma.end)
-    copy.pgoff = vma.pgoff
     copy.ops.drop_promises(copy)
-    copy.flags &= ~LOCK_FLAGS
+    if int(copy.flags) & _LOCKS:
+        copy.flags &= ~LOCK_FLAGS
     if copy.uffd is not None and not copy.uffd.has(Features.EVENT_FORK):
         copy.flags &= ~UFFD_FLAGS
         copy.uffd = None
-    copied = vma.anon_vma is not None and not vma.flags & VmFlags.WIPEONFORK
-    copy.anon_vma = AnonVma(forked=True) if copied else None
-    if copy.flags & VmFlags.ACCOUNT:
+    if vma.anon_vma is not None:
+        copy.anon_vma = None if vma.flags & VmFlags.WIPEONFORK else AnonVma(forked=True)
+    if int(copy.flags) & _ACCOUNT:
         parent.context.commit.charge(copy.length >> PAGE_SHIFT, parent)
-    child.adopt(copy)
+    child.adopt_last(copy)
     vma.ops.copy(parent, child, vma, copy)

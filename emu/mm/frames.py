@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Pages are put on other lists in batches of so many (PAGEVEC_SIZE).
 _BATCH = 31
+#: So many pages are moved at once.
+_COPIED = 128
 #: So many frames are worth the end of a process; for more at once a call fails (1 << PAGE_ALLOC_COSTLY_ORDER).
 _NOT_COSTLY = 8
 #: Frames of a huge page.
@@ -121,10 +123,13 @@ class Charges(Protocol):
     def uncharge_many(self, frames: Frames, /) -> None:
         """So many."""
 
+    def moved(self, source: Frames, target: Frames, /) -> None:
+        """Pages have come to other frames."""
+
     def room_for(self, pages: int, mm: Payer | None = None, /) -> bool:
         """Whether so many can be charged now."""
 
-    def happened(self, event: str, frames: Frames, /) -> None:
+    def happened(self, event: str, frames: Frames | list[int], /) -> None:
         """Something has happened to these pages."""
 
 
@@ -161,6 +166,8 @@ class FrameAllocator:
         self._flag: memoryview[int] = self._flags.view
         #: Pages given up by MADV_FREE that do not count as such yet; 0 for one that is no more.
         self._lazyfree: list[int] = []
+        #: Pages that stay locked, though no VMA that maps them is: MREMAP_DONTUNMAP has left them (PG_mlocked).
+        self.left_locked: set[int] = set()
         #: Since when each page has been in its list.
         self.order = LruOrder(ram.frames)
         self._added = self.order.single
@@ -189,6 +196,8 @@ class FrameAllocator:
         #: Ends a process, if that is another one than the one whose turn it is, and says whether it has; where nobody
         #: holds an entry of a table.
         self.out_of_memory: Callable[[], bool] = lambda: False
+        #: Moves pages so that a block of frames is free, and says whether it has; likewise.
+        self.compact: Callable[[], bool] = lambda: False
         #: Which group pays for each frame, once there are groups.
         self.memcg: Charges | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
@@ -281,9 +290,9 @@ class FrameAllocator:
             self.order.settle()
 
     @property
-    def addresses(self) -> tuple[int, int]:
-        """Where the host has :attr:`counts` and :attr:`kinds`."""
-        return self._counts.address, self._kinds.address
+    def addresses(self) -> tuple[int, int, int]:
+        """Where the host has :attr:`counts`, :attr:`kinds` and :attr:`flags`."""
+        return self._counts.address, self._kinds.address, self._flags.address
 
     def alloc_many(self, kind: FrameKind, number: int, mm: Payer | None = None) -> Frames:
         """The frames that as many calls of :meth:`alloc` would give; fewer if there are not so many."""
@@ -320,11 +329,12 @@ class FrameAllocator:
         self._end = head
         return head
 
-    def alloc_block(self, kind: FrameKind, mm: Payer | None = None, flags: int = 0) -> int:
+    def alloc_block(self, kind: FrameKind, mm: Payer | None = None, flags: int = 0, *, compact: bool = False) -> int:
         """The head of 512 zeroed frames with one reference and these PG_* each, contiguous and aligned; free frames are
-        gathered if no block is left.  LinuxError(ENOMEM) if no 512 of them adjoin.
+        gathered if no block is left, and with ``compact`` pages are moved so that one is.  LinuxError(ENOMEM) if no 512
+        of them adjoin.
         """
-        head = self._take_for_block()
+        head = self._take_for_block(compact=compact)
         part = slice(head, head + BLOCK_FRAMES)
         self._count[part], self._kind[part] = _ONES, bytes((kind,)) * BLOCK_FRAMES
         if flags:
@@ -335,18 +345,50 @@ class FrameAllocator:
             self.memcg.charge_block(head, mm)
         return head
 
-    def _take_for_block(self) -> int:
+    def take_any_block(self) -> int:
+        """The same from anywhere: free frames are gathered, and pages moved."""
+        return self._take_for_block(compact=True)
+
+    def _take_for_block(self, *, compact: bool) -> int:
         if not self._worn:
             try:
                 return self.take_block()
             except LinuxError:
                 self._worn = self._freed.take_blocks()
+                if not self._worn and compact and self.compact():
+                    self._worn = self._freed.take_blocks()
                 if not self._worn:
                     raise
         head = self._worn.pop()
         self.ram.words[head << 9 : (head + BLOCK_FRAMES) << 9] = 0
         self._block_written(head)
         return head
+
+    def single_frames(self) -> npt.NDArray[np.bool_]:
+        """Which frames are free, but form no block that is known; what is left below the blocks is among them if it is
+        less than one.
+        """
+        if self._end - self._next < BLOCK_FRAMES:
+            self._freed.push_many(np.arange(self._next, self._end))
+            self._next = self._end
+        return self._freed.mask(self.total)
+
+    def move(self, source: Frames, target: Frames) -> None:
+        """Pages come to other frames, which are free; who maps them is to be told."""
+        self.lru_add_drain()
+        which = np.zeros(self.total, dtype=np.bool_)
+        which[target] = True
+        self._freed.take_out(which)
+        pages = self.ram.words.reshape(-1, PAGE_SIZE >> 3)
+        for first in range(0, len(source), _COPIED):
+            pages[target[first : first + _COPIED]] = pages[source[first : first + _COPIED]]
+        for figures in (self.counts, self.kinds, self.flags):
+            figures[target], figures[source] = figures[source], 0
+        if self.memcg is not None:
+            self.memcg.moved(source, target)
+        self._on_write_many(np.sort(target))
+        self.order.add_many(target)
+        self._freed.push_many(np.sort(source))
 
     def put_block(self, head: int) -> None:
         """Drop a reference of each frame of a block; as a block it is free only if these were the last."""
@@ -431,16 +473,21 @@ class FrameAllocator:
         those that are locked, since it is on no list then that this would concern.
         """
         flags = self._flag[frame]
-        if not flags & PG_REFERENCED:
+        if flags & PG_LARGE:
+            self.mark_many_accessed(np.array([frame], dtype=np.int64), locked)
+        elif not flags & PG_REFERENCED:
             self._flag[frame] = flags | PG_REFERENCED
         elif not flags & PG_ACTIVE and frame not in locked():
             self._flag[frame] = flags & ~PG_REFERENCED | PG_ACTIVE
             self.order.add(frame)
-            self.happened("pgactivate", np.array([frame]))
+            self.happened("pgactivate", [frame])
 
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
-        """The same for an array of different pages."""
+        """The same for an array of different pages; a huge page has been used as a whole."""
         flags = self.flags[frames]
+        if (flags & PG_LARGE).any():
+            frames = self._with_their_folios(frames)
+            flags = self.flags[frames]
         again = (flags & (PG_REFERENCED | PG_ACTIVE)) == PG_REFERENCED
         new = flags | PG_REFERENCED
         if again.any():
@@ -450,6 +497,20 @@ class FrameAllocator:
             self.happened("pgactivate", frames[again])
         self.flags[frames] = new
 
+    def mark_dirty(self, frame: int) -> None:
+        """A page has been written, or the huge page that it belongs to (folio_mark_dirty)."""
+        if self._flag[frame] & PG_LARGE:
+            self.flags[self._with_their_folios(np.array([frame], dtype=np.int64))] |= PG_DIRTY
+        else:
+            self._flag[frame] |= PG_DIRTY
+
+    def _with_their_folios(self, frames: Frames) -> Frames:
+        """These pages, and the others of the huge pages that they belong to."""
+        heads = np.unique(frames[self.flags[frames] & PG_LARGE != 0] & -BLOCK_FRAMES)
+        blocks = (heads[:, np.newaxis] + np.arange(BLOCK_FRAMES)).reshape(-1)
+        found: Frames = np.union1d(frames, blocks[self.flags[blocks] & PG_LARGE != 0])
+        return found
+
     def deactivate(self, frames: Frames) -> None:
         """Pages count as not used lately: those that are active come to the inactive list (folio_deactivate)."""
         active = frames[self.flags[frames] & PG_ACTIVE != 0]
@@ -457,7 +518,7 @@ class FrameAllocator:
         self.order.add_many(active)
         self.happened("pgdeactivate", active)
 
-    def happened(self, event: str, frames: Frames) -> None:
+    def happened(self, event: str, frames: Frames | list[int]) -> None:
         """Something has happened to these pages, by its name in /proc/vmstat: count it, for their groups too."""
         if len(frames):
             self.events[event] += len(frames)
@@ -473,9 +534,23 @@ class FrameAllocator:
         self._flag[frame] &= ~flag
 
     def mark_lazyfree(self, frames: Frames) -> None:
-        """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree)."""
+        """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree).  Locked pages stay
+        (lru_lazyfree).
+        """
+        frames = frames[self.can_move(frames)]
         self._lazyfree += frames[self.flags[frames] & PG_LAZYFREE == 0].tolist()
         self._move_lazyfree(len(self._lazyfree) // _BATCH * _BATCH)
+
+    def can_move(self, frames: Frames) -> npt.NDArray[np.bool_]:
+        """Which pages can leave their list: those that have not been left locked (not PG_unevictable)."""
+        if not self.left_locked:
+            return np.ones(len(frames), dtype=np.bool_)
+        return np.isin(frames, list(self.left_locked), invert=True)
+
+    def forget_written(self, frames: Frames | slice) -> None:
+        """Private pages that were written by force are clean, if no swap area has them (folio_clear_dirty)."""
+        flags = self.flags[frames]
+        self.flags[frames] = np.where(flags & PG_SWAPCACHE, flags, flags & (~PG_DIRTY & 0xFF))
 
     def lru_add_drain(self) -> None:
         """Empty the batches (mm/swap.c)."""
@@ -530,6 +605,8 @@ class FrameAllocator:
             self._kind[frame] = FrameKind.FREE
             if self._lazyfree:
                 self._forget_lazyfree()
+            if self.left_locked:
+                self.left_locked.discard(frame)
             self._flag[frame] = 0
             if self.memcg is not None:
                 self.memcg.uncharge(frame)
@@ -570,6 +647,8 @@ class FrameAllocator:
         self.kinds[dead] = FrameKind.FREE
         if self._lazyfree:
             self._forget_lazyfree()
+        if self.left_locked:
+            self.left_locked.difference_update(dead.tolist())
         self.flags[dead] = 0
         if self.memcg is not None:
             self.memcg.uncharge_many(dead)

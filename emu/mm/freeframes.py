@@ -112,6 +112,22 @@ class FreeFrames:
             number -= len(frames)
         return np.concatenate(taken) if taken else np.zeros(0, dtype=np.int64)
 
+    def mask(self, total: int) -> npt.NDArray[np.bool_]:
+        """Which frames these are."""
+        self._put_near_back()
+        found = np.zeros(total, dtype=np.bool_)
+        for frames in (np.array(self._single, dtype=np.int32), *(frames for frames, _ in self._blocks)):
+            found[frames] = True
+        return found
+
+    def take_out(self, which: npt.NDArray[np.bool_]) -> None:
+        """Take those out for which a mask is set; they are not zeroed."""
+        self._put_near_back()
+        self._single = [frame for frame in self._single if not which[frame]]
+        blocks = [(frames[~which[frames]], zero) for frames, zero in self._blocks]
+        self._blocks = [(frames, zero) for frames, zero in blocks if len(frames)]
+        self._in_blocks = sum(len(frames) for frames, _ in self._blocks)
+
     def take_blocks(self) -> list[int]:
         """Take all frames out that form blocks of 512, aligned: their heads, the lowest last."""
         self._put_near_back()

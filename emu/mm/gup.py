@@ -118,5 +118,6 @@ def write_remote(mm: AddressSpace, address: int, data: bytes, *, force: bool = F
                 raise
             break
         mm.frames.write(frame, offset, data[done : done + step])
+        mm.frames.mark_dirty(frame)
         done += step
     return done

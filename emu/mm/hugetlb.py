@@ -75,7 +75,7 @@ class HugePagePool:
             self.surplus -= 1
         while self.size < size:
             try:
-                head = self.frames.take_block()
+                head = self.frames.take_any_block()
             except LinuxError:
                 return
             self.counts[head] = 0

@@ -106,7 +106,7 @@ def collapse(mm: AddressSpace, vma: Vma, address: int, limits: Khugepaged | None
     result = _look(mm, vma, entries, limits)
     if result is Scan.SUCCEED and mm.rss_swap and not _bring(mm, vma, address, slot):
         return Scan.FAIL
-    return _collapse_huge_page(mm, vma, address, entries) if result is Scan.SUCCEED else result
+    return _collapse_huge_page(mm, vma, address, limits) if result is Scan.SUCCEED else result
 
 
 def _look(mm: AddressSpace, vma: Vma, entries: Entries, limits: Khugepaged | None) -> Scan:
@@ -139,17 +139,20 @@ def _look(mm: AddressSpace, vma: Vma, entries: Entries, limits: Khugepaged | Non
     return Scan.SUCCEED
 
 
-def _collapse_huge_page(mm: AddressSpace, vma: Vma, address: int, entries: Entries) -> Scan:
+def _collapse_huge_page(mm: AddressSpace, vma: Vma, address: int, limits: Khugepaged | None) -> Scan:
     """Copy the pages into a huge one, and let one entry map it; their table is kept for when it is split."""
     frames, thp, q = mm.frames, mm.context.thp, mm.frames.ram.qwords
     if vma.anon_vma is None:
         return Scan.PAGE_ANON
     try:
-        head = frames.alloc_block(FrameKind.ANON, mm, PG_LARGE)
+        head = frames.alloc_block(FrameKind.ANON, mm, PG_LARGE, compact=limits is None or bool(limits.defrag))
     except LinuxError:
         thp.count("thp_collapse_alloc_failed")
         return Scan.ALLOC_HUGE_PAGE_FAIL
     thp.count("thp_collapse_alloc")
+    at = mm.tables.entry_slot(address, 1)  # the table may have been moved
+    assert at is not None
+    entries = mm.tables.words[at : at + BLOCK_FRAMES]
     slot = mm.tables.entry_slot(address, PMD)
     assert slot is not None and q[slot] & TABLE_FLAGS
     table = (q[slot] & ADDRESS) >> PAGE_SHIFT
@@ -185,11 +188,12 @@ def _collapse_file(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, l
             thp.count("thp_scan_exceed_none_pte")
             return Scan.EXCEED_NONE_PTE
         try:
-            head = mm.frames.alloc_block(FrameKind.CACHE, mm)
+            head = mm.frames.alloc_block(FrameKind.CACHE, mm, compact=limits is None or bool(limits.defrag))
         except LinuxError:
             thp.count("thp_collapse_alloc_failed")
             return Scan.ALLOC_HUGE_PAGE_FAIL
         thp.count("thp_collapse_alloc")
+        pages = cache.find_many(first, BLOCK_FRAMES)  # some may have been moved
         cache.unmap(first, first + BLOCK_FRAMES, even_cows=False)
         by_page = mm.tables.words.reshape(-1, BLOCK_FRAMES)
         by_page[head + there] = by_page[pages[there]]

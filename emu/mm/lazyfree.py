@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_LAZYFREE, FrameKind
+from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rmap import Mapped
@@ -44,7 +44,7 @@ def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
 
 
 def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-    hugememory.split_partly_meant(mm, start, end)
+    left = hugememory.split_partly_meant(mm, start, end)
     flush = mm.obligation(start, end, "MADV_FREE")
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
@@ -53,9 +53,10 @@ def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
         if mm.rss_swap and len(away := np.flatnonzero(swapped(view))):
             gone, view[away] = view[away], 0
             mm.drop_swapped(gone)
-        at = _counted(view)
+        at = _not_written_by_others(mm, view, _outside(view, _counted(view), left))
         if len(at):
             found = True
+            mm.frames.forget_written(_frames(view[at]))
             if vma.flags & VmFlags.DROPPABLE:  # its pages are of that kind from the beginning
                 mm.frames.flags[_frames(view[at])] |= PG_LAZYFREE
                 mm.frames.order.add_many(_frames(view[at]))
@@ -83,8 +84,11 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         return
     private_only = pageout and vma.file is not None and not mm.context.may_write(vma.file)
     for address, slot in list(hugememory.huge_entries(mm, start, end)):
-        hugememory.make_old(mm, address, slot, start, end, lazyfree=False)
-    hugememory.split_partly_meant(mm, start, end)
+        if pageout:
+            hugememory.page_out(mm, vma, address, slot, start, end)
+        else:
+            hugememory.make_old(mm, address, slot, start, end, lazyfree=False)
+    left = hugememory.split_partly_meant(mm, start, end)
     indexes = list[int]()
     if pageout and mm.context.swap.areas.free:
         for address in hugememory.split_to_swap(mm, start, end):
@@ -93,10 +97,14 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
     found, gone, out = False, list[Entries](), list[Frames]()
     for vaddr, slot, number in mm.tables.pte_tables(start, end):
         view = mm.tables.words[slot : slot + number]
-        at = _counted(view)
+        at = _outside(view, _counted(view), left)
         at = at[_mapped_once(mm, _frames(view[at]))]
         if private_only:
             at = at[mm.frames.kinds[_frames(view[at])] == FrameKind.ANON]
+        if mm.frames.left_locked:
+            moves = mm.frames.can_move(_frames(view[at]))
+            view[at[~moves]] &= _OLD
+            at, found = at[moves], found or not moves.all()
         mm.frames.deactivate(_frames(view[at]))
         if pageout:
             can_go = _reclaimable(mm, vma, view[at])
@@ -154,7 +162,7 @@ def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_
 
 def _given_up(mm: AddressSpace, vma: Vma, among: npt.NDArray[np.bool_] | None) -> Iterator[Mapped]:
     """The pages of a mapping that can be dropped."""
-    hugememory.split_given_up(mm, vma)
+    hugememory.split_given_up(mm, vma.start, vma.end)
     for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)
@@ -184,6 +192,18 @@ def _counted(entries: Entries) -> npt.NDArray[np.intp]:
     return np.flatnonzero(here(entries) & ((entries & SPECIAL) == 0))
 
 
+def _outside(entries: Entries, at: npt.NDArray[np.intp], heads: list[int]) -> npt.NDArray[np.intp]:
+    """Those of some entries that map nothing of these huge pages."""
+    return at[~np.isin(_frames(entries[at]) & -BLOCK_FRAMES, heads)] if heads else at
+
+
+def _not_written_by_others(mm: AddressSpace, entries: Entries, at: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Those without pages that others map, too, and that something but these entries says were written."""
+    frames = _frames(entries[at])
+    kept = (mm.frames.flags[frames] & PG_DIRTY != 0) & ~_mapped_once(mm, frames)
+    return at[~kept] if kept.any() else at
+
+
 def _mapped_once(mm: AddressSpace, frames: Frames) -> npt.NDArray[np.bool_]:
     """Which pages one entry maps, and no more."""
     once: npt.NDArray[np.bool_] = np.equal(mm.frames.mapcounts(frames), 1)
@@ -195,7 +215,7 @@ def _reclaimable(mm: AddressSpace, vma: Vma, entries: Entries) -> npt.NDArray[np
     since (or made to be dropped, with MAP_DROPPABLE).
     """
     frames = _frames(entries)
-    given_up = (mm.frames.flags[frames] & PG_LAZYFREE != 0) & ((entries & D) == 0)
+    given_up = (mm.frames.flags[frames] & (PG_LAZYFREE | PG_DIRTY) == PG_LAZYFREE) & ((entries & D) == 0)
     if vma.flags & VmFlags.DROPPABLE:
         given_up |= True
     found: npt.NDArray[np.bool_] = np.logical_or(given_up, mm.frames.kinds[frames] == FrameKind.CACHE)

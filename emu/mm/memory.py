@@ -45,6 +45,7 @@ _OLD, _OLD_AND_CLEAN = ~A & (1 << 64) - 1, ~(A | D) & (1 << 64) - 1
 _PTE_TABLE_SPAN = span(2)
 #: What is used there says nothing of what will be (vma_has_recency).
 _NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
+_PFNMAP, _WIPEONFORK, _MAYBE_GUARD = int(VmFlags.PFNMAP), int(VmFlags.WIPEONFORK), int(VmFlags.MAYBE_GUARD)
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -134,6 +135,10 @@ class PageMemory(VmOperations):
         return result
 
     def touch(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> None:
+        if mm.tables.transparent and (large := hugememory.huge_slot(mm, address)) is not None:
+            if access == Access.WRITE:  # a read leaves no trace (pmdp_set_access_flags of x86)
+                mm.frames.ram.qwords[large] |= A | D
+            return
         pte = mm.tables.pte(address)
         if pte & HERE and not pte & SPECIAL:
             frame = (pte & ADDRESS) >> PAGE_SHIFT
@@ -170,18 +175,23 @@ class PageMemory(VmOperations):
             _zap(mm, vma, start, end, markers=False)
 
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
-        if mm.tables.transparent:
-            hugememory.zap(mm, vma.start, vma.end)
-        _zap(mm, vma, vma.start, vma.end, markers=True)
+        self.unmap_range(mm, vma, vma.start, vma.end)
         mm.free_tables(vma)
+
+    def unmap_range(self, mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
+        """Clear all entries of a range, of this VMA or of several like it."""
+        if mm.tables.transparent:
+            hugememory.zap(mm, start, end)
+        _zap(mm, vma, start, end, markers=True)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """Map private pages in both, without write access, and the kernel's own; the child faults pages of the page
         cache in (vma_needs_copy).
         """
-        always = VmFlags.PFNMAP | (VmFlags.NONE if vma.flags & VmFlags.WIPEONFORK else VmFlags.MAYBE_GUARD)
-        if copy.anon_vma is None and not vma.flags & always:
-            return
+        if copy.anon_vma is None:
+            always = _PFNMAP if int(vma.flags) & _WIPEONFORK else _PFNMAP | _MAYBE_GUARD
+            if not int(vma.flags) & always:
+                return
         words = parent.tables.words
         kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)
         if parent.tables.transparent:
@@ -219,6 +229,8 @@ class PageMemory(VmOperations):
         if mm.tables.transparent:
             changed = hugememory.change_protection(mm, vma, bits, alone=alone)
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+            if mm.context.thp.used and number > 1:
+                hugememory.gather_use(mm, slot, number)
             change = _change_few if number <= FEW else _change_many
             present = change(mm, slot, number, bits, alone=alone)
             changed += present
@@ -304,13 +316,27 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
         finally:
             vma.prot = allowed
             slot = mm.tables.leaf_slot(address)
-            if slot is not None and is_here(q[slot]):
-                writable = RW if allowed & Prot.WRITE and q[slot] & RW else 0
-                q[slot] = q[slot] & ~_RIGHTS | rights_of(vma) & ~RW | writable
+            if slot is not None:
+                _take_rights_again(mm, vma, address, slot)
             flush.flush()
         mm.take_fault(result)
         assert slot is not None
     return mm.tables.paddr_at(slot, address) >> PAGE_SHIFT
+
+
+def _take_rights_again(mm: AddressSpace, vma: Vma, address: int, slot: int) -> None:
+    """The VMA's own rights for what a fault with more has mapped, which may be more pages than the one at ``address``,
+    all by the same table.
+    """
+    words, number = mm.tables.words, 1
+    if mm.tables.entry_slot(address, 1) == slot:
+        start = max(address & -_PTE_TABLE_SPAN, vma.start)
+        slot -= (address - start) >> PAGE_SHIFT
+        number = (min((address & -_PTE_TABLE_SPAN) + _PTE_TABLE_SPAN, vma.end) - start) >> PAGE_SHIFT
+    entries = words[slot : slot + number]
+    mapped = here(entries)
+    writable = entries[mapped] & np.uint64(RW if vma.prot & Prot.WRITE else 0)
+    entries[mapped] = entries[mapped] & np.uint64(_CONTENT) | np.uint64(rights_of(vma) & ~RW) | writable
 
 
 def _swapped_out(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:

@@ -221,10 +221,9 @@ class PageCache:
                 self._charge(_NODE - len(old))
         except LinuxError:
             return False
-        flags = int(np.bitwise_or.reduce(self._frames.flags[old])) & PG_DIRTY
         self.nr_pages -= len(old)
         self.put_huge_in(first >> _NODE_SHIFT, head)
-        self._frames.flags[head : head + _NODE] |= flags
+        self._frames.flags[head : head + _NODE] |= PG_DIRTY
         self._frames.put_many(old)
         return True
 
@@ -235,9 +234,10 @@ class PageCache:
         return head if head and self._frames.has_flag(head, PG_LARGE) else None
 
     def split_huge(self, index: int) -> None:
-        """A huge page that lies on both sides of an index becomes small ones; no entry of 2 MiB maps it any more."""
+        """A huge page that lies on both sides of an index becomes small ones, which nothing maps (unmap_folio)."""
         head = self.huge_head(index) if index % _NODE else None
         if head is not None:
+            self.unmap(index & -_NODE, (index & -_NODE) + _NODE, even_cows=False)
             self._frames.flags[head : head + _NODE] &= ~PG_LARGE & 0xFF
 
     @property
@@ -298,6 +298,11 @@ class PageCache:
         for index in indexes:
             self.reclaim(index)
         return before - self.nr_pages
+
+    def moved(self, indexes: Sequence[int], frames: Sequence[int]) -> None:
+        """Pages are in other frames now (folio_migrate_mapping)."""
+        for index, frame in zip(indexes, frames, strict=True):
+            self._nodes[index >> _NODE_SHIFT][index & _NODE - 1] = frame
 
     def stay(self) -> None:
         """Its pages stay where they are from now on.  LinuxError."""

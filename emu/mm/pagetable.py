@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from emu.linux.errors import LinuxError
 from emu.mm.frames import FrameAllocator, FrameKind, Payer
 from mmu import entries
-from mmu.late import np
+from mmu.late import is_here, np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ class PageTables:
 
     def set_slots(self, first: int, number: int) -> list[int]:
         """Those of so many slots of one table whose entries are set."""
-        if number > FEW:
+        if number > FEW and is_here():
             return (np.flatnonzero(self.words[first : first + number]) + first).tolist()
         return [slot for slot, entry in enumerate(self._q[first : first + number].tolist(), first) if entry]
 

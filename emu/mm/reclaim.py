@@ -19,8 +19,11 @@ from emu.mm.swapout import to_swap
 from mmu.late import np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from emu.mm.address_space import AddressSpace, MmContext
     from emu.mm.freeframes import Frames
+    from emu.mm.pagecache import PageCache
     from emu.mm.rmap import Mask
 
 #: How often the lists are gone through before reclaim gives up (DEF_PRIORITY).
@@ -164,7 +167,7 @@ class Reclaim:
         """Send pages to swap; returns how many went.  In the ``last`` round nothing is spared for having been used."""
         self._split_huge_pages(spares=not last)
         pages = PageMap(self._context, self._spaces())
-        owners = ShmemOwners(self._context)
+        owners = shmem_owners(self._context)
         may_go = self._may_go(pages, owners, only)
         if last:
             pages.young[:] = False
@@ -180,7 +183,7 @@ class Reclaim:
                 for vma in mm.vmas:
                     hugememory.split_to_swap(mm, vma.start, vma.end, spares=spares)
 
-    def _may_go(self, pages: PageMap, owners: ShmemOwners, only: Mask | None) -> Mask:
+    def _may_go(self, pages: PageMap, owners: PageOwners, only: Mask | None) -> Mask:
         """Which frames have pages that could go to swap, and have no user that is not known."""
         frames = self._frames
         kinds, flags = frames.kinds, frames.flags
@@ -194,7 +197,7 @@ class Reclaim:
             may_go &= self._context.swap.charges.may_go()
         return may_go if only is None else may_go & only
 
-    def _send_out(self, pages: PageMap, owners: ShmemOwners, chosen: Frames) -> int:
+    def _send_out(self, pages: PageMap, owners: PageOwners, chosen: Frames) -> int:
         shmem = chosen[owners.number[chosen] >= 0]
         anon = chosen[owners.number[chosen] < 0]
         gone = 0
@@ -206,7 +209,7 @@ class Reclaim:
             gone += self._send_out_shmem(pages, owners, shmem)
         return gone
 
-    def _send_out_shmem(self, pages: PageMap, owners: ShmemOwners, frames: Frames) -> int:
+    def _send_out_shmem(self, pages: PageMap, owners: PageOwners, frames: Frames) -> int:
         which = np.zeros(self._frames.total, dtype=np.bool_)
         which[frames] = True
         for part in pages.of(which):
@@ -224,7 +227,7 @@ class Reclaim:
             before = self._frames.free
             found = self._drop_arrived(max(wanted, _CLUSTER))
             if found < wanted and self._context.swap.areas.free:
-                owners = ShmemOwners(self._context)
+                owners = shmem_owners(self._context)
                 alone = (owners.number >= 0) & (self._frames.counts == 1)
                 owners.reclaim(self._frames.order.oldest_first(alone)[: max(wanted - found, _CLUSTER)])
                 self._drop_arrived(max(wanted - found, _CLUSTER))
@@ -233,16 +236,15 @@ class Reclaim:
             self._busy = False
 
 
-class ShmemOwners:
-    """Which page of which object of shared memory each frame has."""
+class PageOwners:
+    """Which page of which object each frame has."""
 
-    def __init__(self, context: MmContext) -> None:
-        total = context.frames.total
+    def __init__(self, total: int, caches: Sequence[PageCache]) -> None:
         #: By frame: the number of the object, -1 for none, and the page in it.
         self.number = np.full(total, -1, dtype=np.int32)
         self._index = np.zeros(total, dtype=np.int64)
-        self._caches = [cache for cache in all_objects(context.frames) if not cache.stays]
-        for number, cache in enumerate(self._caches):
+        self._caches = caches
+        for number, cache in enumerate(caches):
             for indexes, frames in cache.pages_in_batches():
                 self.number[frames] = number
                 self._index[frames] = indexes
@@ -256,6 +258,19 @@ class ShmemOwners:
             if len(mine):
                 gone += cache.reclaim_many(self._index[mine].tolist())
         return gone
+
+    def move(self, frames: Frames, target: Frames) -> None:
+        """Pages have come to other frames."""
+        numbers = self.number[frames]
+        for number, cache in enumerate(self._caches):
+            mine = numbers == number
+            if mine.any():
+                cache.moved(self._index[frames[mine]].tolist(), target[mine].tolist())
+
+
+def shmem_owners(context: MmContext) -> PageOwners:
+    """Those of shared memory that may go to swap."""
+    return PageOwners(context.frames.total, [cache for cache in all_objects(context.frames) if not cache.stays])
 
 
 def unmap(part: Mapped) -> None:

@@ -88,10 +88,12 @@ def new_pages(mm: Resident, number: int) -> Frames:
     return frames
 
 
-def came(mm: Resident, coming: Coming, number: int) -> None:
-    """So many frames of private memory were taken natively."""
+def came(mm: Resident, coming: Coming, number: int, *, copies: int, cached: int) -> None:
+    """So many frames of private memory were taken natively; some of them in the place of others of that kind, or of
+    pages of the page cache."""
     mm.frames.came(coming, number, FrameKind.ANON)
-    mm.rss_anon += number
+    mm.rss_anon += number - copies
+    mm.rss_cache -= cached
 
 
 def new_copy(mm: Resident, source: int) -> int:

@@ -285,6 +285,12 @@ class SharedTableOperations(VmOperations):
             mm.stop.check()
             self.gup(mm, vma, page, access)
 
+    def touch(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> None:
+        host, inside = self._tables.host, address + self.to_host(vma)
+        inner = host.vmas.find(inside)
+        if inner is not None:
+            inner.ops.touch(host, inner, inside, access)
+
     def zap(self, mm: AddressSpace, vma: Vma, start: int, end: int, *, even_cows: bool = True) -> None:
         """Unlink; the entries below belong to the host mm."""
         self._tables.unlink(self.window(vma), start, end)

@@ -75,8 +75,9 @@ def _replace(swap: Swap, part: Mapped) -> None:
 
 def not_lazy(context: MmContext, frames: Frames, words: npt.NDArray[np.uint64]) -> Frames:
     """Private pages that are not to be dropped; those that were given up and written since are ordinary ones again."""
-    lazy = context.frames.flags[frames] & PG_LAZYFREE != 0
-    again = frames[lazy & ((words & D) != 0)]
+    flags = context.frames.flags[frames]
+    lazy = flags & PG_LAZYFREE != 0
+    again = frames[lazy & (((words & D) != 0) | (flags & PG_DIRTY != 0))]
     context.frames.flags[again] &= ~PG_LAZYFREE & 0xFF
     rest: Frames = frames[~lazy]
     return rest

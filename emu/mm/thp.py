@@ -106,6 +106,10 @@ class TransparentHugePages:
 
     # -- counts ----------------------------------------------------------------------------------------------------
 
+    def compacts(self, flags: VmFlags) -> bool:
+        """Whether a fault has pages moved, or reclaimed, for want of a huge page (vma_thp_gfp_mask)."""
+        return self.defrag == "always" or (bool(flags & _HUGEPAGE) and "madvise" in self.defrag)
+
     def count(self, event: str, number: int = 1) -> None:
         """Something has happened, as /proc/vmstat calls it."""
         self.events[event] += number

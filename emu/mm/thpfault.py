@@ -66,7 +66,7 @@ def _missing(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int
         mm.tables.free_tables(start, start + PMD_SIZE)
         raise
     try:
-        head = thp.zero_block(frames) if zero else new_huge_page(mm)
+        head = thp.zero_block(frames) if zero else new_huge_page(mm, vma)
     except LinuxError:
         frames.put(table)
         if zero:
@@ -122,11 +122,11 @@ def whole_folio(vma: Vma, cache: PageCache, address: int) -> bool:
     return cache.may_have_huge and suitable(vma, address) and cache.huge_head(vma.index_of(address)) is not None
 
 
-def new_huge_page(mm: AddressSpace) -> int:
+def new_huge_page(mm: AddressSpace, vma: Vma) -> int:
     """A huge page of zeros for a fault.  LinuxError(ENOMEM), counted as a fall back to small pages."""
     thp = mm.context.thp
     try:
-        head = mm.frames.alloc_block(FrameKind.ANON, mm, PG_LARGE)
+        head = mm.frames.alloc_block(FrameKind.ANON, mm, PG_LARGE, compact=thp.compacts(vma.flags))
     except LinuxError:
         thp.count("thp_fault_fallback")
         thp.stats[PMD_ORDER]["anon_fault_fallback"] += 1
@@ -185,7 +185,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int) -> Fau
 def _leave_zero_page(mm: AddressSpace, vma: Vma, start: int, slot: int) -> FaultResult | None:
     """do_huge_zero_wp_pmd()."""
     try:
-        head = new_huge_page(mm)
+        head = new_huge_page(mm, vma)
     except LinuxError:
         split(mm, start, slot)
         return None

@@ -133,6 +133,11 @@ class Vma:
         return self.end - self.start
 
     @property
+    def ordinary(self) -> bool:
+        """Whether no module and no special kind of memory says how faults are resolved."""
+        return self.ops is ORDINARY
+
+    @property
     def anonymous(self) -> bool:
         """Whether it is private anonymous memory (vma_is_anonymous), including that of /dev/zero."""
         return self.page_cache is None and self.ops is ORDINARY
@@ -157,13 +162,18 @@ class Vma:
 
     def copy(self, start: int, end: int) -> Vma:
         """A VMA for [start, end) of the same mapping."""
-        pgoff = self.pgoff + ((start - self.start) >> 12)
-        part = Vma(
-            start, end, self.prot, self.flags, page_cache=self.page_cache, file=self.file, pgoff=pgoff, ops=self.ops,
-            private_data=self.private_data,
-        )  # fmt: skip
-        part.anon_vma = self.anon_vma
-        part.policy, part.uffd, part.swap_readahead = self.policy, self.uffd, self.swap_readahead
+        part = Vma.__new__(Vma)  # fork makes many
+        part.start, part.end, part.pgoff = start, end, self.pgoff + ((start - self.start) >> 12)
+        part._prot, part._flags, part._allowed = self._prot, self._flags, self._allowed
+        part.page_bits, part.cached_bits, part.shared = self.page_bits, self.cached_bits, self.shared
+        part.page_cache, part.file, part.ops, part.private_data = (
+            self.page_cache,
+            self.file,
+            self.ops,
+            self.private_data,
+        )
+        part.anon_vma, part.policy, part.uffd = self.anon_vma, self.policy, self.uffd
+        part.swap_readahead = self.swap_readahead
         return part
 
     def __repr__(self) -> str:
@@ -261,6 +271,23 @@ class VmaTree:
         if vma.flags & VmFlags.GROWSDOWN:
             self._growing.add(vma)
             self.searched.clear()
+
+    def append(self, vma: Vma) -> None:
+        """Insert one above all others."""
+        vma.kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
+        vma.kmem.charge_reserved(VM_AREA_STRUCT)
+        self._vmas.append(vma)
+        if vma.flags & VmFlags.GROWSDOWN:
+            self._growing.add(vma)
+
+    def remove_run(self, run: list[Vma]) -> None:
+        """Take several out, between which there are no others; lowest first."""
+        self._vmas.remove_run(run)
+        for vma in run:
+            vma.kmem.uncharge(VM_AREA_STRUCT)
+        self._last = None
+        self._growing.difference_update(run)
+        self.searched.clear()
 
     def remove(self, vma: Vma, *, absorbed: bool = False) -> None:
         """Take out; ``absorbed``: what it covers becomes another's."""

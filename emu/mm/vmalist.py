@@ -97,6 +97,29 @@ class VmaList(Generic[Vma]):
             self._firsts.insert(piece + 1, starts[half])
         self._firsts[piece] = self._starts[piece][0]
 
+    def append(self, vma: Vma) -> None:
+        """Insert one that begins above all others."""
+        if not self._pieces or len(self._pieces[-1]) == _MOST:
+            self._pieces.append([])
+            self._starts.append([])
+            self._firsts.append(vma.start)
+        self._pieces[-1].append(vma)
+        self._starts[-1].append(vma.start)
+        self._number += 1
+
+    def remove_run(self, run: list[Vma]) -> None:
+        """Take several out, between which there are no others; lowest first."""
+        done = 0
+        while done < len(run):
+            piece = bisect_right(self._firsts, run[done].start) - 1
+            vmas, starts = self._pieces[piece], self._starts[piece]
+            at = bisect_right(starts, run[done].start) - 1
+            number = min(len(run) - done, len(vmas) - at)
+            assert vmas[at] is run[done] and vmas[at + number - 1] is run[done + number - 1], "VmaList: no run"
+            del vmas[at : at + number], starts[at : at + number]
+            done += number
+            self._cut(piece, number)
+
     def remove(self, vma: Vma) -> None:
         """Take it out."""
         piece = bisect_right(self._firsts, vma.start) - 1
@@ -104,9 +127,13 @@ class VmaList(Generic[Vma]):
         at = bisect_right(starts, vma.start) - 1
         assert vmas[at] is vma, "VmaList.remove: it is not there"
         del vmas[at], starts[at]
-        self._number -= 1
-        if vmas:
-            self._firsts[piece] = starts[0]
+        self._cut(piece, 1)
+
+    def _cut(self, piece: int, number: int) -> None:
+        """So many have been taken out of a piece."""
+        self._number -= number
+        if self._pieces[piece]:
+            self._firsts[piece] = self._starts[piece][0]
         else:
             del self._pieces[piece], self._starts[piece], self._firsts[piece]
 

@@ -104,7 +104,7 @@ def init(kernel: Kernel) -> None:
     _add_limits(kernel)
     _add_texts(kernel)
     procfs.create_file("sys/vm/drop_caches", lambda: b"", 0o200, store=_only_numbers)
-    procfs.create_file("sys/vm/compact_memory", lambda: b"", 0o200, store=_only_one)
+    procfs.create_file("sys/vm/compact_memory", lambda: b"", 0o200, store=lambda data: _compact(kernel, data))
     procfs.create_file("sys/vm/stat_refresh", lambda: b"", 0o600, store=_only_numbers)
 
 
@@ -120,10 +120,11 @@ def _only_numbers(data: bytes) -> None:
         raise LinuxError(errno.EINVAL)
 
 
-def _only_one(data: bytes) -> None:
-    """The same for a file that takes a 1 alone.  LinuxError(EINVAL)."""
+def _compact(kernel: Kernel, data: bytes) -> None:
+    """All of memory is compacted (sysctl_compaction_handler).  LinuxError(EINVAL) unless a 1 is written."""
     if data.strip(b" \n\0") != b"1":
         raise LinuxError(errno.EINVAL)
+    kernel.compaction.whole()
 
 
 def _only_node(data: bytes) -> None:

@@ -11,7 +11,7 @@ from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.notify import Notice
 from emu.fs.operations import remove_privileges
 from emu.kernel.signal_state import SiCode, SigInfo
-from emu.linux.errors import Interrupted, LinuxError
+from emu.linux.errors import Interrupted, LinuxError, NoIntr
 from emu.linux.fileflags import CHUNK, MAX_FILE_SIZE, PAGE_SIZE, OpenFlags
 from emu.linux.syscall import Result
 from emu.syscalls.paths import UserBuffer
@@ -41,6 +41,12 @@ def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
         if data:
             try:
                 stored = buffer.put(data)
+            except NoIntr:  # who resolves the page's fault does so when the run goes on
+                if pos is None:
+                    file.unread(data, 0)
+                if not total:
+                    raise
+                return total
             except LinuxError:
                 stored = 0
             total += stored

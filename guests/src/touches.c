@@ -233,9 +233,12 @@ int main(int argc, char **argv)
 	sigaction(SIGVTALRM, &action, NULL);
 	action.sa_handler = on_fault;
 	sigaction(SIGSEGV, &action, NULL);
-	for (int i = 0; i < AREAS; i++) { /* with some pages behind; the last one is shared */
+	int file = memfd_create("file", 0);
+	check(!ftruncate(file, (PAGES + 4) * PAGE) && pwrite(file, "written", 7, 9 * PAGE) == 7);
+	for (int i = 0; i < AREAS; i++) { /* with some pages behind; the last one is shared, and the one before of a file */
 		areas[i] = mmap(NULL, (PAGES + 4) * PAGE, PROT_READ | PROT_WRITE,
-			(i == AREAS - 1 ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
+			(i == AREAS - 1 ? MAP_SHARED : MAP_PRIVATE) | (i == AREAS - 2 ? 0 : MAP_ANONYMOUS),
+			i == AREAS - 2 ? file : -1, 0);
 		check(areas[i] != MAP_FAILED);
 	}
 	for (long i = 0; threads && i < 2; i++)

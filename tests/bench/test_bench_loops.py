@@ -10,7 +10,7 @@ from unicorn import x86_const as x86
 
 import msharefs.module
 from emu.bench.engines import Bare, NativelyHooked, OwnWalker, PythonHooked, WithMmu
-from emu.bench.exact import exact_mode, walks_from_python
+from emu.bench.exact import exact_helpers, exact_mode, walks_from_python
 from emu.bench.guest import MachineLoop, Timer
 from emu.bench.hardware import counting
 from emu.bench.hugepages import huge_faults
@@ -172,9 +172,20 @@ def test_a_pass_of_stores_writes_every_page() -> None:
     assert [subject.ram.read_u64(DATA + page * PAGE_SIZE) for page in range(PAGES + 1)] == [7] * PAGES + [0]
 
 
+def test_the_figures_of_helpers_and_hooks() -> None:
+    measurement = exact_helpers(1, 5_000)
+    assert [figure.name for figure in measurement.figures] == [
+        "exact_helpers_gain",
+        "exact_run_gain",
+        "exact_missing_ns",
+    ]
+    assert all(figure.aim and figure.value > 0 for figure in measurement.figures)
+
+
 def test_the_figures_of_exact_mode() -> None:
     measurement = exact_mode(1, 20_000)
-    assert {figure.name for figure in measurement.figures if figure.aim} == {"exact_native_ratio", "exact_python_ratio"}
+    aims = {figure.name for figure in measurement.figures if figure.aim}
+    assert aims == {"exact_native_ratio", "exact_python_ratio", "exact_maccesses"}
     assert all(figure.value > 0 for figure in walks_from_python(1, 5_000).figures)
 
 

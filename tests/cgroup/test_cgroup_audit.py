@@ -44,6 +44,15 @@ def unknown(control: MemControl, group: MemCgroup) -> None:
     control.owners[frame] = 77
 
 
+def gone(control: MemControl, group: MemCgroup) -> None:
+    control._groups[group.number] = None
+
+
+def less_than_nothing(control: MemControl, group: MemCgroup) -> None:
+    group.kernel["sock"] -= 8
+    group.kernel["slab_unreclaimable"] += 8
+
+
 def more_objects(control: MemControl, group: MemCgroup) -> None:
     control.charge_kernel(group, "slab_unreclaimable", 8)
 
@@ -73,6 +82,8 @@ def of_a_free_frame(control: MemControl, group: MemCgroup) -> None:
         (only_above, "group /a counts \\d+ pages here and below"),
         (moved, "group /a counts \\d+ pages, and \\d+ are charged to it"),
         (unknown, "1 frames are charged to group 77, which there is not"),
+        (gone, "\\d+ frames are charged to group 1, which is gone"),
+        (less_than_nothing, "group /a has less than nothing of an object of the kernel"),
         (more_objects, "group /a counts \\d+ bytes of slab_unreclaimable, and its objects take \\d+"),
         (fewer_objects, "group /a counts \\d+ bytes of slab_unreclaimable, and its objects take \\d+"),
         (another_kind, "group /a counts \\d+ bytes of slab_reclaimable, and its objects take \\d+"),
@@ -92,8 +103,57 @@ def test_wrong_charges_are_found(
     found = audit(booted.kernel)
     assert any(re.search(said, finding) for finding in found), found
     control.owners[:] = owners
+    control._groups[1] = group
     group.local, group.usage, group.kernel, group.kernel_pages = local, usage, kernel, pages
     assert audit(booted.kernel) == []
+
+
+#: What has objects of the kernel made.
+OBJECTS = """
+    @f = bytes 8; pipe2 f 0; write 5 "x" 1; @r = open "/" 0; @d = dup r; @m = memfd_create "m" 0; write m "x" 5000
+    @p = mmap 2T 8K RW PRIVATE|MAP_FIXED -1 0; mprotect p 4K 1; munmap p 4K; @q = mmap 3T 8K RW ANON|MAP_FIXED -1 0
+    @e = open "/tmp/e" O_RDWR|O_CREAT 0600; @mkdir "/tmp/d" 0700; @symlink "x" "/tmp/d/s"; @rename "/tmp/e" "/tmp/d/e"
+    @link "/tmp/d/e" "/tmp/f"; @unlink "/tmp/f"; @unlink "/tmp/d/e"; @unlink "/tmp/d/s"; @rmdir "/tmp/d"
+    @unlink "/tmp/e"; @s = syscall 41 1 5 0; @kill 0 0
+    fork c; @open "/" 0; mmap 0 4K RW PRIVATE -1 0; end; @wait c; @mremap q 8K 16K 1
+"""
+
+
+class Refusing:
+    """The charge with this number finds no room in the group, and nobody is killed for it."""
+
+    def __init__(self, booted: Booted, nth: int) -> None:
+        self.calls, self.nth = 0, nth
+        memory = booted.kernel.cgroups.memory
+        self._plain = memory.control._has_room
+        memory.control._has_room = self.has_room  # type: ignore[method-assign]
+        memory.relieve = lambda task: False  # type: ignore[method-assign]
+        booted.kernel.oom.relieve_call = lambda task: False  # type: ignore[method-assign]
+
+    def has_room(self, group: MemCgroup, pages: int) -> bool:
+        self.calls += 1
+        return self.calls != self.nth and self._plain(group, pages)
+
+
+def test_each_charge_fails_once_and_nothing_leaks(machine: MakeMachine) -> None:
+    nth, most = 1, 1
+    while nth <= most:
+        booted = machine()
+        make(booted, "a", controllers=BOTH)
+        task = booted.guest("calls", f"{IN_A}; @fork first; mark 1\n{OBJECTS}\nmark 2; @pause; end; @pause")
+        child = booted.run_until_mark(None, 1)
+        refusing = Refusing(booted, nth)
+        booted.resume(child)
+        booted.run_until_idle()
+        assert audit(booted.kernel) == [], nth
+        booted.kill_all()
+        most = max(most, refusing.calls)
+        refusing.nth = 0
+        booted.calls('@unlink "/tmp/f"; @unlink "/tmp/d/e"; @unlink "/tmp/d/s"; @rmdir "/tmp/d"; @unlink "/tmp/e"')
+        assert number(booted, "a/memory.current") == 0, nth
+        assert task.pid and audit(booted.kernel) == [], nth
+        nth += 1
+    assert most > 20
 
 
 def test_charges_of_groups_are_found(machine: MakeMachine) -> None:

@@ -123,6 +123,10 @@ def test_wrong_charges_of_slots_are_found(machine: MakeMachine) -> None:
     found = audit(booted.kernel)
     assert any(re.search("group /a counts \\d+ slots of swap", finding) for finding in found), found
     group.swap_local -= 1
+    group.swap_usage += 1
+    found = audit(booted.kernel)
+    assert any(re.search("group /a counts \\d+ slots here and below", finding) for finding in found), found
+    group.swap_usage -= 1
     charges.owners(area)[area.max - 1] = group.number
     assert any("which is free, is charged to a group" in finding for finding in audit(booted.kernel))
     charges.owners(area)[:] = before

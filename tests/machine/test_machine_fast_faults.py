@@ -13,7 +13,8 @@ import guests
 from emu.kernel import fastfaults
 from emu.kernel.sched import StopReason
 from emu.machine import Machine
-from emu.mm.frames import FrameKind
+from emu.mm import rss
+from emu.mm.frames import Coming, FrameKind
 
 
 @dataclass
@@ -60,7 +61,7 @@ def compare(words: str, **kind: Any) -> Ran:
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is answered natively that can be."""
     monkeypatch.setattr(fastfaults, "_FEW", 1)
-    monkeypatch.setattr(fastfaults, "_MOST_PATIENCE", 1)
+    monkeypatch.setattr(fastfaults, "_PATIENCE", 1)
 
 
 def test_most_faults_of_a_program_that_touches_new_memory() -> None:
@@ -75,6 +76,20 @@ def test_pages_touched_by_chance(who: str, seed: int, eager: None) -> None:
     ran = compare(f"touches {who} 60 {seed}")
     assert ran.seen["ending"] == (StopReason.EXITED, 0)
     assert ran.answered > 300
+
+
+def test_copies_on_write(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    private = from_files = 0
+    came = rss.came
+
+    def counted(mm: Any, coming: Coming, number: int, *, copies: int, cached: int) -> None:
+        nonlocal private, from_files
+        private, from_files = private + copies, from_files + cached
+        came(mm, coming, number, copies=copies, cached=cached)
+
+    monkeypatch.setattr(rss, "came", counted)
+    compare("touches children 60 0")
+    assert private > 10 and from_files > 10
 
 
 @pytest.mark.parametrize("kind", [{"cpus": 3}, {"cpus": 2, "turn": (1000, 9000)}, {"la57": True}, {"swap": 64 << 20}])

@@ -41,6 +41,35 @@ def test_a_loop_before_a_page_that_cannot_be_fetched(machine: MakeMachine, code:
     booted.kill_all()
 
 
+#: A thread writes into a pipe from a page that a program is to fill, and nobody does.
+_FAULT_THAT_WAITS = """
+#include "guest.h"
+int main(int argc, char **argv, char **envp)
+{
+    u64 api[3] = { 0xaa }, uffd = must(syscall3(323, 0, 0, 0), "userfaultfd");
+    must(sys_ioctl(uffd, 0xc018aa3f, api), "UFFDIO_API");
+    u8 *m = (u8 *)must(sys_mmap(0, 4096, 3, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), "mmap");
+    u64 range[4] = { (u64)m, 4096, 1, 0 };
+    must(sys_ioctl(uffd, 0xc020aa00, range), "UFFDIO_REGISTER");
+    int ends[2];
+    must(sys_pipe2(ends, 0), "pipe2");
+    return sys_write(ends[1], m, 1);
+}
+"""
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_a_fault_in_a_call_that_nobody_resolves(machine: MakeMachine, cpus: int) -> None:
+    booted = machine(cpus=cpus)
+    task = booted.guest(compile_guest(_FAULT_THAT_WAITS))
+    assert booted.run(timeout_s=5) == StopReason.IDLE
+    booted.guest("spin")
+    assert booted.run(timeout_s=0.1) == StopReason.TIMEOUT
+    assert booted.run(timeout_s=0.1) == StopReason.TIMEOUT
+    assert task.alive
+    booted.kill_all()
+
+
 def test_a_call_that_works_on_much_ends_with_what_it_has_done(
     machine: MakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

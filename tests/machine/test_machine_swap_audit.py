@@ -95,6 +95,12 @@ def test_an_entry_that_nobody_counted(pages: Pages) -> None:
     undo()
 
 
+def test_an_entry_where_nothing_is_mapped(pages: Pages) -> None:
+    undo = _poke(pages.q, pages.slot + 4, swap_entry(0, 1))
+    assert f"calls: the PTE of {PLACE + 0x4000:#x} lies in swap, but no VMA covers it" in audit(pages.booted.kernel)
+    undo()
+
+
 def test_an_entry_of_an_area_that_is_none(pages: Pages) -> None:
     undo = _poke(pages.q, pages.slot + 3, swap_entry(1, 1))
     assert audit(pages.booted.kernel) == [

@@ -196,6 +196,18 @@ def test_the_audit_checks_what_a_huge_entry_maps(mapped: Booted) -> None:
     assert f"calls: the PMD entry of 0x100000000 maps frames from {head:#x} on, not all of which are ANON" in found
 
 
+def test_the_audit_looks_for_the_mapping_of_a_huge_page(mapped: Booted) -> None:
+    tables, q = mapped.tasks[0].mm.tables, mapped.ram.qwords
+    slot = tables.entry_slot(4 * GIB, 2)
+    assert slot is not None
+    q[slot + 100], tables.transparent[slot + 100] = q[slot], 0
+    found = mapped.audit()
+    q[slot + 100] = 0
+    del tables.transparent[slot + 100]
+    address = 4 * GIB + 100 * 2 * MIB
+    assert f"calls: the PMD entry of {address:#x} maps a huge page, but no VMA of ordinary memory covers it" in found
+
+
 def test_the_audit_knows_the_tables_that_are_kept(mapped: Booted) -> None:
     tables, q = mapped.tasks[0].mm.tables, mapped.ram.qwords
     slot, zeros = (tables.entry_slot(4 * GIB + at, 2) for at in (0, 2 * MIB))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
@@ -10,71 +9,28 @@ import pytest
 import guests
 from emu.mm.pagetable import P
 from emu.testing import GuestMachine
+from tests.mm.random_memory import run, script
 
 _MIB = 1 << 20
-_BASE, _PAGES = 0x2000_0000, 320
-_KINDS = ("PRIVATE|MAP_ANONYMOUS", "MAP_SHARED|MAP_ANONYMOUS", "PRIVATE|MAP_ANONYMOUS")
-
-
-def _place(area: int, page: int) -> int:
-    return _BASE + (area << 24) + (page << 12)
-
-
-def _operation(chance: random.Random) -> str:
-    area, page = chance.randrange(3), chance.randrange(_PAGES)
-    number = chance.randrange(1, 40)
-    if page + number > _PAGES:
-        page = _PAGES - number
-    place, length = _place(area, page), number << 12
-    kind = chance.choice(["store", "store", "load", "touch", "protect", "unneeded", "lock"])
-    if kind == "store":
-        return "; ".join(f"@store {_place(area, page + n)} {chance.randrange(1, 1 << 30)}" for n in range(number))
-    if kind == "load":
-        return "; ".join(f"load {_place(area, page + n)}" for n in range(number))
-    if kind == "touch":
-        return f"@touch {place} {length}"
-    if kind == "protect":
-        return f"@mprotect {place} {length} PROT_READ; load {place}; @mprotect {place} {length} RW"
-    if kind == "lock":
-        return f"@mlock {place} {length}; load {place}; @munlock {place} {length}"
-    return f"@madvise {place} {length} 4"
-
-
-def _script(seed: int) -> str:
-    chance = random.Random(seed)
-    lines = [f"@a{n} = mmap {_place(n, 0)} {_PAGES << 12} RW {kind}|MAP_FIXED -1 0" for n, kind in enumerate(_KINDS)]
-    lines += [f"@touch a{n} {_PAGES << 12}" for n in range(3)]
-    for child in range(4):
-        lines += [_operation(chance) for _ in range(8)]
-        lines += [f"fork c{child}", *(_operation(chance) for _ in range(6)), f"end; @wait c{child}"]
-    lines += [f"load {_place(area, page)}" for area in range(3) for page in range(0, _PAGES, 3)]
-    return "; ".join(lines)
-
-
-def _run(script: str, memory: int, **options: object) -> tuple[str, GuestMachine]:
-    machine = GuestMachine(memory, modules={}, record=False, **options)  # type: ignore[arg-type]
-    result = machine.run_guest("calls", script)
-    assert result.status == 0, result
-    return "\n".join(line for line in result.stdout.splitlines() if not line.startswith("c")), machine
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_random_programs_in_too_little_memory(seed: int) -> None:
-    plain, machine = _run(_script(seed), 64 * _MIB)
+    plain, machine = run(script(seed), 64 * _MIB)
     assert machine.close() == []
-    swapped, machine = _run(_script(seed), 3 * _MIB, swap=16 * _MIB)
+    swapped, machine = run(script(seed), 3 * _MIB, swap=16 * _MIB)
     assert swapped == plain
     assert machine.kernel.mm_context.swap.events["pswpin"] > 100
     assert machine.close() == []
 
 
 def test_the_same_in_the_swap_cache() -> None:
-    plain, machine = _run(_script(1), 64 * _MIB)
+    plain, machine = run(script(1), 64 * _MIB)
     assert machine.close() == []
     machine = GuestMachine(3 * _MIB, modules={}, record=False, swap=16 * _MIB)
     assert machine.kernel.swap_device is not None
     machine.kernel.swap_device.synchronous = False
-    result = machine.run_guest("calls", _script(1))
+    result = machine.run_guest("calls", script(1))
     assert "\n".join(line for line in result.stdout.splitlines() if not line.startswith("c")) == plain
     assert machine.kernel.mm_context.swap.events["swap_ra"] > 10
     assert machine.close() == []
@@ -165,7 +121,7 @@ def test_pages_of_files_that_are_used_stay(tmp_path: Path) -> None:
 
 def test_runs_are_the_same_each_time() -> None:
     def once() -> tuple[object, ...]:
-        output, machine = _run(_script(3), 3 * _MIB, swap=16 * _MIB)
+        output, machine = run(script(3), 3 * _MIB, swap=16 * _MIB)
         kernel = machine.kernel
         told = output, dict(kernel.mm_context.swap.events), dict(kernel.reclaim.lru.events), kernel.clock.now_ns()
         machine.close()
@@ -181,9 +137,9 @@ def test_runs_are_the_same_each_time() -> None:
 )
 def test_on_other_machines(options: dict[str, object]) -> None:
     """With a model of the TLB too no translation outlives the page that it led to."""
-    plain, machine = _run(_script(0), 64 * _MIB)
+    plain, machine = run(script(0), 64 * _MIB)
     assert machine.close() == []
-    swapped, machine = _run(_script(0), 4 * _MIB, swap=16 * _MIB, **options)
+    swapped, machine = run(script(0), 4 * _MIB, swap=16 * _MIB, **options)
     assert swapped == plain
     assert machine.kernel.mm_context.swap.events["pswpin"] > 50
     assert "tlb" not in options or machine.stale_translations() == []

@@ -191,6 +191,23 @@ def test_what_cannot_be_proven_is_not_done(monkeypatch: pytest.MonkeyPatch) -> N
     assert perf_events(one.mmu)["dTLB-loads"] == 20
 
 
+def test_a_proof_that_fails_leaves_the_engine_its_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that is translated then calls none of ours."""
+    table, trial = helper_table(), mmu.helper_proof.Trial
+    run_rest = trial.run_rest
+    monkeypatch.setattr(mmu.helper_proof, "once_for_library", lambda _name, _source, _facts, test: test())
+    monkeypatch.setattr(trial, "run_rest", lambda one: (*run_rest(one), one.fast is not None))
+    try:
+        with pytest.raises(Unproven, match=r"^loads and stores by our own helpers have come to .*, not to "):
+            mmu.helper_proof.proven_table.__wrapped__(Mmu)
+        one = looping()
+        turn(one, 10)
+        assert path(one).places == 0
+        assert perf_events(one.mmu)["dTLB-loads"] == 20
+    finally:
+        table.put()
+
+
 def test_code_that_is_not_as_expected_is_left_alone() -> None:
     """Of a helper that is expected elsewhere no place is found; after a thousand of them nobody looks."""
     record, one, other = helper_table().record, looping(), looping(fast=False)

@@ -425,7 +425,8 @@ def answers(world: HookWorld, call: Call) -> None:
 
 
 def page_faults(world: HookWorld, call: Call) -> None:
-    """First accesses to pages, with frames in a row and listed ones, until none is left or the turn is over."""
+    """First accesses to pages, and copies on write, with frames in a row and listed ones, until none is left or the
+    turn is over."""
     at, state = 0xB_0000, world.state
     world.ram.words[at >> 3 : (at >> 3) + 0x400] = 0
     base = world.ram.host + at
@@ -434,6 +435,9 @@ def page_faults(world: HookWorld, call: Call) -> None:
     path.trap, path.system_ns, path.look_at = ctypes.addressof(world.trap), ODD, ODD + 2000
     faults.path, faults.mmu = base, ctypes.addressof(state)
     faults.ranges, faults.listed, faults.counts, faults.kinds = base + 0x300, base + 0x400, base + 0x800, base + 0xE00
+    faults.flags, faults.flush_page, faults.copying, faults.engine_cpu = base + 0x1000, world.refuse, world.refuse, ODD
+    for each in ranges:
+        each.copy = 1 << 63 | 0x67
     ranges[0].start, ranges[0].end, ranges[0].write = ODD, ODD + 0x1000, 1 << 63 | 0x67
     ranges[1].start, ranges[1].end, ranges[1].read, ranges[1].write = UPPER, 2**64 - 1, 1 << 63 | 0x225, 0x67
     world.ram.words[(at + 0x400) >> 3 : (at + 0x418) >> 3] = 0xD1, 0xD3, 0xD2
@@ -446,6 +450,14 @@ def page_faults(world: HookWorld, call: Call) -> None:
             world.ram.words[(at + 0x900) >> 3] = 0
             call("answer_fault", base + 0x200, vaddr, access)
             call("answer_fault", base + 0x200, vaddr, access)
+        state.walked.error_code, faults.taken = 7, 0
+        for kind, references, bits in product((3, 4), (1, 2), (0x25, 0x225, 0x425, 1 << 63 | 0x25)):
+            ctypes.c_uint8.from_address(faults.kinds + 0xE0).value = kind
+            ctypes.c_uint8.from_address(faults.flags + 0xE0).value = 0x20
+            ctypes.c_uint32.from_address(faults.counts + 4 * 0xE0).value = references
+            for _ in range(2):
+                world.ram.words[(at + 0x900) >> 3] = 0xE0 << 12 | bits
+                call("answer_fault", base + 0x200, UPPER + 0x1000 * references, Access.WRITE)
 
 
 def copies(world: HookWorld, call: Call) -> None:

@@ -9,9 +9,12 @@ import pytest
 
 from tests.native import host
 from tests.native.memory_fuzz import (
+    FIRST_OF_HUGE,
     FIRST_OF_TESTS,
     GUEST,
+    HUGE_GUEST,
     SINCE,
+    SOURCE,
     differences,
     first_difference,
     newest_enough,
@@ -37,9 +40,19 @@ def test_sequences(first: int) -> None:
     assert not found, "\n\n".join(found)
 
 
+def test_sequences_on_huge_pages() -> None:
+    if reason := _why_not() or (
+        "" if host.NEEDS["transparent huge pages"]() else "the host's huge pages are set otherwise"
+    ):
+        pytest.skip(reason)
+    found = list(differences(FIRST_OF_HUGE, 10, guest=HUGE_GUEST))
+    assert not found, "\n\n".join(found)
+
+
 def test_the_guest_is_built_from_its_source() -> None:
-    assert GUEST.stat().st_size < 16 << 10
-    assert GUEST.with_suffix(".c").exists()
+    assert SOURCE.exists()
+    for guest in (GUEST, HUGE_GUEST):
+        assert guest.stat().st_size < 24 << 10
 
 
 def test_a_difference_is_shown_with_the_steps_before_it() -> None:

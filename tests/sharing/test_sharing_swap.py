@@ -34,6 +34,17 @@ def test_pages_that_the_window_is_advised_of(machine: MakeMachine, level: str) -
 
 
 @pytest.mark.parametrize("level", UNIT)
+@pytest.mark.parametrize("swap", [0, 16 * MIB])
+def test_what_a_debugger_writes_into_a_page_that_was_only_read(machine: MakeMachine, level: str, swap: int) -> None:
+    booted = machine(level=level, swap=swap)
+    text = (
+        '@m = open "/proc/self/mem" O_RDWR 0; @x = mmap 0 4K RW PRIVATE|MAP_ANONYMOUS -1 0; @store x 7; load w;'
+        "@lseek m w 0; write m x 1; madvise w 2M 21; load w"
+    )
+    assert booted.calls(_script(level, "2M", text)) == ["load = 0", "write = 1", "madvise = 0", "load = 7"]
+
+
+@pytest.mark.parametrize("level", UNIT)
 def test_a_region_that_does_not_fit(machine: MakeMachine, level: str) -> None:
     """As there 60 MiB of 64, here 6 of 8: a consumer reads what was written, and then the creator."""
     booted = machine(6 * MIB, level=level, swap=32 * MIB)

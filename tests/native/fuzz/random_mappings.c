@@ -2,7 +2,7 @@
 /*
  * random_mappings FIRST COUNT STEPS: so many sequences of calls and accesses by chance, each from its number, on 48 pages
  * that two tables map. After each step it prints what came of it, the minor faults that it took, and what /proc and
- * mincore(2) say of the pages.
+ * mincore(2) say of the pages. Built with -DHUGE it works on four huge pages, most of which may be transparent ones.
  */
 #include "native.h"
 
@@ -11,8 +11,14 @@
 #endif
 
 #define RW (PROT_READ | PROT_WRITE)
+#ifdef HUGE
+#define PER_HUGE 512
+#define PAGES (4 * PER_HUGE)
+#define FILE_PAGES (3 * PER_HUGE)
+#else
 #define PAGES 48
 #define FILE_PAGES 20
+#endif
 #define HELD 2
 #define SIGNAL_STACK (64UL << 10)
 
@@ -20,6 +26,7 @@ static char *area;
 static int file, sealed, pagemap, memory, myself, ready[2];
 static long held[HELD];
 static u64 state;
+static int is_access;
 static char text[1 << 16] __attribute__((aligned(4096)));
 /* Where a stack begins is chance, and so is on how many pages it is. */
 static char own_stack[8 * PAGE] __attribute__((aligned(4096)));
@@ -73,25 +80,49 @@ static int begins(const char *line, const char *name)
 }
 
 static const char *const figures[] = { "Rss:",		 "Pss:",	"Pss_Dirty:", "Shared_Clean:", "Shared_Dirty:", "Private_Clean:",
-				       "Private_Dirty:", "Referenced:", "Anonymous:", "LazyFree:",     "Locked:" };
+				       "Private_Dirty:", "Referenced:", "Anonymous:", "LazyFree:",     "Locked:",
+#ifdef HUGE
+				       "AnonHugePages:", "ShmemPmdMapped:", "THPeligible:"
+#endif
+};
+
+/* Equal ones that follow each other as one, with how many there are. */
+static void show_digits(char *digits, u64 pages)
+{
+#ifdef HUGE
+	for (u64 i = 0, same = 0; i < pages; i++) {
+		same++;
+		if (i + 1 == pages || digits[i + 1] != digits[i]) {
+			print("%ldx%c ", same, digits[i]);
+			same = 0;
+		}
+	}
+#else
+	digits[pages] = 0;
+	print("%s", digits);
+#endif
+}
 
 static void show_mapping(const char *line, u64 low, u64 high)
 {
-	u8 there[PAGES * 4] = { 0 };
-	u64 words[PAGES * 4] = { 0 }, pages = (high - low) / PAGE;
-	char digits[PAGES * 4 + 1];
+	static u8 there[PAGES * 4];
+	static u64 words[PAGES * 4];
+	static char digits[PAGES * 4 + 1];
+	u64 pages = (high - low) / PAGE;
 
 	if (pages > PAGES * 4)
 		return;
+	memset(there, 0, pages);
+	memset(words, 0, pages * 8);
 	MUST(mincore, low, high - low, there);
 	MUST(pread64, pagemap, words, pages * 8, low / PAGE * 8);
 	for (u64 i = 0; i < pages; i++)
 		digits[i] = words[i] >> 58 & 1 ? 'G' :
 						 "0123456789abcdef"[words[i] >> 63 | (words[i] >> 61 & 1) << 1 |
 								    (words[i] >> 56 & 1) << 2 | (there[i] & 1) << 3];
-	digits[pages] = 0;
-	print("  %ld-%ld %c%c%c%c %s", (long)(low - (u64)area) / (long)PAGE, (long)(high - (u64)area) / (long)PAGE,
-	      line[1], line[2], line[3], line[4], digits);
+	print("  %ld-%ld %c%c%c%c ", (long)(low - (u64)area) / (long)PAGE, (long)(high - (u64)area) / (long)PAGE, line[1],
+	      line[2], line[3], line[4]);
+	show_digits(digits, pages);
 }
 
 static void show_all(void)
@@ -187,7 +218,11 @@ static const int more[] = { 0,	       0,	     0,		    0,		    MAP_NORESERVE,
 static const int advices[] = { MADV_NORMAL,   MADV_RANDOM,     MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_DONTNEED,
 			       MADV_DONTNEED, MADV_FREE,       MADV_FREE,       MADV_REMOVE,   MADV_DONTFORK, MADV_DOFORK,
 			       MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTDUMP,   MADV_DODUMP,   MADV_WIPEONFORK,
-			       MADV_KEEPONFORK, 20, 21, 21, 22, 22, 23, 23, 24, 102, 102, 103 };
+			       MADV_KEEPONFORK, 20, 21, 21, 22, 22, 23, 23, 24, 102, 102, 103,
+#ifdef HUGE
+			       25, 25, 25, 25, 20, 20, MADV_HUGEPAGE, MADV_HUGEPAGE, MADV_FREE
+#endif
+};
 
 static void result(long value)
 {
@@ -212,11 +247,20 @@ static void step_mmap(char *p, u64 size)
 	u64 first = fd < 0 ? 0 : pick(FILE_PAGES);
 	long value;
 
+#ifdef HUGE
+	if (pick(4))
+		first &= -PER_HUGE;
+#endif
+
 	flags |= kind < 4 ? MAP_PRIVATE | MAP_ANONYMOUS : kind == 4 ? MAP_PRIVATE : kind == 5 ? MAP_SHARED :
 		 kind == 6 ? MAP_SHARED | MAP_ANONYMOUS : 8 | MAP_ANONYMOUS;
 	flags |= (const int[]){ MAP_FIXED, MAP_FIXED, MAP_FIXED, MAP_FIXED, MAP_FIXED_NOREPLACE, 0 }[pick(6)];
 	print("mmap prot %x flags %x %sfile %ld", prot, flags, fd == sealed ? "sealed " : "", first);
 	value = SYS(mmap, p, size, prot, flags, fd, first * PAGE);
+#ifdef HUGE
+	if (!failed(value) && pick(4))
+		print(" and %s", result_name(SYS(madvise, value, size, MADV_HUGEPAGE)));
+#endif
 	result(value);
 	put_away(value, size);
 }
@@ -227,6 +271,11 @@ static void step_mremap(char *p, u64 size)
 	u64 longer = pick(3) ? size : (1 + pick(8)) * PAGE, old = pick(12) ? size : 0;
 	char *to = area + pick(PAGES - 8) * PAGE;
 	long value;
+
+#ifdef HUGE
+	if (pick(3))
+		to = area + pick(4) * PER_HUGE * PAGE;
+#endif
 
 	if (flags == 5)
 		to = 0;
@@ -270,12 +319,15 @@ static void step_fork(char *p, u64 size)
 
 static void access_pages(char *p, u64 size, int write)
 {
+	long last = 0, value;
+
+	is_access = 1;
 	print(write ? "write" : "read");
 	for (char *at = p; at < p + size; at += PAGE) {
-		long value = try_access(at, write);
-
-		if (value < 0 || at == p)
+		value = try_access(at, write);
+		if (at == p || (value < 0 && (value != last || PAGES < 256))) /* of many, those that begin something new */
 			print(" %ld", value);
+		last = value;
 	}
 }
 
@@ -352,7 +404,7 @@ static void step_remote(char *p, u64 size, int how)
 static void step_rare(char *p, u64 size)
 {
 	u32 how = pick(9);
-	u8 there[64];
+	static u8 there[PAGES + 16];
 
 	if (how < 2) {
 		u64 first = pick(FILE_PAGES), prot = pick(8) ? 0 : 1;
@@ -385,15 +437,49 @@ static void step_rare(char *p, u64 size)
 	}
 }
 
+#ifdef HUGE
+static u32 some_page(void)
+{
+	static const u32 near[] = { 0, 1, 511, 512, 513, 1024, 1023, 1536, 2047 };
+
+	return pick(3) ? pick(4) * PER_HUGE : pick(2) ? near[pick(COUNT(near))] : pick(PAGES);
+}
+
+static u32 some_length(void)
+{
+	return pick(3) ? PER_HUGE * (1 + pick(2)) : pick(2) ? 1 + pick(12) : 1 + pick(700);
+}
+#else
+static u32 some_page(void)
+{
+	return pick(PAGES);
+}
+
+static u32 some_length(void)
+{
+	return 1 + pick(pick(4) ? 6 : 24);
+}
+#endif
+
 static void step(u32 done)
 {
-	u32 what = pick(done < 5 ? 20 : 120), length = 1 + pick(pick(4) ? 6 : 24), first = pick(PAGES);
+	u32 what = pick(done < 5 && PAGES < 256 ? 20 : 120), length = some_length(), first = some_page();
 	char *p = area + first * PAGE;
 	u64 size = length * PAGE;
 
 	if (first + length > PAGES)
 		size = (PAGES - first) * PAGE;
 	print("%d+%ld ", first, size / PAGE);
+#ifdef HUGE
+	if (!pick(8)) { /* whole ones, that a page was made of or is to be */
+		int advice = (const int[]){ 25, 25, 25, MADV_HUGEPAGE, MADV_FREE, 21 }[pick(6)];
+
+		p = area + pick(4) * PER_HUGE * PAGE;
+		print("madvise %d at %ld", advice, (p - area) / (long)PAGE);
+		result(SYS(madvise, p, PER_HUGE * PAGE, advice));
+		return;
+	}
+#endif
 	if (what < 20) {
 		step_mmap(p, size);
 	} else if (what < 27) {
@@ -487,7 +573,7 @@ static void sequence(u64 number, u32 steps)
 	long first, last;
 
 	state = number * 2654435761UL + 12345;
-	area = (char *)(0x100000000000UL + number % 4096 * (1UL << 30) + (2UL << 20) - 24 * PAGE);
+	area = (char *)(0x100000000000UL + number % 4096 * (1UL << 30) + (2UL << 20) - (PAGES > 48 ? 0 : 24 * PAGE));
 	file = MUST(memfd_create, "file", 0);
 	memset(page, 'F', PAGE);
 	sealed = MUST(memfd_create, "sealed", MFD_ALLOW_SEALING);
@@ -496,6 +582,12 @@ static void sequence(u64 number, u32 steps)
 		MUST(write, sealed, page, PAGE);
 	}
 	MUST(fcntl, sealed, F_ADD_SEALS, pick(2) ? F_SEAL_WRITE : F_SEAL_FUTURE_WRITE);
+#ifdef HUGE
+	int shared = !pick(4);
+
+	MUST(mmap, area, PAGES * PAGE, RW, (shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS) | MAP_FIXED, shared ? file : -1, 0);
+	MUST(madvise, area, (2 + pick(3)) * PER_HUGE * PAGE, MADV_HUGEPAGE);
+#endif
 	print("sequence %ld\n", number);
 	show_totals(0);
 	for (u32 i = 0; i < steps; i++) {
@@ -505,7 +597,9 @@ static void sequence(u64 number, u32 steps)
 		step(i);
 		last = faults();
 		drain();
-		print(", %ld faults", last - first);
+		if (PAGES < 256 || !is_access) /* a processor may fault once more by what it remembers of a huge page */
+			print(", %ld faults", last - first);
+		is_access = 0;
 		show_totals(1);
 		print("\n");
 		show_all();
