@@ -23,7 +23,6 @@ from unicorn import (
 )
 from unicorn import x86_const as x86
 
-from emu.engine_tlb import EngineTlb
 from emu.fpu import Fpu
 from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState, set_limit
 from emu.inline.inlining import Inlining, watch_hooks
@@ -32,6 +31,7 @@ from emu.instructions.block import Patch, Steps
 from emu.instructions.blocks import Blocks
 from emu.instructions.raised import DB, GP, UD, Raised
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
+from mmu.engine_tlb import EngineTlb
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
 from mmu.registers import CR4, Access

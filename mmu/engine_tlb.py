@@ -7,7 +7,12 @@ filled many times over; that depends on the guest alone, as all turns do.
 
 from __future__ import annotations
 
-from mmu import Mmu, unicorn_abi
+from typing import TYPE_CHECKING
+
+from mmu import unicorn_abi
+
+if TYPE_CHECKING:
+    from mmu.plugin import Mmu
 
 #: The engine looks at every entry whenever it translates a block, and empties each in a flush.
 MOST_ENTRIES = 16384
