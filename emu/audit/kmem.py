@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -53,24 +53,26 @@ def check_kmem(books: Books, kernel: Kernel, spaces: list[AddressSpace], caches:
     if found > kmem.charged or (found < kmem.charged and len(files) == resources.open_files):
         books.say(f"{kmem.charged} bytes of kernel objects are charged, and there are {found}")
     if kernel.frames.memcg is not None:
-        _accounts(books, kernel, spaces, caches, files)
+        superblocks = {mount.sb for mount in (*mounts, *kernel.vfs.internal_mounts)}
+        paid = [each for sb in superblocks for each in sb.paid.items()]
+        objects = chain(_of_spaces(spaces), _of_tasks(kernel), _of_files(kernel, files, caches), paid)
+        _accounts(books, kernel, objects, complete=len(files) == resources.open_files)
     sleeps = any(task.sleeping is not None for task in kernel.tasks.values())
     if kmem.sleeping and not sleeps:
         books.say(f"{kmem.sleeping} bytes are charged for calls that sleep, and none does")
 
 
-def _accounts(
-    books: Books, kernel: Kernel, spaces: list[AddressSpace], caches: list[FrameHolder], files: set[File]
-) -> None:  # fmt: skip
-    """Count the objects that groups pay for, and compare the sums with what groups count."""
+def _accounts(books: Books, kernel: Kernel, objects: Iterable[tuple[Kmem, int]], *, complete: bool) -> None:
+    """Count the objects that groups pay for, each where it is charged and with its size, and compare the sums with what
+    groups count.
+    """
     sums: Counter[tuple[object, str]] = Counter()
-    for kmem, size in chain(_of_spaces(spaces), _of_tasks(kernel), _of_files(kernel, files, caches)):
+    for kmem, size in objects:
         if isinstance(kmem, Account):
             sums[kmem.group, kmem.kind] += size
     for task in kernel.tasks.values():
         if task.stacked and isinstance(task.kmem, Account):
             sums[task.kmem.group, STACKS] += THREAD_SIZE
-    complete = len(files) == kernel.vfs.resources.open_files
     for group in kernel.cgroups.memory.control.groups:
         for kind, size in group.kernel.items():
             if (there := sums[group, kind]) > size or (there < size and complete):

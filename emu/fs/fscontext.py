@@ -131,4 +131,4 @@ class FsContext(AnonFile):
             self.sb.active -= 1
             if not self.sb.active:
                 self.sb.put_super()
-                self.sb.drop(self.sb.charged)
+                self.sb.drop_all()

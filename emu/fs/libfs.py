@@ -6,6 +6,7 @@ import errno
 import stat
 import sys
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from emu.fs.file import DirectoryEntry, File
@@ -13,7 +14,7 @@ from emu.fs.inode import Inode
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import RenameFlags
-from emu.mm.kmem import INODE, NEW_NAME, name_size
+from emu.mm.kmem import INODE, NEW_NAME, SLAB_RECLAIMABLE, Kmem, name_size
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -66,14 +67,22 @@ class FixedDirectory(Inode):
 class SimpleDirectory(FixedDirectory):
     """A directory that guests may change. The subclass makes new entries (create, mkdir, ...)."""
 
+    @cached_property
+    def _payers(self) -> dict[str, Kmem]:
+        """The accounts of groups that pay for names, by name."""
+        return {}
+
     def remove(self, name: str) -> Inode:
         inode = super().remove(name)
         self._count(-1)
-        self.sb.drop(self.charge_of(name, inode))
+        self.sb.drop(self.charge_of(name, inode), self._payers.pop(name, None))
         return inode
 
     def _put(self, name: str, inode: Inode) -> None:
-        self.sb.hold(self.charge_of(name, inode))
+        payer = self.sb.resources.kmem.account(SLAB_RECLAIMABLE)
+        self.sb.hold(self.charge_of(name, inode), payer)
+        if payer is not self.sb.resources.kmem:
+            self._payers[name] = payer
         super()._put(name, inode)
         self._count(1)
 
@@ -110,7 +119,7 @@ class SimpleDirectory(FixedDirectory):
         if flags & RenameFlags.WHITEOUT or not isinstance(new_directory, SimpleDirectory):
             raise LinuxError(errno.EINVAL)
         target = new_directory.entries.get(new_name)
-        self.sb.resources.kmem.reserve(NEW_NAME)
+        self.sb.resources.kmem.account(SLAB_RECLAIMABLE).reserve(NEW_NAME)
         if flags & RenameFlags.EXCHANGE:
             self._exchange(name, new_directory, new_name)
             return

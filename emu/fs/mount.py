@@ -167,7 +167,7 @@ class VfsMount:
             self.sb.put_super()
             self.sb.resources.names -= self.sb.names
             self.sb.names = 0
-            self.sb.drop(self.sb.charged)
+            self.sb.drop_all()
 
 
 class MountNumber:

@@ -14,7 +14,7 @@ from emu.fs.notify import Notice
 from emu.linux.capability import CHOWN, FSETID, MKNOD
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, May, RenameFlags
-from emu.mm.kmem import NEW_NAME
+from emu.mm.kmem import NEW_NAME, SLAB_RECLAIMABLE
 
 if TYPE_CHECKING:
     from emu.fs.inode import Inode
@@ -37,7 +37,7 @@ def check_may_create(walker: PathWalk, parent: Path) -> None:
     resources = directory.sb.resources
     if resources.names >= resources.max_names:
         raise LinuxError(errno.ENOSPC)
-    resources.kmem.reserve(NEW_NAME)
+    resources.kmem.account(SLAB_RECLAIMABLE).reserve(NEW_NAME)
 
 
 def check_may_delete(walker: PathWalk, parent: Path, victim: Path, want_directory: bool) -> None:

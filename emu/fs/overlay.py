@@ -29,7 +29,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, RenameFlags
 from emu.mm.filepages import FilePages, Reclaim
 from emu.mm.flags import VmFlags
-from emu.mm.kmem import DENTRY, INODE
+from emu.mm.kmem import DENTRY, INODE, Kmem
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -53,6 +53,8 @@ class Lower:
     origin: HostInode
     copied = False
     charged = 0
+    #: Where it is charged, once it is copied.
+    _upper_payer: Kmem | None = None
 
     def take_lower(self, lower: HostInode) -> None:
         """Show the attributes of the lower object."""
@@ -65,6 +67,7 @@ class Lower:
         if not self.copied:
             assert isinstance(self.sb, OverlaySuperBlock)
             self.sb.new_inode()
+            self._upper_payer = self.sb.payer()
             self.sb.upper[self.ino] = self
             self.copied, self.charged = True, self.charged + INODE
 
@@ -72,7 +75,7 @@ class Lower:
         """Its last name is gone."""
         if self.copied:
             assert isinstance(self.sb, OverlaySuperBlock)
-            self.sb.free_inode()
+            self.sb.free_inode(payer=self._upper_payer)
             self.sb.upper.pop(self.ino, None)
 
 

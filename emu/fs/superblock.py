@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from emu.fs.resources import Resources
     from emu.linux.caller import Credentials
     from emu.linux.namespace import UserNamespace
+    from emu.mm.kmem import Kmem
 
 
 class StatFs(NamedTuple):
@@ -73,17 +75,32 @@ class SuperBlock:
         #: How many names guests have made and may remove, and what these and their inodes take.
         self.names = 0
         self.charged = 0
+        #: The part of that which is charged to accounts of groups.
+        self.paid: Counter[Kmem] = Counter()
         self._last_ino = 0
 
-    def hold(self, size: int) -> None:
-        """Charge a name or an inode that a guest makes.  LinuxError(ENOMEM)."""
-        self.resources.kmem.charge(size)
+    def hold(self, size: int, payer: Kmem | None = None) -> None:
+        """Charge a name or an inode that a guest makes, perhaps to an account of his group.  LinuxError(ENOMEM)."""
+        kmem = self.resources.kmem if payer is None else payer
+        kmem.charge(size)
         self.charged += size
+        if kmem is not self.resources.kmem:
+            self.paid[kmem] += size
 
-    def drop(self, size: int) -> None:
+    def drop(self, size: int, payer: Kmem | None = None) -> None:
         """It is gone."""
-        self.resources.kmem.uncharge(size)
+        kmem = self.resources.kmem if payer is None else payer
+        kmem.uncharge(size)
         self.charged -= size
+        if kmem is not self.resources.kmem:
+            self.paid[kmem] -= size
+
+    def drop_all(self) -> None:
+        """Nothing is left of it."""
+        for kmem, size in list(self.paid.items()):
+            self.drop(size, kmem)
+        self.paid.clear()
+        self.drop(self.charged)
 
     def count_xattr(self, size: int) -> None:
         """``user.`` attributes take more space, or less (a negative number), where that is limited.

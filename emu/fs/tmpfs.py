@@ -16,7 +16,7 @@ from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, Rename
 from emu.linux.mman import Prot
 from emu.mm.frames import BLOCK_FRAMES
 from emu.mm.hugetlb import HPAGE_SIZE
-from emu.mm.kmem import INODE
+from emu.mm.kmem import INODE, SLAB_RECLAIMABLE, Kmem
 from emu.mm.pagecache import PageCache
 from emu.mm.shmempages import ShmemPages
 from mmu.late import np
@@ -123,7 +123,7 @@ class TmpfsInode(Inode):
             pages.huge_policy, pages.may_have_huge = sb, sb.may_be_made_huge
             pages.promised_at_once = at_once
         self.page_cache = pages
-        self._sb = sb
+        self._sb, self._payer = sb, sb.payer()
         self.seals = Seal.SEAL
         #: Ranges of pages that fallocate has made, but for those that were written since.
         self._allocated: list[tuple[int, int]] = []
@@ -245,7 +245,7 @@ class TmpfsInode(Inode):
         if isinstance(self.page_cache, ShmemPages) and self.page_cache.promised_at_once:
             self.sb.resources.commit.uncharge(self.page_cache.promised_at_once)
             self.page_cache.promised_at_once = 0
-        self._sb.free_inode()
+        self._sb.free_inode(payer=self._payer)
 
 
 class TmpfsSymlink(Symlink):
@@ -253,11 +253,11 @@ class TmpfsSymlink(Symlink):
 
     def __init__(self, sb: TmpfsSuperBlock, owner: NewOwner, target: str) -> None:
         super().__init__(sb, target, owner.uid, owner.gid)
-        self._sb = sb
+        self._sb, self._payer = sb, sb.payer()
         self.charged = symlink_size(target)
 
     def evict(self) -> None:
-        self._sb.free_inode(self.charged)
+        self._sb.free_inode(self.charged, self._payer)
 
 
 class TmpfsNode(Node):
@@ -267,10 +267,10 @@ class TmpfsNode(Node):
 
     def __init__(self, sb: TmpfsSuperBlock, owner: NewOwner, kind: int, rdev: int) -> None:
         super().__init__(sb, kind | owner.mode, rdev, owner.uid, owner.gid)
-        self._sb = sb
+        self._sb, self._payer = sb, sb.payer()
 
     def evict(self) -> None:
-        self._sb.free_inode()
+        self._sb.free_inode(payer=self._payer)
 
 
 class TmpfsDirectory(SimpleDirectory):
@@ -412,7 +412,7 @@ class TmpfsSuperBlock(SuperBlock):
     def new_inode(self, size: int = INODE) -> None:
         """Count one more inode, and charge what it takes; ENOSPC, ENOMEM."""
         self._check_inode_space(INODE_SPACE)
-        self.hold(size)
+        self.hold(size, self.payer())
         self.used_inodes += 1
 
     def count_xattr(self, size: int) -> None:
@@ -426,9 +426,13 @@ class TmpfsSuperBlock(SuperBlock):
         if self.max_inodes and used + more > self.max_inodes * INODE_SPACE:
             raise LinuxError(errno.ENOSPC)
 
-    def free_inode(self, size: int = INODE) -> None:
-        """An inode has been freed."""
-        self.drop(size)
+    def payer(self) -> Kmem:
+        """Where an inode is charged that is made now."""
+        return self.resources.kmem.account(SLAB_RECLAIMABLE)
+
+    def free_inode(self, size: int = INODE, payer: Kmem | None = None) -> None:
+        """An inode has been freed, which was charged there."""
+        self.drop(size, payer)
         self.used_inodes -= 1
 
     def statfs(self) -> StatFs:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from emu.kernel.printk import KernelLog
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
+    from emu.linux.syscall import Syscall
     from emu.mm.compaction import Compaction
     from emu.mm.khugepaged import Khugepaged
     from emu.mm.reclaim import Reclaim
@@ -370,6 +371,10 @@ class Kernel:
         init = self.__dict__.pop("init", None)
         if init is not None:
             init.mm.put()
+
+    def find_call(self, number: int) -> Syscall | None:
+        """The row of a system call."""
+        return self.entry.lookup(number)
 
     def find_task(self, pid: int) -> Task | None:
         """The task that has a number of the machine's (find_task_by_vpid); process 1 is one besides :attr:`tasks`."""

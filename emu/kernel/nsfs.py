@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
     from emu.linux.caller import Caller
+    from emu.mm.kmem import Kmem
 
 NSFS_MAGIC = 0x6E736673
 (
@@ -201,8 +202,8 @@ class NsSuperBlock(PseudoSuperBlock):
         self._inodes = {space: inode for space, inode in self._inodes.items() if space in kept or space not in others}
         return kept
 
-    def drop(self, size: int) -> None:
-        super().drop(size)
+    def drop(self, size: int, payer: Kmem | None = None) -> None:
+        super().drop(size, payer)
         self.kernel.namespaces.sweep()  # a mount is gone
 
 

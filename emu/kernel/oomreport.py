@@ -67,7 +67,7 @@ class OomReport:
             WARNING,
             f"{task.comm} invoked oom-killer: gfp_mask={gfp}, order=0, oom_score_adj={task.group.oom_score_adj}\n"
             f"CPU: {task.cpu} UID: {task.credentials.uid} PID: {task.pid} Comm: {task.comm} Not tainted "
-            f"{RELEASE} {VERSION.split()[0]}",
+            f"{RELEASE} {VERSION.split()[0]} PREEMPT(full) ",
         )
         if full is None:
             self._print(WARNING, "Mem-Info:\n" + "\n".join(show_mem(kernel)))

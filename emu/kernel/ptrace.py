@@ -132,6 +132,9 @@ class Tracee(Traced):
         if then is not None:
             task.then = then
         self._kernel.scheduler.suspend(task, TaskState.TRACED)
+        if task.signals.pending_mask >> (Sig.KILL - 1) & 1:  # nobody stops who is to end
+            self.killed()
+            return False
         self._tell(CLD_STOPPED if kind is StopKind.GROUP else CLD_TRAPPED, code & 0x7F)
         return False
 

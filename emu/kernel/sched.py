@@ -6,6 +6,7 @@ instructions.  Kernel code is never preempted and never runs on two vCPUs, as if
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +35,9 @@ _SWITCH = Cost.SWITCH
 #: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
 
+
+#: How many tasks may wait in the middle of the kernel's work at once, and the frames of Python that each takes.
+_DEEPEST, _FRAMES = 500, 60
 
 #: What enters a task, whether to stop, and the time limit.
 RunWith = tuple[Callable[[Task], None], Callable[[], bool] | None, float | None]
@@ -215,16 +219,24 @@ class Scheduler:
         vcpu.task = self.current = None
         self._in_kernel.add(task)
         self.sleep(task, queue)
+        room = sys.getrecursionlimit()
         try:
+            sys.setrecursionlimit(room + _FRAMES)
             while self._ending is None and TaskState.SLEEPING <= task.state <= TaskState.FROZEN:
                 cpu.guard.raise_interruption()
                 self._ending = self._run_turn(*self._run_with)
         finally:
+            sys.setrecursionlimit(room)
             self._in_kernel.discard(task)
             self._come_back(task, flags)
             if self._ending is not None:
                 cpu.end_slice()
         return self._ending is None
+
+    @property
+    def deep(self) -> bool:
+        """Whether no further task may wait so: the work of each is done within that of the one before."""
+        return len(self._in_kernel) >= _DEEPEST
 
     def after_turn(self, task: Task, work: Callable[[], object]) -> None:
         """Do something when the turn of a task ends that is about to wait in the middle of the kernel's work."""

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from emu.kernel.signal_state import Sig
 from emu.linux.argument import DIRFD, FD
 from emu.linux.errors import LinuxError, NoIntr
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
+    from emu.cpu import Cpu
+    from emu.fs.vfs import Vfs
     from emu.kernel.sched import Scheduler
     from emu.kernel.task import Task
+    from emu.linux.syscall import Syscall
     from emu.linux.wait import WaitQueue
     from emu.mm.userfault import Userfault, Waiting
+
+
+class Calls(Protocol):
+    """Of a kernel: what it takes to let a call wait in the middle of its work."""
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Lets others run."""
+
+    @property
+    def cpu(self) -> Cpu:
+        """Has the call's arguments."""
+
+    @property
+    def vfs(self) -> Vfs:
+        """Has the pipes."""
+
+    def find_call(self, number: int) -> Syscall | None:
+        """The row of a call."""
+
+    def log_once(self, message: str) -> None:
+        """Tell the user."""
 
 
 def sleep_in_fault(scheduler: Scheduler, task: Task, address: int) -> bool:
@@ -40,11 +64,14 @@ def sleep_in_fault(scheduler: Scheduler, task: Task, address: int) -> bool:
     return True
 
 
-def wait_in_kernel(kernel: Kernel, fault: Userfault) -> None:
+def wait_in_kernel(kernel: Calls, fault: Userfault) -> None:
     """The kernel's own access, for the current task, waits: others run meanwhile.  Only SIGKILL ends the wait.
     LinuxError(EFAULT) if nobody is told of the fault or the task has ended; NoIntr if the run is to end.
     """
-    task = kernel.current
+    task = kernel.scheduler.current
+    if kernel.scheduler.deep:
+        kernel.log_once("userfaultfd: too many calls wait for a page at the same time: EFAULT")
+        raise LinuxError(errno.EFAULT)
     queue = None if task is None else fault.begin(task.pid, user=False)
     if task is None or queue is None:
         raise LinuxError(errno.EFAULT)
@@ -56,13 +83,13 @@ def wait_in_kernel(kernel: Kernel, fault: Userfault) -> None:
     task.usage.maj_flt += 1
 
 
-def wait_event(kernel: Kernel, waiting: Waiting) -> None:
+def wait_event(kernel: Calls, waiting: Waiting) -> None:
     """The current task waits until a monitor has read of its change, or is killed."""
-    if kernel.current is not None:
-        _wait(kernel, kernel.current, waiting.queue, lambda: waiting.done)
+    if kernel.scheduler.current is not None and not kernel.scheduler.deep:
+        _wait(kernel, kernel.scheduler.current, waiting.queue, lambda: waiting.done)
 
 
-def _wait(kernel: Kernel, task: Task, queue: WaitQueue, done: Callable[[], bool]) -> bool:
+def _wait(kernel: Calls, task: Task, queue: WaitQueue, done: Callable[[], bool]) -> bool:
     """False if the task has been killed.  NoIntr if the run is to end."""
     _keep_files(kernel, task)
     pipes, taken = kernel.vfs.pipes, kernel.vfs.pipes.taken
@@ -77,12 +104,12 @@ def _wait(kernel: Kernel, task: Task, queue: WaitQueue, done: Callable[[], bool]
     return True
 
 
-def _keep_files(kernel: Kernel, task: Task) -> None:
+def _keep_files(kernel: Calls, task: Task) -> None:
     """The files of a call that waits stay open until its turn is over, even if others close them, or the task ends
     (fdget).
     """
     _, number, registers = kernel.cpu.syscall_registers()
-    call = kernel.entry.lookup(number)
+    call = kernel.find_call(number)
     types = () if call is None else [each for each in call.arguments if each.in_register]
     fds = {value & 0xFFFFFFFF for kind, value in zip(types, registers, strict=False) if kind in (FD, DIRFD)}
     for fd, file in task.files.items():

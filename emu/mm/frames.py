@@ -166,6 +166,8 @@ class FrameAllocator:
         self._flag: memoryview[int] = self._flags.view
         #: Pages given up by MADV_FREE that do not count as such yet; 0 for one that is no more.
         self._lazyfree: list[int] = []
+        #: Pages that stay locked, though no VMA that maps them is: MREMAP_DONTUNMAP has left them (PG_mlocked).
+        self.left_locked: set[int] = set()
         #: Since when each page has been in its list.
         self.order = LruOrder(ram.frames)
         self._added = self.order.single
@@ -532,9 +534,18 @@ class FrameAllocator:
         self._flag[frame] &= ~flag
 
     def mark_lazyfree(self, frames: Frames) -> None:
-        """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree)."""
+        """The content of private pages may be dropped; it counts in batches (folio_mark_lazyfree).  Locked pages stay
+        (lru_lazyfree).
+        """
+        frames = frames[self.can_move(frames)]
         self._lazyfree += frames[self.flags[frames] & PG_LAZYFREE == 0].tolist()
         self._move_lazyfree(len(self._lazyfree) // _BATCH * _BATCH)
+
+    def can_move(self, frames: Frames) -> npt.NDArray[np.bool_]:
+        """Which pages can leave their list: those that have not been left locked (not PG_unevictable)."""
+        if not self.left_locked:
+            return np.ones(len(frames), dtype=np.bool_)
+        return np.isin(frames, list(self.left_locked), invert=True)
 
     def forget_written(self, frames: Frames | slice) -> None:
         """Private pages that were written by force are clean, if no swap area has them (folio_clear_dirty)."""
@@ -594,6 +605,8 @@ class FrameAllocator:
             self._kind[frame] = FrameKind.FREE
             if self._lazyfree:
                 self._forget_lazyfree()
+            if self.left_locked:
+                self.left_locked.discard(frame)
             self._flag[frame] = 0
             if self.memcg is not None:
                 self.memcg.uncharge(frame)
@@ -634,6 +647,8 @@ class FrameAllocator:
         self.kinds[dead] = FrameKind.FREE
         if self._lazyfree:
             self._forget_lazyfree()
+        if self.left_locked:
+            self.left_locked.difference_update(dead.tolist())
         self.flags[dead] = 0
         if self.memcg is not None:
             self.memcg.uncharge_many(dead)

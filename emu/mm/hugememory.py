@@ -112,6 +112,12 @@ def is_exclusive(mm: AddressSpace, entry: int) -> bool:
     return mm.frames.is_anon(head_of(entry)) and not (flags & PG_MAYBE_SHARED).any()
 
 
+def is_mapped_by_others(mm: AddressSpace, entry: int) -> bool:
+    """Whether anything but this entry maps a part of its page (folio_maybe_mapped_shared)."""
+    part = block(head_of(entry))
+    return bool((mm.frames.counts[part] > 1 + (not mm.frames.is_anon(part.start))).any())
+
+
 # -- splitting ---------------------------------------------------------------------------------------------------------
 
 
@@ -173,8 +179,10 @@ def _forget_zeros(mm: AddressSpace, start: int, head: int, belong: npt.NDArray[n
     at = np.flatnonzero(here(view) & (frames >= head) & (frames < head + BLOCK_FRAMES))
     at = at[belong[frames[at] - head]]
     at = at[~words.reshape(-1, BLOCK_FRAMES)[frames[at]].any(axis=1)]
-    locked = any(vma.flags & VmFlags.LOCKED for vma in mm.vmas.overlapping(start, start + PMD_SIZE))
-    if locked or not len(at):
+    for vma in mm.vmas.overlapping(start, start + PMD_SIZE):
+        if vma.flags & VmFlags.LOCKED:
+            at = at[(start + at * PAGE_SIZE < vma.start) | (start + at * PAGE_SIZE >= vma.end)]
+    if not len(at):
         return
     zero = np.uint64(mm.frames.zero_frame << PAGE_SHIFT | SPECIAL)
     view[at] = view[at] & np.uint64(~(ADDRESS | RW | D) & _U64) | zero
@@ -275,6 +283,23 @@ def change_protection(mm: AddressSpace, vma: Vma, bits: int, *, alone: bool) -> 
     return changed
 
 
+def gather_use(mm: AddressSpace, slot: int, number: int) -> None:
+    """Entries of one table that map neighbours of a large page, with the same RW, have A and D from now on if one of
+    them has, since mprotect changes them together (modify_prot_start_ptes, Linux 6.17).
+    """
+    view = mm.tables.words[slot : slot + number]
+    frames = ((view & np.uint64(ADDRESS)) >> np.uint64(PAGE_SHIFT)).astype(np.int64)
+    large = here(view) & ((view & np.uint64(SPECIAL)) == 0)
+    large[large] = mm.frames.flags[frames[large]] & PG_LARGE != 0
+    if not large.any():
+        return
+    joined = large[1:] & large[:-1] & (frames[1:] == frames[:-1] + 1) & (frames[1:] % BLOCK_FRAMES != 0)
+    joined &= ((view[1:] ^ view[:-1]) & np.uint64(RW)) == 0
+    starts = np.flatnonzero(np.concatenate(([True], ~joined)))
+    together = np.bitwise_or.reduceat(view & np.uint64(A | D), starts)
+    view |= np.repeat(together, np.diff(np.append(starts, number)))
+
+
 def make_tables(mm: AddressSpace, old: int, length: int, new: int) -> None:
     """Make what the entries of [old, old + length) need at ``new``; those that cannot move as they are get split.
     LinuxError(ENOMEM).
@@ -325,10 +350,14 @@ def make_old(mm: AddressSpace, address: int, slot: int, start: int, end: int, *,
     q, frames = mm.frames.ram.qwords, mm.frames
     entry = q[slot]
     part = block(head_of(entry))
-    if entry & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
+    if entry & SPECIAL or is_mapped_by_others(mm, entry):
         return True
     if not (start <= address and address + PMD_SIZE <= end):
-        split_page(mm, address, slot)
+        if frames.is_anon(part.start):
+            split_page(mm, address, slot)
+        else:
+            split(mm, address, slot)
+            frames.flags[part] &= ~PG_LARGE & 0xFF
         return False
     flush = mm.obligation(address, address + PMD_SIZE, "MADV_FREE" if lazyfree else "MADV_COLD")
     q[slot] = entry & ~(A | D) if lazyfree else entry & ~A
@@ -345,22 +374,24 @@ def make_old(mm: AddressSpace, address: int, slot: int, start: int, end: int, *,
 
 
 def page_out(mm: AddressSpace, vma: Vma, address: int, slot: int, start: int, end: int) -> None:
-    """MADV_PAGEOUT of [start, end), in which an entry maps a huge page: private memory that nobody else maps is split
-    where there is no swap, as where only a part is meant; what was given up goes, or counts as written again
+    """MADV_PAGEOUT of [start, end), in which an entry maps a huge page: if nobody else maps it, it is split where there
+    is no swap, as where only a part is meant; the entry of what was given up is split, and that of shared memory goes
     (shrink_folio_list).
     """
     q, frames = mm.frames.ram.qwords, mm.frames
     entry = q[slot]
     part = block(head_of(entry))
-    if entry & SPECIAL or not frames.is_anon(part.start) or (frames.counts[part] > 1).any():
-        return
     whole = start <= address and address + PMD_SIZE <= end
-    given_up = mm.frames.has_flag(part.start, PG_LAZYFREE) or vma.flags & VmFlags.DROPPABLE
-    clean = not entry & D and not (frames.flags[part] & PG_DIRTY).any()
-    if whole and given_up and (clean or vma.flags & VmFlags.DROPPABLE):
-        zap_entry(mm, address, slot)
-    elif whole and given_up:
-        frames.flags[part] &= ~PG_LAZYFREE & 0xFF
+    if entry & SPECIAL or is_mapped_by_others(mm, entry):
+        return
+    if not frames.is_anon(part.start):
+        if not whole or not mm.context.swap.areas.free:
+            split(mm, address, slot)
+            frames.flags[part] &= (0xFF if whole else ~PG_LARGE) & 0xFF
+    elif whole and (mm.frames.has_flag(part.start, PG_LAZYFREE) or vma.flags & VmFlags.DROPPABLE):
+        written = entry & D or (frames.flags[part] & PG_DIRTY).any()
+        if written and not vma.flags & VmFlags.DROPPABLE:  # again
+            frames.flags[part] &= ~PG_LAZYFREE & 0xFF
         split(mm, address, slot)
     elif not whole or not mm.context.swap.areas.free:
         frames.flags[part] &= ~PG_REFERENCED & 0xFF

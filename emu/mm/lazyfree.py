@@ -101,6 +101,10 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
         at = at[_mapped_once(mm, _frames(view[at]))]
         if private_only:
             at = at[mm.frames.kinds[_frames(view[at])] == FrameKind.ANON]
+        if mm.frames.left_locked:
+            moves = mm.frames.can_move(_frames(view[at]))
+            view[at[~moves]] &= _OLD
+            at, found = at[moves], found or not moves.all()
         mm.frames.deactivate(_frames(view[at]))
         if pageout:
             can_go = _reclaimable(mm, vma, view[at])

@@ -316,11 +316,11 @@ class MemControl:
         return known
 
     def charge_kernel(self, group: MemCgroup, kind: str, size: int, *, at_once: bool = False) -> None:
-        """Charge so many bytes more (or less: a negative number); ``at_once``: whatever the limits are.
-        LinuxError(ENOMEM) changes nothing.
+        """Charge so many bytes more (or less: a negative number); ``at_once``: whatever the limits are, as for whoever
+        is not in the group, which suffers nothing for him.  LinuxError(ENOMEM) changes nothing.
         """
         more = self._more_pages(group, size)
-        if more > 0 and not at_once and not self._has_room(group, more):
+        if more > 0 and not at_once and not self._lets(group, more):
             raise NoPage("the control group is full")
         group.kernel[kind] += size
         group.kernel_pages += more
@@ -335,12 +335,15 @@ class MemControl:
 
     def reserve_kernel(self, group: MemCgroup, size: int) -> None:
         """Make sure that there is room for so many bytes.  LinuxError(ENOMEM)."""
-        if not self._has_room(group, self._more_pages(group, size)):
+        if not self._lets(group, self._more_pages(group, size)):
             raise NoPage("the control group is full")
 
     def has_kernel_room(self, group: MemCgroup, size: int) -> bool:
         """Whether there is, as things are."""
         return group.over(self._more_pages(group, size)) is None
+
+    def _lets(self, group: MemCgroup, pages: int) -> bool:
+        return not self.payer(None).is_inside(group) or self._has_room(group, pages)
 
     @staticmethod
     def _more_pages(group: MemCgroup, size: int) -> int:

@@ -229,6 +229,8 @@ class PageMemory(VmOperations):
         if mm.tables.transparent:
             changed = hugememory.change_protection(mm, vma, bits, alone=alone)
         for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
+            if mm.context.thp.used and number > 1:
+                hugememory.gather_use(mm, slot, number)
             change = _change_few if number <= FEW else _change_many
             present = change(mm, slot, number, bits, alone=alone)
             changed += present

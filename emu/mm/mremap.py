@@ -8,6 +8,7 @@ from typing import Any
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags
+from emu.mm import rss
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, UFFD_FLAGS, VmFlags
 from emu.mm.gup import populate
@@ -235,16 +236,20 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
         if keep and source.ops.leaf_level == 1 and not (new - old) % span(2):  # whole tables move (move_normal_pmd)
             mm.tables.free_pte_tables(old, old + kept)
         flush.flush()
-        if keep:
-            mm.locked_still += source.length if source.flags & VmFlags.LOCKED else 0
-            source.flags &= ~LOCK_FLAGS
-            if (source.start, source.end) == (old, old + kept):
-                source.anon_vma = None
-        else:
+        if not keep:
             source.flags &= ~VmFlags.ACCOUNT  # the target has taken the promise over
             note_unmapped(mm, old, old + kept)
             mm.remove(source)
     target = merge_neighbours(mm.vmas, target)
+    if kept and keep:
+        source = mm.vmas.find(old) or source  # which may have become one with the target
+        if source.flags & VmFlags.LOCKED:
+            mm.locked_still += source.length
+            for _, slot, number in mm.tables.pte_tables(source.start, source.end):
+                mm.frames.left_locked.update(rss.pages_of(mm.tables.words[slot : slot + number]).tolist())
+        source.flags &= ~LOCK_FLAGS
+        if (source.start, source.end) == (old, old + kept):
+            source.anon_vma = None
     if new_length > old_length and wants_populating(mm, target):
         populate(mm, target, new + old_length, new + new_length)
     return new

@@ -234,9 +234,10 @@ class PageCache:
         return head if head and self._frames.has_flag(head, PG_LARGE) else None
 
     def split_huge(self, index: int) -> None:
-        """A huge page that lies on both sides of an index becomes small ones; no entry of 2 MiB maps it any more."""
+        """A huge page that lies on both sides of an index becomes small ones, which nothing maps (unmap_folio)."""
         head = self.huge_head(index) if index % _NODE else None
         if head is not None:
+            self.unmap(index & -_NODE, (index & -_NODE) + _NODE, even_cows=False)
             self._frames.flags[head : head + _NODE] &= ~PG_LARGE & 0xFF
 
     @property

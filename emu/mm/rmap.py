@@ -66,6 +66,7 @@ class PageMap:
         self.counts = np.zeros(frames.total, dtype=np.int32)
         self.young = np.zeros(frames.total, dtype=np.bool_)
         self.locked = np.zeros(frames.total, dtype=np.bool_)
+        self.locked[list(frames.left_locked)] = True
         for mm in spaces:
             for vma in mm.vmas:
                 if can_be_reclaimed(vma):

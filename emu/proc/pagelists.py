@@ -31,7 +31,7 @@ def page_lists(kernel: Kernel) -> PageLists:
     used = frames.high_water
     kinds, flags = frames.kinds[:used], frames.flags[:used]
     given_up = np.flatnonzero((kinds == FrameKind.ANON) & (flags & PG_LAZYFREE != 0))
-    locked = locked_pages(kernel.mm_context.address_spaces.values())
+    locked = locked_pages(kernel.mm_context.address_spaces.values()) | frames.left_locked
     lists = list_sizes(frames, chain(clean, given_up.tolist()), locked)
     anon, cached = frames.used[FrameKind.ANON], frames.used[FrameKind.CACHE]
     if kernel.mm_context.swap.cached:

@@ -14,7 +14,7 @@ from emu.linux.caller import may_access
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.mm.frames import BLOCK_FRAMES, FrameKind
-from emu.mm.hugememory import block, huge_slot
+from emu.mm.hugememory import huge_slot
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
 from emu.mm.swapops import GUARD, SWP_UFFD_WP, UFFD_WP, is_here, is_swapped, marked, swap_offset, swap_type
 from emu.proc.pagescan import PAGEMAP_SCAN, pagemap_scan
@@ -112,9 +112,9 @@ def _word(kernel: Kernel, mm: AddressSpace, address: int) -> int:
 
 
 def _of_huge_page(mm: AddressSpace, head: int) -> int:
-    """What holds of all 512 pages: nobody else maps one of them; the huge page of zeros counts as of a file."""
+    """What holds of all 512 pages: nothing else maps the first; the huge page of zeros counts as of a file."""
     cached = not mm.frames.is_anon(head)
-    alone = (mm.frames.counts[block(head)] == 1 + cached).all()
+    alone = mm.frames.count(head) == 1 + cached
     return (_FILE if cached else 0) | (_EXCLUSIVE if alone and not mm.context.thp.is_zero(head) else 0)
 
 

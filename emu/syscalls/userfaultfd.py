@@ -24,7 +24,7 @@ _CLOEXEC, _NONBLOCK = int(OpenFlags.CLOEXEC), int(OpenFlags.NONBLOCK)
 
 
 def sys_userfaultfd(kernel: Kernel, task: Task, flags: int) -> int:
-    """userfaultfd(2)."""
+    """userfaultfd(2): calls that wait for pages go on in the reverse order; where 500 do, others get EFAULT."""
     allowed = kernel.mm_context.unprivileged_userfaultfd or task.credentials.capable(SYS_PTRACE)
     if not flags & USER_MODE_ONLY and not allowed:
         raise LinuxError(errno.EPERM)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.audit import audit
-from emu.mm.kmem import FILP, MM_STRUCT, PIPE, PIPE_PAGE, TASK_STRUCT, VM_AREA_STRUCT, XA_NODE
+from emu.mm.kmem import DENTRY, FILP, INODE, MM_STRUCT, PIPE, PIPE_PAGE, TASK_STRUCT, VM_AREA_STRUCT, XA_NODE
 from tests.booted import Booted, MakeMachine
 from tests.cgroup.groups import make, number, private, quietly, see, store
 
@@ -129,3 +129,56 @@ def test_what_memory_stat_says_after_small_programs(machine: MakeMachine) -> Non
     assert stat("pgfault") == before + 10
     booted.kernel.cgroups.memory.reclaim(booted.kernel.cgroups.memory.group_of(task), 1)
     assert stat("pglazyfreed") >= 1 and stat("pgsteal") >= 1
+
+
+@pytest.mark.parametrize(
+    ("script", "least"),
+    [
+        ('mark 1; @f = open "/tmp/a" O_RDWR|O_CREAT 0600', INODE + DENTRY),
+        ('mark 1; @mkdir "/tmp/a" 0700', INODE + DENTRY),
+        ('mark 1; @symlink "x" "/tmp/a"', DENTRY),
+        ('@f = open "/tmp/a" O_RDWR|O_CREAT 0600; mark 1; @link "/tmp/a" "/tmp/b"', DENTRY),
+    ],
+    ids=["a file", "a directory", "a link to a name", "another name"],
+)
+def test_names_and_inodes_are_charged(machine: MakeMachine, script: str, least: int) -> None:
+    booted, more = between(machine, script)
+    assert least <= more["slab_reclaimable"] < least + 4096
+    booted.kill_all()
+    assert number(booted, "a/memory.stat", "slab_reclaimable") >= least  # it stays
+    booted.calls('@rmdir "/tmp/a"; @unlink "/tmp/a"; @unlink "/tmp/b"')
+    assert number(booted, "a/memory.current") == 0
+    assert audit(booted.kernel) == []
+
+
+def test_a_file_system_that_is_unmounted_gives_everything_back(machine: MakeMachine) -> None:
+    booted = machine()
+    make(booted, "a", controllers="+memory")
+    booted.calls(
+        f'{IN_A}; @mkdir "/m" 0700; @syscall 165 "t" "/m" "tmpfs" 0 0; @mkdir "/m/d" 0700;'
+        '@f = open "/m/d/f" O_RDWR|O_CREAT 0600; @close f; @syscall 166 "/m" 0'
+    )
+    booted.calls('@rmdir "/m"')
+    assert number(booted, "a/memory.current") == 0
+    assert audit(booted.kernel) == []
+
+
+def test_who_is_not_in_a_group_does_it_no_harm(machine: MakeMachine) -> None:
+    """What another writes into a pipe of the group is charged to it, whatever its limit is."""
+    booted = machine()
+    make(booted, "a", controllers="+memory")
+    script = f"""
+        @fork c; {IN_A}; @f = bytes 8; @pipe2 f 0; @fork d; @mark 1; @pause; end; @pause; end; @sched_yield; @pause
+    """
+    booted.guest("calls", script)
+    member = booted.run_until_mark(None, 1)
+    limit = number(booted, "a/memory.current")
+    store(booted, "a/memory.max", str(limit))
+    writer = booted.guest(
+        "calls", f'@p = open "/proc/{member.pid}/fd/4" O_WRONLY; @b = bytes 4K; write p b 4K; write p b 4K'
+    )
+    booted.resume(member)
+    booted.run_until_idle()
+    assert booted.ending(writer) == 0 and booted.stdout.splitlines()[-2:] == ["write = 4096"] * 2
+    assert limit < number(booted, "a/memory.current") <= limit + 3 * 4096
+    assert number(booted, "a/memory.events", "oom") == 0 and member.alive

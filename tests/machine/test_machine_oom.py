@@ -51,7 +51,7 @@ def test_the_largest_process_is_killed_for_another(machine: MakeMachine) -> None
     text = re.sub(r"<(\d)>\[ +\d+\.\d{6}\]", r"<\1>", log_of(booted))
     assert "Call Trace" not in text and text.startswith(
         "<4> calls invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO), order=0, "
-        "oom_score_adj=0\n<4> CPU: 0 UID: 0 PID: 100 Comm: calls Not tainted 6.18.0"
+        "oom_score_adj=0\n<4> CPU: 0 UID: 0 PID: 100 Comm: calls Not tainted 6.18.0-unimmu #1 PREEMPT(full) \n"
     )
     assert re.search(r"<4> Mem-Info:\n<4> active_anon:\d+ inactive_anon:\d+ isolated_anon:0\n", text)
     assert "\n<4> 3072 pages RAM\n" in text

@@ -105,7 +105,7 @@ def _pages(kernel: Kernel, control: MemControl, group: MemCgroup) -> dict[str, i
         return int(np.count_nonzero(mask))
 
     given_up = np.flatnonzero((kinds == FrameKind.ANON) & (frames.flags & PG_LAZYFREE != 0))
-    locked = locked_pages(kernel.mm_context.address_spaces.values())
+    locked = locked_pages(kernel.mm_context.address_spaces.values()) | frames.left_locked
     lists = list_sizes(frames, chain(np.flatnonzero(of_files).tolist(), given_up.tolist()), locked, ours)
     return {
         "anon": count(anon), "file": count(cached), "pagetables": count(ours & (kinds == FrameKind.PAGETABLE)),
