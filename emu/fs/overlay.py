@@ -104,7 +104,7 @@ class OverlayInode(Lower, TmpfsInode):
     """A regular file that comes from the lower layer: pages that are not in its cache are the lower file's."""
 
     def __init__(self, sb: OverlaySuperBlock, lower: HostInode) -> None:
-        self.pages = FilePages(sb.resources.frames, sb.reclaim, lower, lower.size, sb.charge, self)
+        self.pages = FilePages(sb.resources.frames, sb.reclaim, lower, lower.size, sb.count_blocks, self)
         super().__init__(sb, lower.mode, pages=self.pages)
         self.ino = lower.ino
         self.take_lower(lower)
@@ -361,6 +361,7 @@ class OverlaySuperBlock(TmpfsSuperBlock):
     exported = False
     keeps_swap = True
     keeps_dentries = False
+    promises = False  # it stands for a disk
 
     def __init__(self, resources: Resources, fstype: FileSystemType, lower: HostSuperBlock, reclaim: Reclaim) -> None:
         super().__init__(resources, fstype)
