@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import astuple
+from itertools import product
 from typing import Any
 
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
@@ -72,10 +73,12 @@ def proven_table(make: Callable[..., Any]) -> HelperTable:
 
 
 def prove(make: Callable[..., Any], table: HelperTable) -> None:
+    """:class:`Unproven` unless both ways come to the same, with events and without."""
     hooks, helpers = (Trial(make, each) for each in (None, table))
-    for turns, stride in ((20, PAGE_SIZE), (40, 8), (9, 3 * PAGE_SIZE + 4)):
-        hooks.run(turns, stride)
-        helpers.run(turns, stride)
+    runs = ((20, PAGE_SIZE), (40, 8), (9, 3 * PAGE_SIZE + 4))
+    for (turns, stride), events in product(runs, (False, True)):
+        hooks.run(turns, stride, events)
+        helpers.run(turns, stride, events)
         expected, found = hooks.run_rest(), helpers.run_rest()
         if expected != found:
             raise Unproven(f"loads and stores by our own helpers have come to {found}, not to {expected}")
@@ -105,7 +108,6 @@ class Trial:
         self._ram.write(_REST_OF_CODE, _REST)
         self._ram.write(_DATA, bytes(range(1, 252)) * 160)
         self._mmu.load_cr3(_TABLES)
-        self._mmu.events.enable(*EventKind)
 
     def _map(self) -> None:
         """All of memory to itself; data is not executable, and not dirty."""
@@ -116,8 +118,9 @@ class Trial:
         for page in range(self._ram.size // PAGE_SIZE):
             write(table + 8 * page, encode(1, P=1, RW=1, XD=page * PAGE_SIZE >= _DATA, ADDRESS=page * PAGE_SIZE))
 
-    def run(self, turns: int, stride: int) -> None:
+    def run(self, turns: int, stride: int, events: bool = False) -> None:
         """Run the loop."""
+        self._mmu.events.enable(*(EventKind if events else ()))
         for register, value in zip(("RBX", "RCX", "RDI", "RSI"), (_DATA, turns, stride, 0), strict=True):
             self._uc.reg_write(getattr(x86, f"UC_X86_REG_{register}"), value)
         self._uc.emu_start(_CODE, _CODE + len(_LOOP))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
-from emu.mm.address_space import MMAP_MIN_ADDR, AddressSpace, is_data, page_align
+from emu.mm.address_space import AddressSpace, is_data, page_align
 from emu.mm.commit import Overcommit
 from emu.mm.execgain import check_exec_gain
 from emu.mm.flags import LOCK_FLAGS, VmFlags
@@ -17,7 +17,7 @@ from emu.mm.gup import populate
 from emu.mm.shmem import SharedAnonymous
 from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import IN_PLACE, get_unmapped_area
-from emu.mm.vma import STACK_GUARD_GAP, Vma, vm_start_gap
+from emu.mm.vma import MMAP_MIN_ADDR, STACK_GUARD_GAP, Vma, vm_start_gap
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
