@@ -31,6 +31,7 @@ from emu.instructions.block import Patch, Steps
 from emu.instructions.blocks import Blocks
 from emu.instructions.raised import DB, GP, UD, Raised
 from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
+from mmu.engine_tlb import EngineTlb
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
 from mmu.registers import CR4, Access
@@ -163,6 +164,7 @@ class Cpu:
         self._hooks_stop_anywhere = self.mmu.tlb is not None
         unicorn_abi.look_at_accesses(uc, self._hooks_stop_anywhere)
         watch_hooks(uc, self._hooked)
+        self._engine_tlb = EngineTlb(self.mmu)
 
     # -- set-up ----------------------------------------------------------------------------------------------------
 
@@ -399,6 +401,11 @@ class Cpu:
         trap, count = self.trap, self._count
         trap.limit = limit = count.clock + left
         count.limit, count.limit_uncaught = limit & trap.open, limit & trap.open_uncaught
+
+    def slice_is_over(self) -> None:
+        """A slice was used up."""
+        if self.mmu.tlb is None:  # whose own size counts
+            self._engine_tlb.turn_is_over(self.clock)
 
     def end_slice(self) -> None:
         """Stop before the next block, as at the end of a slice."""

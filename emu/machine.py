@@ -105,8 +105,9 @@ class Machine:
     With ``aslr`` the addresses of programs are random, by the seed.
 
     ``engine_fast``: the code that the engine generates counts its instructions itself, where the machine has proven
-    that it can; False leaves that to a hook, which takes longer and counts the same (docs/engine.md).  By default the
-    environment variable UNIMMU_ENGINE_FAST says so: ``on``, or ``off``.
+    that it can, and most page faults of private memory are resolved natively; False leaves that to a hook and to the
+    kernel, which takes longer and counts the same (docs/engine.md, docs/architecture.md).  By default the environment
+    variable UNIMMU_ENGINE_FAST says so: ``on``, or ``off``.
 
     ``stdin`` is a binary file (None: empty).  ``stdout`` and ``stderr`` are called with the bytes that guests write to
     descriptors 1 and 2 (None: the host's own streams).  To the guest these are pipes; a :class:`HostDescriptor` is what

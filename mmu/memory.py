@@ -16,7 +16,8 @@ PAGE_SIZE = 1 << PAGE_SHIFT
 #: The largest memory accepted, in bytes (512 GiB).
 MAX_BYTES = 512 << 30
 
-#: A larger memory is not backed by the host's transparent huge pages: sparse tables would take 2 MiB each.
+#: A memory of so much is backed by huge pages where the host has them (guests go to and fro in it, and the host's TLB
+#: misses take longer than ours); a larger one is not: sparse tables would take 2 MiB each.
 _HUGE_PAGES_BYTES = 4 << 30
 
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
@@ -51,8 +52,8 @@ class PhysicalMemory:
             self._buffer = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         except OSError as error:
             raise MemoryError(f"the host refuses {size} bytes of address space: {error.strerror}") from None
-        if size > _HUGE_PAGES_BYTES and hasattr(mmap, "MADV_NOHUGEPAGE"):
-            self._buffer.madvise(mmap.MADV_NOHUGEPAGE)
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            self._buffer.madvise(mmap.MADV_HUGEPAGE if size <= _HUGE_PAGES_BYTES else mmap.MADV_NOHUGEPAGE)
         #: All of memory as bytes; slices of it copy nothing.
         self.view = memoryview(self._buffer)
         #: All of memory as uint64: the fastest way from Python to one entry (index = physical address / 8).

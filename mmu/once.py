@@ -32,6 +32,10 @@ class Once(Generic[R]):
         # a handler of a signal may come in between and ask for the same
         self._lock = threading.RLock()
 
+    def made(self, *arguments: Any) -> R | None:
+        """The result for these arguments, if there is one."""
+        return self._results.get(arguments)
+
     def __call__(self, *arguments: Any) -> R:
         if arguments in self._results:
             return self._results[arguments]

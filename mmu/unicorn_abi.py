@@ -70,9 +70,11 @@ TLB_WINDOW = 0x81F0
 TLB_WINDOW_STRIDE = 0x2B8
 MMU_INDICES = 3
 #: From ``env.regs``, which the engine's code has in RBP: ``CPUTLBDescFast`` (mask, table) of the first mmu index, each
-#: of 16 bytes.  A translation there: what the page's address is for loads, stores and fetches (all ones: not allowed;
-#: TLB_NOT_DIRTY: a store is to be told of), and what is added to an address for the host's.
+#: of 16 bytes; that of code at CPL 3 is the second.  The mask has 64 bytes for each entry but one.  A translation
+#: there: what the page's address is for loads, stores and fetches (all ones: not allowed; TLB_NOT_DIRTY: a store is to
+#: be told of), and what is added to an address for the host's.
 TLB_MASK, TLB_TABLE = 0xFFFF_FFFF_FFFF_FFC0, 0xFFFF_FFFF_FFFF_FFC8
+USER_INDEX, FIRST_TLB_ENTRIES = 1, 256
 ENTRY_READ, ENTRY_WRITE, ENTRY_CODE, ENTRY_ADDEND, TLB_NOT_DIRTY = 0, 8, 0x10, 0x20, 1 << 10
 #: The beginning, in nanoseconds, of a window that never ends.
 NEVER_NS = 1 << 62
@@ -213,6 +215,16 @@ def segment_bases(uc: Uc) -> dict[int, int]:
 def tlb_windows(uc: Uc) -> int:
     """The address of the first of the engine's three TLB windows, TLB_WINDOW_STRIDE bytes from one to the next."""
     return cpu_state(uc) + TLB_WINDOW
+
+
+def tlb_entries(uc: Uc) -> int:
+    """How many translations of code at CPL 3 the engine can hold."""
+    return ctypes.c_uint64.from_address(_tlb_mask(uc, USER_INDEX)).value // 64 + 1
+
+
+def _tlb_mask(uc: Uc, index: int) -> int:
+    """The host address of the mask of a translation cache."""
+    return (cpu_state(uc) + ENV_REGS + TLB_MASK + index * 16) & _ALL_ONES
 
 
 def steady_tlb(uc: Uc) -> None:
@@ -476,6 +488,8 @@ def _test_tlb_windows() -> None:
     first = cpu_state(uc) + TLB_WINDOW
     begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)]
     expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")
+    masks = [_peek(_tlb_mask(uc, index)) for index in range(MMU_INDICES)]
+    expect(masks == [(FIRST_TLB_ENTRIES - 1) * 64] * MMU_INDICES, "CPUTLBDescFast.mask")
 
 
 def _test_stops() -> None:

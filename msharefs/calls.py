@@ -19,10 +19,9 @@ from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import PATHNAME, STRING
 from emu.linux.mman import Prot
 from emu.linux.syscall import Syscall, compile_entry
-from emu.mm.address_space import MMAP_MIN_ADDR
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import LEVEL_OF
-from emu.mm.vma import Vma
+from emu.mm.vma import MMAP_MIN_ADDR, Vma
 from msharefs.abi_v1 import InfoV1File, RegionV1
 from msharefs.filesystem import MshareSuperBlock
 from msharefs.objects import check_window

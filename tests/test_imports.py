@@ -45,11 +45,13 @@ CIRCLES: tuple[set[str], ...] = (
     {"emu.fs.dentry", "emu.fs.file", "emu.fs.inode", "emu.fs.mount", "emu.fs.resources", "emu.fs.superblock"},
     # a system call is handed the kernel, and may end its task; who runs out of memory is ended by the kernel
     {f"emu.kernel.{name}" for name in ("entry", "exit", "fastpath", "kernel", "oom", "oomreport")},
-    # an address space has mappings, which have operations and a page cache, and each of these is told of both
+    # an address space has mappings, which have operations and a page cache, and each of these is told of both; it grows
+    # its stacks and ends
     {
         f"emu.mm.{name}"
         for name in (
-            "address_space", "hugememory", "memory", "ordinary", "pagecache", "swapin", "thpfault", "vma", "vmops"
+            "address_space", "exitmm", "hugememory", "memory", "ordinary", "pagecache", "stackgrowth", "swapin",
+            "thpfault", "vma", "vmops",
         )
     },
 )  # fmt: skip

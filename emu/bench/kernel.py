@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from unicorn import UC_HOOK_BLOCK, Uc
 
 from emu.bench.engines import Bare
-from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate, median_difference
+from emu.bench.figure import Aim, Figure, Measurement, Rounds, alternate, cpu_seconds, median_difference
 from emu.bench.guest import Timer
 from emu.bench.loops import DATA, count_down
 from mmu.memory import PAGE_SIZE
@@ -31,21 +32,26 @@ def _nothing(_uc: Uc, _address: int, _size: int, _data: Any) -> None:
 
 
 def traps(rounds: int, calls: int) -> Measurement:
-    """getpid round trips and demand-zero faults, each from the difference of two runs; in µs, and in empty hooks."""
+    """getpid round trips and demand-zero faults, each from the difference of two runs; in µs of CPU, and in empty
+    hooks."""
     hooked, plain = _Hooked(DATA + PAGE_SIZE), Bare(DATA + PAGE_SIZE)
     for engine in (hooked, plain):
         engine.load(count_down(calls))
     timer = Timer((calls + _FEW_PAGES) * PAGE_SIZE + (32 << 20))
     getpid, touch_pages = timer.install("getpid_loop"), timer.install("touch_pages")
+
+    def time(path: str, number: int) -> float:
+        return timer.time(path, [str(number)], measure=cpu_seconds)
+
     taken = alternate(
         rounds,
         {
-            "hook": hooked.run,
-            "no hook": plain.run,
-            "getpid": lambda: timer.time(getpid, [str(_FEW_CALLS + calls)]),
-            "getpid, few": lambda: timer.time(getpid, [str(_FEW_CALLS)]),
-            "fault": lambda: timer.time(touch_pages, [str((_FEW_PAGES + calls) * PAGE_SIZE)]),
-            "fault, few": lambda: timer.time(touch_pages, [str(_FEW_PAGES * PAGE_SIZE)]),
+            "hook": partial(hooked.run, cpu_seconds),
+            "no hook": partial(plain.run, cpu_seconds),
+            "getpid": lambda: time(getpid, _FEW_CALLS + calls),
+            "getpid, few": lambda: time(getpid, _FEW_CALLS),
+            "fault": lambda: time(touch_pages, (_FEW_PAGES + calls) * PAGE_SIZE),
+            "fault, few": lambda: time(touch_pages, _FEW_PAGES * PAGE_SIZE),
         },
     )
     return Measurement("traps", taken, _figures(taken, calls))

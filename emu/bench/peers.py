@@ -20,14 +20,15 @@ from typing import NamedTuple
 
 import guests
 from emu.bench.figure import Aim, Figure, Measurement, alternate, median_ratio, process_seconds
-from emu.bench.loops import branches, compute, copies, program
+from emu.bench.loops import branches, compute, copies, program, touch
 from emu.bench.startup import COMMAND, environment_of
+from mmu.memory import PAGE_SIZE
 
 _QILING = (
     "import sys; from qiling import Qiling; from qiling.const import QL_VERBOSE;"
     "Qiling(sys.argv[1:], '/', verbose=QL_VERBOSE.OFF).run()"
 )
-_TEXT, _DATA = 0x40_0000, 0x50_0000
+_TEXT, _DATA, _PAGES = 0x40_0000, 0x50_0000, 16384
 _OURS, _QEMU, _QILING_NAME, _LACKEY = "unimmu", "qemu-user", "Qiling", "lackey"
 #: Everybody who is looked for.
 PEERS = (_QEMU, _QILING_NAME, _LACKEY)
@@ -101,11 +102,15 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
 
 
 def _jobs(directory: pathlib.Path, calls: int) -> list[_Job]:
-    loops = {"loop": compute(_DATA, calls * 400), "copies": copies(_DATA, calls * 10), "branches": branches(calls * 10)}
+    passes = max(2, calls // 100)
+    loops = {
+        "loop": compute(_DATA, calls * 400), "copies": copies(_DATA, calls * 10), "branches": branches(calls * 10),
+        "pages": touch(_DATA, _PAGES, PAGE_SIZE, passes),
+    }  # fmt: skip
     paths = {}
     for name, loop in loops.items():
         path = directory / name
-        path.write_bytes(program(loop, _TEXT, _DATA, 3 << 12))
+        path.write_bytes(program(loop, _TEXT, _DATA, (_PAGES if name == "pages" else 3) * PAGE_SIZE))
         path.chmod(0o755)
         paths[name] = str(path)
     costs = str(guests.path("costs"))
@@ -116,6 +121,7 @@ def _jobs(directory: pathlib.Path, calls: int) -> list[_Job]:
         _Job("peers_compute", f"whole process: {calls * 400} turns of a loop", [paths["loop"]], peers=both),
         _Job("peers_branches", f"whole process: {calls * 10} numbers in a loop with branches", [paths["branches"]]),
         _Job("peers_copies", f"whole process: {calls * 20} KiB copied, 16 bytes at a time", [paths["copies"]]),
+        _Job("peers_pages", f"whole process: {passes} times a load from each page of 64 MiB", [paths["pages"]]),
         _Job("peers_calls", f"whole process: {calls} times getpid(2)", [costs, "calls", str(calls)], peers=both),
         _Job("peers_io", f"whole process: {few} times read(2) and write(2)", [costs, "io", str(few)], peers=both),
         _Job("peers_signals", f"whole process: {few} signals", [costs, "signals", str(few)]),

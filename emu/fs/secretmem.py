@@ -65,6 +65,7 @@ class SecretInode(TmpfsInode):
     def __init__(self, sb: TmpfsSuperBlock) -> None:
         super().__init__(sb, 0o600, promised=0)
         self.seals = None
+        self.page_cache.secret = True
 
     def open(self, path: Path, flags: int, caller: Caller[Path] | None) -> File:
         return SecretFile(path, flags)

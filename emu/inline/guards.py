@@ -58,16 +58,20 @@ def _value(at: int) -> int:
 
 
 @native
-def _guard_call(at: int, function: int, guarded: int, opcode: int, indirect: int) -> bool:
-    """Have a call or jump of the engine's function lead to the one that guards."""
+def _guard_call(at: int, function: int, other: int, guarded: int, opcode: int, indirect: int) -> bool:
+    """Have a call or jump of the engine's function, or of what stands in its place, lead to the one that guards."""
     if load8(at) == opcode:
         target = (at + 5 + signed(load32(at + 1))) & _ALL_ONES
         if target == guarded:
             return True
-        if target == function:
-            put_distance(at + 1, guarded)
-        return target == function
-    if load8(at) == 0xFF and load8(at + 1) == indirect and load64(at + 6 + load32(at + 2)) == function:
+        if target != function and target != other:
+            return False
+        put_distance(at + 1, guarded)
+        return True
+    if load8(at) == 0xFF and load8(at + 1) == indirect:
+        target = load64(at + 6 + load32(at + 2))
+        if target != function and target != other:
+            return False
         store8(at, opcode)
         put_distance(at + 1, guarded)
         store8(at + 5, 0x90)
@@ -82,7 +86,7 @@ def _guard_slow(inline: Inline, at: int) -> bool:
         return False
     at += 3
     if load8(at) == 0xBA and load32(at + 5) & _LOW_24 == 0x0D8D48:  # mov edx, kind; lea rcx, [here]
-        return _guard_call(at + 12, inline.load, inline.load_aligned, 0xE8, 0x15)
+        return _guard_call(at + 12, inline.load, inline.other_load, inline.load_aligned, 0xE8, 0x15)
     if load8(at) & 0xFB == 0x48 and load8(at + 1) == 0x8B and load8(at + 2) & 0xF8 == 0xD0:  # mov rdx, value
         at += 3
     elif load8(at) & 0xFB == 0x49 and load8(at + 1) == 0x8B and load8(at + 2) & 0xF8 == 0xD0:
@@ -91,7 +95,7 @@ def _guard_slow(inline: Inline, at: int) -> bool:
         return False
     if load8(at + 12) != 0x41 or load8(at + 13) != 0x50:  # push r8
         return False
-    return _guard_call(at + 14, inline.store, inline.store_aligned, 0xE9, 0x25)
+    return _guard_call(at + 14, inline.store, inline.other_store, inline.store_aligned, 0xE9, 0x25)
 
 
 @native

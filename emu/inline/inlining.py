@@ -6,6 +6,7 @@ Where somebody installs a hook, everything is as it was without this: the hook m
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -86,8 +87,18 @@ class Inlining:
     def guards(self, block: int) -> bool:
         """Whether the code that has called the hook guards the aligned operands of its block, of which the KnownBlock
         is at this host address: one that counts itself does."""
-        to = self._trap.returns_to
-        return not to or bool(self._guards["guard_operands"].call(ctypes.addressof(self.record), to, block))
+        to, record = self._trap.returns_to, ctypes.addressof(self.record)
+        guard = self._guards["guard_operands"].call
+        return not to or bool(guard(record, to, block) or (self._learn_helpers() and guard(record, to, block)))
+
+    def _learn_helpers(self) -> bool:
+        """Whether the engine calls other functions for its loads and stores than we knew of: those of exact mode."""
+        module = sys.modules.get("mmu.helper_table")
+        table = None if module is None else module.helper_table.made()
+        if table is None or self.record.other_load:
+            return False
+        self.record.other_load, self.record.other_store = table.record.ours[3], table.record.ours[7]
+        return True
 
     def forgotten(self) -> None:
         """The engine has forgotten all code."""

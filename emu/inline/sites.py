@@ -72,6 +72,8 @@ class Inline(ctypes.Structure):
     stubs: int  # host address of what is called where a limit is reached; 0: not yet made
     load: int  # host address of the engine's load of 8 bytes where its TLB does not help
     store: int  # and of its store
+    other_load: int  # what the engine calls in their place once there was a machine in exact mode, or 0
+    other_store: int
     load_aligned: int  # those for 16 bytes that must be aligned
     store_aligned: int
     palignr: int  # host address of the engine's function for PALIGNR of 16 bytes; 0 if that is to stay

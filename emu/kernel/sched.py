@@ -358,6 +358,7 @@ class Scheduler:
     def slice_is_over(self) -> None:
         """The current task has used up its turn."""
         self.slice_over = True
+        self._cpu.slice_is_over()
 
     # -- which vCPU ------------------------------------------------------------------------------------------------
 

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import errno
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from emu.linux.clock import Clock
-from emu.linux.errors import LinuxError, NoIntr, NoPage
+from emu.linux.errors import LinuxError, NoPage
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.linux.stop import Stop
 from emu.mm.commit import Commit
+from emu.mm.exitmm import exit_mmap
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
 from emu.mm.hugememory import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
-from emu.mm.ordinary import ORDINARY
 from emu.mm.pagetable import PageTables, ShareCounts
+from emu.mm.stackgrowth import expand_stack
 from emu.mm.swapcache import Swap
 from emu.mm.swapops import slots_of
 from emu.mm.thp import TransparentHugePages
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
-from emu.mm.vma import STACK_GUARD_GAP, Vma, VmaTree, can_merge, merge_neighbours
+from emu.mm.vma import Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, MappedFile, TableSharer
 from emu.mm.watermarks import Watermarks
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -42,12 +43,7 @@ if TYPE_CHECKING:
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 #: The end of user addresses, by the number of levels (TASK_SIZE_MAX).
 TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
-#: No hint and no stack goes below (CONFIG_LSM_MMAP_MIN_ADDR); and vm.mmap_min_addr, below which only root maps.
-MMAP_MIN_ADDR, DAC_MMAP_MIN_ADDR = 0x10000, 0x1000
 #: Work is done in pieces of so many PTE tables, and what covers no more than these do is one piece.
-_ACCOUNT = int(VmFlags.ACCOUNT)
-#: So many VMAs, at most, are unmapped at once at the end.
-_RUN = 512
 _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
 #: Frames that are made free at once where one was missing.
@@ -447,22 +443,6 @@ class AddressSpace(UserCopy):
         if vma.file is not None:
             vma.file.put()
 
-    def _remove_run(self, run: list[Vma]) -> None:
-        """The same for several of private anonymous memory, between which there are no others."""
-        ORDINARY.unmap_range(self, run[0], run[0].start, run[-1].end)
-        self.vmas.remove_run(run)
-        self.hiwater_bytes = max(self.hiwater_bytes, self.total_bytes)
-        accounted = 0
-        for vma in run:
-            self.total_bytes -= vma.length
-            if vma.flags & _ACCOUNT:
-                accounted += vma.length
-            if vma.file is not None:
-                vma.file.put()
-        self.context.commit.uncharge(accounted >> PAGE_SHIFT)
-        if any(vma.prot & Prot.EXEC for vma in run):
-            self.code_id = self.context.new_code_id()
-
     def pieces(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """[start, end) in pieces of at most 512 PTE tables (1 GiB of pages without a gap).  NoIntr between two of them
         if the run is to end.
@@ -522,7 +502,7 @@ class AddressSpace(UserCopy):
         """
         if self.context.swapping:
             self.context.balance()
-        vma = self.vmas.find(address) or self.expand_stack(address)
+        vma = self.vmas.find(address) or expand_stack(self, address)
         if vma is None:
             return FaultResult.MAPERR
         try:
@@ -584,42 +564,6 @@ class AddressSpace(UserCopy):
                     break
         return FaultResult.OOM
 
-    def expand_stack(self, address: int) -> Vma | None:
-        """Grow a MAP_GROWSDOWN mapping down to ``address`` if it lies just above and its limit allows."""
-        vma = self.vmas.next_above(address)
-        if vma is None or not vma.flags & VmFlags.GROWSDOWN:
-            return None
-        start = address & -PAGE_SIZE
-        below = self.vmas.last_below(vma.start)
-        if below is not None and below.prot and not below.flags & VmFlags.GROWSDOWN:
-            if start - below.end < STACK_GUARD_GAP:
-                return None
-        if start < MMAP_MIN_ADDR or not self._stack_may_grow(vma, start):
-            return None
-        self.vmas.anon_vma_prepare(vma)
-        if vma.flags & VmFlags.ACCOUNT:
-            try:
-                self.context.commit.charge((vma.start - start) >> PAGE_SHIFT, self)
-            except LinuxError:
-                return None
-        self.vmas.remove(vma)
-        self.total_bytes += vma.start - start
-        vma.pgoff -= (vma.start - start) >> PAGE_SHIFT
-        vma.start = start
-        self.vmas.add(vma)
-        return vma
-
-    def _stack_may_grow(self, vma: Vma, start: int) -> bool:
-        """Whether limits allow it (acct_stack_growth): of address space, of a stack, of locked memory."""
-        limit = self.context.limit
-        stack, space, locked = limit(Rlimit.STACK), limit(Rlimit.AS), limit(Rlimit.MEMLOCK)
-        grow = vma.start - start
-        if (space is not None and self.total_bytes + grow > space & -PAGE_SIZE) or grow >> PAGE_SHIFT > vma.pgoff:
-            return False
-        if stack is not None and vma.end - start > stack:
-            return False
-        return not vma.flags & VmFlags.LOCKED or locked is None or self.locked_bytes + grow <= locked & -PAGE_SIZE
-
     # -- lifetime --------------------------------------------------------------------------------------------------
 
     def get(self) -> AddressSpace:
@@ -634,42 +578,4 @@ class AddressSpace(UserCopy):
             for end in self.at_exit:
                 end()
             self.context.flusher.leave(self)
-            self._exit_mmap()
-
-    def _exit_mmap(self) -> None:
-        """Free everything.  If the run is to end, the next one goes on."""
-        try:
-            for run in _runs(self.vmas):
-                self.stop.check()
-                self.empty(run[0].start, run[-1].end)
-                if len(run) == 1:
-                    self.remove(run[0])
-                else:
-                    self._remove_run(run)
-        except NoIntr:
-            self.stop.put_off(self._exit_mmap)
-            return
-        self.tables.drop_links()
-        self.tables.free_tables(0, self.task_size)  # tables that were kept because others shared them
-        self.context.flusher.forget(self)
-        self.tables.destroy()
-        if self.exe_file is not None:
-            self.exe_file.put()
-        del self.context.address_spaces[self.serial]
-        self.kmem.uncharge(self.charged)
-
-
-def _runs(vmas: Iterable[Vma]) -> Iterator[list[Vma]]:
-    """VMAs of private anonymous memory that follow each other, together; all others singly."""
-    run: list[Vma] = []
-    for vma in list(vmas):
-        if vma.anonymous and len(run) < _RUN:
-            run.append(vma)
-            continue
-        if run:
-            yield run
-        run = [vma] if vma.anonymous else []
-        if not run:
-            yield [vma]
-    if run:
-        yield run
+            exit_mmap(self)

@@ -1,9 +1,10 @@
 """Compaction: pages are moved so that the free frames adjoin (mm/compaction.c, mm/migrate.c).
 
-Private and shared memory and pages of files move whose users are all known: entries of small pages, and a page cache.
+Private and shared memory and pages of files move whose users are all known: entries of small pages, a page cache and
+the swap cache.
 So do tables of small pages that one entry points at, since frames are not kept apart by whether they can move
-(MIGRATE_MOVABLE).  Other tables, pages that something else holds, those of the swap cache and huge ones stay.  It is
-done where nobody holds an entry of a table, but for entries of the levels above.
+(MIGRATE_MOVABLE).  Other tables, pages that something else holds and huge ones stay.  It is done where nobody holds an
+entry of a table, but for entries of the levels above.
 """
 
 from __future__ import annotations
@@ -94,12 +95,11 @@ class Compaction:
     def _movable(self, pages: PageMap, owners: PageOwners) -> Mask:
         """Which frames have pages of which all users are known (isolate_migratepages_block)."""
         frames = self._frames
-        cached = owners.number >= 0
-        private = (frames.kinds == FrameKind.ANON) & (pages.counts > 0)
-        found: Mask = (private | (cached & (frames.kinds == FrameKind.CACHE))) & (
-            frames.counts == pages.counts + cached
-        )
-        found &= frames.flags & (PG_SWAPCACHE | PG_LARGE) == 0
+        cached, in_swap = owners.number >= 0, frames.flags & PG_SWAPCACHE != 0
+        held = pages.counts + cached + in_swap
+        of_use = (frames.kinds == FrameKind.ANON) | (frames.kinds == FrameKind.CACHE)
+        found: Mask = of_use & (held > 0) & (frames.counts == held) & (frames.flags & PG_LARGE == 0)
+        found &= ~cached | (frames.kinds == FrameKind.CACHE)
         return found
 
     def _tables(self) -> dict[int, Table]:
@@ -127,7 +127,10 @@ class Compaction:
         which[source] = True
         places = np.arange(frames.total, dtype=np.uint64)
         places[source] = target
+        in_swap = frames.flags[source] & PG_SWAPCACHE != 0
         frames.move(source, target)
+        if in_swap.any():
+            self._context.swap.moved(source[in_swap], target[in_swap])
         owners.move(source, target)
         words = frames.ram.words
         for frame, (mm, vaddr, slot) in tables.items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
+from emu.mm.stackgrowth import expand_stack
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -80,7 +81,7 @@ def fault_in(mm: AddressSpace, vma: Vma, start: int, end: int, access: Access) -
 def _expand_stack(mm: AddressSpace, address: int, *, force: bool) -> None:
     """What heeds no rights lets a stack grow, at the first address (access_remote_vm)."""
     if force and 0 <= address < mm.task_size and mm.vmas.find(address) is None:
-        mm.expand_stack(address)
+        expand_stack(mm, address)
 
 
 def read_remote(mm: AddressSpace, address: int, length: int, *, force: bool = False, pinned: bool = False) -> bytes:

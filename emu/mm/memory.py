@@ -14,7 +14,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import hugememory, rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED
+from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
 from emu.mm.swapops import (
     GUARD,
@@ -385,6 +385,8 @@ def _copy_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int, bi
     frame = (pte & ADDRESS) >> PAGE_SHIFT
     try:
         copy = rss.new_copy(mm, frame)
+        if vma.flags & VmFlags.DROPPABLE:
+            mm.frames.set_page_flags(copy, PG_LAZYFREE)
     except LinuxError:
         flush.none_needed("the entry was not changed")
         raise

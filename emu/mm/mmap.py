@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import MapFlags, Prot
-from emu.mm.address_space import MMAP_MIN_ADDR, AddressSpace, is_data, page_align
+from emu.mm.address_space import AddressSpace, is_data, page_align
 from emu.mm.commit import Overcommit
 from emu.mm.execgain import check_exec_gain
 from emu.mm.flags import LOCK_FLAGS, VmFlags
@@ -17,7 +17,7 @@ from emu.mm.gup import populate
 from emu.mm.shmem import SharedAnonymous
 from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import IN_PLACE, get_unmapped_area
-from emu.mm.vma import Vma
+from emu.mm.vma import MMAP_MIN_ADDR, STACK_GUARD_GAP, Vma, vm_start_gap
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -243,15 +243,19 @@ def check_unmap(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
 
 
 def do_brk(mm: AddressSpace, address: int, prot: Prot = Prot.READ | Prot.WRITE) -> int:
-    """brk(2): the new end of the heap, or the old one if it cannot be moved; ``prot`` is for what it grows by."""
-    if address < mm.start_brk:
+    """brk(2): the new end of the heap, or the old one if it cannot be moved; ``prot`` is for what it grows by.  A page
+    is left free behind it, and the gap of a stack.
+    """
+    data = mm.context.limit(Rlimit.DATA)
+    if address < mm.start_brk or (data is not None and address - mm.start_brk + mm.end_data - mm.start_data > data):
         return mm.brk_end
     old, new = page_align(mm.brk_end), page_align(address)
     try:
         if new < old:
             unmap_range(mm, new, old)
         elif new > old:
-            if mm.vmas.overlapping(old, new) or new > mm.task_size:
+            following = mm.vmas.overlapping(old, new + PAGE_SIZE + STACK_GUARD_GAP)
+            if (following and new + PAGE_SIZE > vm_start_gap(following[0])) or new > mm.task_size:
                 return mm.brk_end
             _grow(mm, old, new, prot)
     except NoIntr:

@@ -8,7 +8,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError, NoPage
 from emu.mm import rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_REFERENCED, PG_UNREAD
+from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, PG_UNREAD
 from emu.mm.memory import PageMemory, set_new_entry, userfault
 from emu.mm.pagetable import RW, SPECIAL, D, span
 from emu.mm.swapops import is_here
@@ -50,6 +50,8 @@ class OrdinaryMemory(PageMemory):
             mm.context.clock.system_ns += _PAGE  # who has taken the fault looks
             if vma.anon_vma is None:
                 mm.vmas.anon_vma_prepare(vma)
+            if vma.flags & VmFlags.DROPPABLE:
+                mm.frames.set_page_flags(frame, PG_LAZYFREE)
             set_new_entry(mm, address, slot, frame << PAGE_SHIFT | vma.page_bits | RW | D)
         else:
             set_new_entry(mm, address, slot, mm.frames.zero_frame << PAGE_SHIFT | vma.page_bits | SPECIAL)
@@ -224,7 +226,7 @@ def _anonymous(mm: AddressSpace, vma: Vma, number: int, access: Access) -> npt.N
         mm.rss_anon -= len(frames)
         mm.frames.put_many(frames)
         raise NoPage
-    mm.frames.flags[frames] |= PG_REFERENCED
+    mm.frames.flags[frames] |= PG_REFERENCED | (PG_LAZYFREE if vma.flags & VmFlags.DROPPABLE else 0)
     mm.context.clock.charge(number * _PAGE)
     mm.vmas.anon_vma_prepare(vma)
     return (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(vma.page_bits | RW | D)

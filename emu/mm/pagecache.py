@@ -72,6 +72,8 @@ class PageCache:
 
     #: Whether it is memory and nothing else, of tmpfs or without a name (shmem).
     is_shmem = True
+    #: Whether only who maps it may see its pages (memfd_secret), which are never swapped.
+    secret = False
     #: Its pages stay where they are: something else knows their frames.
     stays = False
 

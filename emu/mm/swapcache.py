@@ -199,6 +199,17 @@ class Swap:
         self.cached -= len(frames)
         self._frames.put_many(frames, soon=soon)
 
+    def moved(self, source: Frames, target: Frames) -> None:
+        """Pages of the swap cache are in other frames now (folio_migrate_mapping)."""
+        slots = self._slots.array[source]
+        self._slots.array[target], self._slots.array[source] = slots, 0
+        for area, offsets, at in self._by_area(slots):
+            area.frames[offsets] = target[at]
+        for old, new in zip(source.tolist(), target.tolist(), strict=True):
+            if old in self.ahead:
+                self.ahead.remove(old)
+                self.ahead.add(new)
+
     def try_to_free(self, frame: int) -> bool:
         """A page that is used gives its slot up, unless others have that; whether it did (folio_free_swap)."""
         if not self._frames.has_flag(frame, PG_SWAPCACHE) or self.uses(self.slot_of(frame)):

@@ -11,7 +11,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_MAYBE_SHARED, PG_UNREAD, FrameKind
+from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_MAYBE_SHARED, PG_UNREAD, FrameKind
 from emu.mm.hugememory import PMD, PMD_SIZE, block, head_of, huge_slot, is_exclusive, split, suitable
 from emu.mm.pagetable import PS, RW, SPECIAL, UFFD_WP_BIT, A, D
 from emu.mm.thp import PMD_ORDER, is_disabled
@@ -143,6 +143,8 @@ def set_new_huge(mm: AddressSpace, vma: Vma, start: int, slot: int, table: int, 
     """Map a huge page where nothing was."""
     bits = SPECIAL if zero else D | (RW if vma.prot & Prot.WRITE else 0)
     mm.frames.ram.qwords[slot] = head << PAGE_SHIFT | vma.page_bits | PS | bits
+    if vma.flags & VmFlags.DROPPABLE and not zero:
+        mm.frames.flags[block(head)] |= PG_LAZYFREE
     mm.tables.deposit(slot, table)
     mm.obligation(start, start + PMD_SIZE).was_not_present()
 
@@ -230,6 +232,7 @@ def map_folio(mm: AddressSpace, vma: Vma, address: int, slot: int) -> bool:
             thp.stats[order]["anon_fault_fallback"] += 1
             continue
         thp.stats[order]["anon_fault_alloc"] += 1
+        mm.frames.flags[frames] |= PG_LAZYFREE if vma.flags & VmFlags.DROPPABLE else 0
         mm.vmas.anon_vma_prepare(vma)
         words[first : first + number] = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(
             vma.page_bits | RW | D

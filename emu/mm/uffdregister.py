@@ -6,11 +6,10 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.address_space import MMAP_MIN_ADDR
 from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.uffdfill import is_shmem
 from emu.mm.uffdwp import uffd_wp_range
-from emu.mm.vma import merge_neighbours
+from emu.mm.vma import MMAP_MIN_ADDR, merge_neighbours
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags
-from emu.mm.address_space import DAC_MMAP_MIN_ADDR, MMAP_MIN_ADDR, TASK_SIZE, AddressSpace, page_align
+from emu.mm.address_space import TASK_SIZE, AddressSpace, page_align
 from emu.mm.pagetable import span
-from emu.mm.vma import vm_start_gap
+from emu.mm.vma import DAC_MMAP_MIN_ADDR, MMAP_MIN_ADDR, vm_start_gap
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from emu.mm.userfault import UserfaultContext
     from emu.mm.vmops import MappedFile, VmOperations
 
+#: No hint and no stack goes below (CONFIG_LSM_MMAP_MIN_ADDR); and vm.mmap_min_addr, below which only root maps.
+MMAP_MIN_ADDR, DAC_MMAP_MIN_ADDR = 0x10000, 0x1000
 #: The gap that a stack keeps to the mapping below.
 STACK_GUARD_GAP = 1 << 20
 _PAGE_BITS = int(entries.P | entries.US | entries.A)

@@ -76,7 +76,6 @@ def meminfo(kernel: Kernel) -> bytes:
     frames = kernel.frames
     used, commit, swap = frames.used, kernel.mm_context.commit, kernel.mm_context.swap
     clean = 0 if frames.reclaimer is None else frames.reclaimer.clean_pages
-    spaces = _spaces(kernel)
     pages = page_lists(kernel)
     lists = pages.lists
     figures = {
@@ -87,7 +86,7 @@ def meminfo(kernel: Kernel) -> bytes:
         "Inactive(file)": lists.inactive_file, "Unevictable": lists.unevictable, "Mlocked": lists.unevictable,
         "SwapTotal": swap.areas.total,
         "SwapFree": swap.areas.free, "Zswap": 0, "Zswapped": 0, "Dirty": 0, "Writeback": 0,
-        "AnonPages": pages.anon, "Mapped": sum(mm.rss_cache for mm in spaces), "Shmem": pages.shmem, "KReclaimable": 0,
+        "AnonPages": pages.anon, "Mapped": pages.mapped, "Shmem": pages.shmem, "KReclaimable": 0,
         "Slab": frames.kmem.pages, "SReclaimable": 0, "SUnreclaim": frames.kmem.pages, "KernelStack": 0,
         "PageTables": used[FrameKind.PAGETABLE], "SecPageTables": 0, "NFS_Unstable": 0, "Bounce": 0,
         "WritebackTmp": 0, "CommitLimit": commit.limit, "Committed_AS": commit.pages, "VmallocTotal": 0,
@@ -109,14 +108,14 @@ def node_figures(kernel: Kernel) -> dict[str, int]:
     """What there is of each kind, in pages."""
     frames = kernel.frames
     used = frames.used
-    spaces, swap = _spaces(kernel), kernel.mm_context.swap
+    swap = kernel.mm_context.swap
     pages = page_lists(kernel)
     return {
         "nr_inactive_anon": pages.lists.inactive_anon, "nr_active_anon": pages.lists.active_anon,
         "nr_inactive_file": pages.lists.inactive_file, "nr_active_file": pages.lists.active_file,
         "nr_unevictable": pages.lists.unevictable, "nr_slab_reclaimable": 0,
         "nr_slab_unreclaimable": frames.kmem.pages, "nr_isolated_anon": 0, "nr_isolated_file": 0,
-        "nr_anon_pages": pages.anon, "nr_mapped": sum(mm.rss_cache for mm in spaces),
+        "nr_anon_pages": pages.anon, "nr_mapped": pages.mapped,
         "nr_file_pages": pages.file + pages.shmem + swap.cached,
         "nr_dirty": 0, "nr_writeback": 0, "nr_shmem": pages.shmem,
         "nr_anon_transparent_hugepages": anon_thps(kernel) >> 9, "nr_shmem_hugepages": shmem_thps(kernel) >> 9,

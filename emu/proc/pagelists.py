@@ -10,6 +10,7 @@ import numpy as np
 from emu.mm.frames import PG_LAZYFREE, PG_SWAPCACHE, FrameKind
 from emu.mm.lru import ListSizes, list_sizes
 from emu.mm.mlock import locked_pages
+from emu.mm.pagecache import PageCache
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -21,6 +22,8 @@ class PageLists(NamedTuple):
     anon: int
     file: int
     shmem: int
+    #: Of files and of shared memory, those that something maps.
+    mapped: int
     lists: ListSizes
 
 
@@ -39,4 +42,8 @@ def page_lists(kernel: Kernel) -> PageLists:
         shared = kinds[away] == FrameKind.CACHE
         cached -= int(np.count_nonzero(shared))
         anon -= int(np.count_nonzero(~shared & (frames.counts[away] == 1)))
-    return PageLists(anon, len(clean), cached - len(clean), lists)
+    mapped = int(np.count_nonzero((kinds == FrameKind.CACHE) & (frames.counts[:used] > 1)))
+    of_files = len(clean) + sum(
+        cache.nr_pages for cache in frames.page_caches if isinstance(cache, PageCache) and cache.secret
+    )
+    return PageLists(anon, of_files, cached - of_files, mapped, lists)

@@ -18,7 +18,7 @@ from emu.kernel.layout import MMAP_RND_BITS
 from emu.linux.errors import LinuxError
 from emu.linux.namespace import HOST_NAME_MAX, KINDS, UserNamespace
 from emu.linux.version import RELEASE, VERSION
-from emu.mm.address_space import DAC_MMAP_MIN_ADDR
+from emu.mm.vma import DAC_MMAP_MIN_ADDR
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

@@ -15,8 +15,8 @@ from emu.linux.argument import ADDRESS, INT
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TEXT
 from emu.linux.syscall import NUMBER, Syscall
-from emu.mm.address_space import MMAP_MIN_ADDR
 from emu.mm.execgain import NO_INHERIT, REFUSE_EXEC_GAIN
+from emu.mm.vma import MMAP_MIN_ADDR
 from emu.syscalls.seccomp import set_filter, set_strict
 
 if TYPE_CHECKING:

@@ -123,6 +123,8 @@ def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, fla
         raise LinuxError(errno.EINVAL)
     file = task.files.get(fd)
     if not isinstance(file, PipeFile):
+        if not any(length for _, length in _pieces(task, iov, number)):
+            return 0
         raise LinuxError(errno.EBADF)
     if not file.writable:
         buffer, before = UserBuffer.from_iovec(task.mm, iov, number), file.flags

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.layout import Persona
 from emu.linux.argument import SIZE, Bits, Buffer, Out
-from emu.linux.errors import LinuxError
+from emu.linux.errors import LinuxError, NoIntr
+from emu.linux.fileflags import PAGE_SIZE
 from emu.linux.layout import Layout
 from emu.linux.likeness import Likeness
 from emu.linux.namespace import UtsNamespace
@@ -57,12 +58,23 @@ def sys_sysinfo(kernel: Kernel, task: Task) -> tuple[int, ...]:
 
 
 def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: int) -> int:
-    """getrandom(2): bytes from the machine's seed."""
+    """getrandom(2): bytes from the machine's seed, as many as can be stored."""
     if flags & ~_GRND_KNOWN or flags & _GRND_EXCLUSIVE == _GRND_EXCLUSIVE:
         raise LinuxError(errno.EINVAL)
     length = min(length, 1 << 20)
-    task.mm.write(buffer, kernel.random.randbytes(length))
-    return length
+    data, done = kernel.random.randbytes(length), 0
+    while done < length:
+        piece = data[done : done + PAGE_SIZE - (buffer + done) % PAGE_SIZE]
+        try:
+            task.mm.write(buffer + done, piece)
+        except NoIntr:
+            raise
+        except LinuxError:
+            if not done:
+                raise
+            break
+        done += len(piece)
+    return done
 
 
 _RANDOM_BYTES = Buffer(written=True, likeness=Likeness.FREE)

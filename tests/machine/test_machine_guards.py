@@ -89,12 +89,23 @@ def test_the_code_guards_them_and_not_the_hook(tmp_path: Path) -> None:
     assert cpu.blocks.hits.refusal is None
 
 
+def test_beside_a_machine_in_exact_mode_they_are_guarded_too(tmp_path: Path) -> None:
+    """It has functions of its own in the engine's tables, for all engines of the process."""
+    path, _ = program(tmp_path, "two in one block")
+    before, _ = running(path)
+    assert GuestMachine(modules={}, tlb="skylake-sp").run_guest("hello").stdout
+    after, _ = running(path)
+    for machine in (before, after):
+        machine.finish()
+        assert machine.kernel.cpu.inlining.record.guarded >= 2
+
+
 def test_code_that_is_not_as_expected_is_cut(tmp_path: Path) -> None:
     """The access leads elsewhere: the hook checks the operand."""
     path, refused = program(tmp_path, "movaps load")
     machine, task = running(path)
     record = machine.kernel.cpu.inlining.record
-    record.load += 16
+    record.load, record.other_load = record.load + 16, 1
     machine.finish()
     assert (record.guarded, str(machine.ending(task))) == (0, str(refused & 127))
 

@@ -11,6 +11,7 @@ from emu.audit import audit
 from emu.kernel.sched import StopReason
 from emu.kernel.task import Task
 from emu.mm.pagetable import ADDRESS
+from emu.mm.swapops import slot_of
 from emu.testing import GuestMachine
 from tests.booted import MIB, UNIT, Booted, MakeMachine
 from tests.mm.random_memory import run, script
@@ -190,13 +191,20 @@ def test_only_a_one_is_taken(machine: MakeMachine, text: bytes) -> None:
     assert events(booted)["pgmigrate_success"] == 0
 
 
-@pytest.mark.parametrize("options", [{}, {"cpus": 3, "tlb": "skylake-sp", "check_tlb": True}, {"la57": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"cached": True}, {"cpus": 3, "tlb": "skylake-sp", "check_tlb": True}, {"la57": True}]
+)
 def test_random_programs_whose_pages_move_all_the_time(options: dict[str, object]) -> None:
     """Memory is compacted at every third call, beside swap: the programs find what they have stored."""
     program = script(7)
     plain, machine = run(program, 64 * MIB)
     assert machine.close() == []
+    options = dict(options)
+    cached = options.pop("cached", False)
     moving = GuestMachine(4 * MIB, modules={}, record=False, swap=16 * MIB, **options)  # type: ignore[arg-type]
+    if cached:  # pages stay in the swap cache
+        assert moving.kernel.swap_device is not None
+        moving.kernel.swap_device.synchronous = False
     context, calls = moving.kernel.mm_context, count(1)
     balance = context.balance
 
@@ -247,3 +255,20 @@ def test_a_machine_without_memory_for_it_leaves_everything(machine: MakeMachine)
     assert not huge_frames(task, 4 << 40) and task.mm.read(4 << 40, 1) == b"\7"
     assert events(booted)["compact_fail"] == 1 and events(booted)["pgmigrate_success"] == 0
     booted.give_back_frames()
+
+
+def test_pages_of_the_swap_cache_move(machine: MakeMachine) -> None:
+    booted = machine(16 * MIB, swap=4 * MIB)
+    assert booted.kernel.swap_device is not None
+    booted.kernel.swap_device.synchronous = False
+    task = ready(booted, PRIVATE + "@madvise p 128K 21; @load p+4K;")
+    swap, tables = booted.kernel.mm_context.swap, task.mm.tables
+    slots = [slot_of(tables.pte(PLACE + 4096 * page)) for page in range(3, 32, 2)]
+    before = [swap.find(slot) for slot in slots]
+    assert all(before)
+    booted.kernel.compaction.whole()
+    after = [swap.find(slot) for slot in slots]
+    assert all(after) and not set(after) & set(before)
+    assert audit(booted.kernel) == []
+    assert all(task.mm.read(PLACE + 4096 * page, 1) == b"\1" for page in range(1, 32, 2))
+    assert audit(booted.kernel) == []

@@ -10,11 +10,11 @@ import pytest
 from emu.linux.errors import LinuxError
 from emu.linux.mman import MapFlags, Prot
 from emu.mm import unmapped_area
-from emu.mm.address_space import MMAP_MIN_ADDR, AddressSpace
+from emu.mm.address_space import AddressSpace
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import MREMAP_MAYMOVE, do_mremap
-from emu.mm.vma import Vma, vm_start_gap
+from emu.mm.vma import MMAP_MIN_ADDR, Vma, vm_start_gap
 from mmu.memory import PAGE_SIZE
 from tests.booted import MIB, MakeMachine
 

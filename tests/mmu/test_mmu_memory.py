@@ -105,3 +105,23 @@ def test_discard_gives_whole_pages_back() -> None:
 def test_discard_refuses_parts_of_pages(paddr: int, length: int) -> None:
     with pytest.raises(ValueError, match="whole pages"):
         PhysicalMemory(1 << 20).discard(paddr, length)
+
+
+@pytest.mark.parametrize(("size", "flag"), [(64 << 20, "hg"), (8 << 30, "nh")])
+def test_the_host_is_asked_for_huge_pages_but_for_sparse_memory(size: int, flag: str) -> None:
+    """VmFlags of proc(5)."""
+    ram = PhysicalMemory(size)
+    with open("/proc/self/smaps", encoding="utf-8", errors="surrogateescape") as smaps:
+        lines = smaps.read().splitlines()
+    if (
+        not any(line.startswith("VmFlags") for line in lines)
+        or not Path("/sys/kernel/mm/transparent_hugepage").is_dir()
+    ):
+        pytest.skip("the host has no transparent huge pages, or does not tell")
+    first = next(n for n, line in enumerate(lines) if _holds(line, ram.host))
+    assert flag in next(line for line in lines[first:] if line.startswith("VmFlags")).split()
+
+
+def _holds(line: str, address: int) -> bool:
+    begin, dash, end = line.split()[0].partition("-")
+    return bool(dash) and int(begin, 16) <= address < int(end, 16)

@@ -243,6 +243,7 @@ def guarding(world: HookWorld, call: Call) -> None:
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
     record.engine, record.stubs, record.load, record.store = 0x55AA, begin - 0x5678, begin + 0x2345, begin + 0x3456
     record.load_aligned, record.store_aligned = begin - 0x6789, begin - 0x789A
+    record.other_load, record.other_store = begin + 0x3457, begin + 0x2347
     block.address, block.key, block.guards = 0x401000, SPECIAL | 9, guards
     text, returns_to = site(begin, record, block.address, 9)
     ends = []
