@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from emu.bench.engines import NativelyHooked, PythonHooked, WithMmu, map_all
-from emu.bench.figure import Aim, Figure, Measurement, alternate, seconds
+from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, seconds
 from emu.bench.guest import MachineLoop
 from emu.bench.loops import DATA, TABLES, compute, touch
 from mmu import Access, PhysicalMemory, Registers
@@ -42,11 +43,11 @@ def exact_mode(rounds: int, turns: int) -> Measurement:
     taken = alternate(
         rounds,
         {
-            "plain": plain.run,
-            "exact": modelled.run,
-            "native hook": native.run,
-            "python hook": lambda: 16 * python.run(),
-            "second level": second_level.run,
+            "plain": partial(plain.run, cpu_seconds),
+            "exact": partial(modelled.run, cpu_seconds),
+            "native hook": partial(native.run, cpu_seconds),
+            "python hook": lambda: 16 * python.run(cpu_seconds),
+            "second level": partial(second_level.run, cpu_seconds),
         },
     )
     _check(modelled, second_level, (rounds + 1) * passes)
@@ -104,11 +105,11 @@ def exact_helpers(rounds: int, turns: int) -> Measurement:
     taken = alternate(
         rounds,
         {
-            "helpers": helpers.run,
-            "hooks": hooks.run,
-            "machine": machine.run,
-            "machine, hooks": hooked_machine.run,
-            "missing": missing.run,
+            "helpers": partial(helpers.run, cpu_seconds),
+            "hooks": partial(hooks.run, cpu_seconds),
+            "machine": partial(machine.run, cpu_seconds),
+            "machine, hooks": partial(hooked_machine.run, cpu_seconds),
+            "missing": partial(missing.run, cpu_seconds),
         },
     )
     if perf_events(helpers.mmu) != perf_events(hooks.mmu):

@@ -86,6 +86,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring a compute loop ...",
         "measuring counting ...",
         "measuring exact mode ...",
+        "measuring exact mode by helpers ...",
         "measuring translate_many ...",
         "measuring guest memory from 1 to 256 GiB ...",
         "measuring from 1 to 1000 processes ...",
