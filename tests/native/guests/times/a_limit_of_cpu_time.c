@@ -15,10 +15,10 @@ static void on_xcpu(int signo)
 static void work_for_ever(void)
 {
 	for (;;) {
-		long memory = MUST(mmap, 0, 64 << 20, PROT_READ | PROT_WRITE,
+		long memory = MUST(mmap, 0, 32 << 20, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
-		MUST(munmap, memory, 64 << 20);
+		MUST(munmap, memory, 32 << 20);
 	}
 }
 
