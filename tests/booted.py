@@ -17,8 +17,8 @@ import msharefs.module
 from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameKind
 from emu.mm.kmem import RESERVE
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, level_name
 from emu.testing import GuestMachine
 from emu.trace.schema import Schema

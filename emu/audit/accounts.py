@@ -9,9 +9,10 @@ import numpy as np
 
 from emu.audit.books import Books
 from emu.mm.flags import UFFD_FLAGS, VmFlags
-from emu.mm.frames import FrameHolder, FrameKind
+from emu.mm.frames import FrameHolder
 from emu.mm.hugetlb import HugePageCache, promised_pages
 from emu.mm.pagecache import PageCache
+from emu.mm.pageflags import FrameKind
 from emu.mm.shmempages import ShmemPages
 from mmu.memory import PAGE_SHIFT
 

@@ -10,10 +10,10 @@ from emu.audit.books import Books
 from emu.audit.swap import count_entry
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
-from emu.mm.frames import BLOCK_FRAMES, FrameKind
 from emu.mm.guards import NO_GUARDS
 from emu.mm.hugefault import PMD, head_of
 from emu.mm.hugetlb import HPAGE_SIZE, cache_of, number_of
+from emu.mm.pageflags import BLOCK_FRAMES, FrameKind
 from emu.mm.pagetable import PROTNONE, RW, SPECIAL, UFFD_WP_BIT, US, XD, P
 from emu.mm.swapops import GUARD, POISONED, UFFD_WP, marked
 from emu.mm.vma import Vma

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.audit.books import Books
-from emu.mm.frames import PG_SWAPCACHE
+from emu.mm.pageflags import PG_SWAPCACHE
 from emu.mm.shmempages import ShmemPages
 from emu.mm.swapfile import BAD, HAS_CACHE, OFFSET_MASK, TYPE_SHIFT, SwapArea
 from emu.mm.swapops import is_swapped, slot_of

@@ -9,9 +9,9 @@ import numpy as np
 
 from emu.audit.books import Books
 from emu.audit.entries import check_huge_entry, check_transparent_entry
-from emu.mm.frames import FrameKind
 from emu.mm.freeframes import Frames
 from emu.mm.hugefault import PMD
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import ADDRESS, PS, level_name, span
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

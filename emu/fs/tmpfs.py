@@ -14,10 +14,10 @@ from emu.fs.superblock import FileSystemType, StatFs, SuperBlock, parse_id, pars
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, PAGE_SIZE, FallocateFlags, RenameFlags, Whence
 from emu.linux.mman import Prot
-from emu.mm.frames import BLOCK_FRAMES
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.kmem import INODE, SLAB_RECLAIMABLE, Kmem
 from emu.mm.pagecache import PageCache
+from emu.mm.pageflags import BLOCK_FRAMES
 from emu.mm.shmempages import ShmemPages
 from mmu.late import np
 

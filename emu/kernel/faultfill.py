@@ -12,7 +12,7 @@ from emu.hooks import TrapState, set_limit
 from emu.kernel.faststate import FastState
 from emu.linux.clock import KTIME_MAX, LOOKS
 from emu.linux.cost import Cost
-from emu.mm.frames import PG_MAYBE_SHARED, PG_SWAPCACHE, FrameKind
+from emu.mm.pageflags import PG_MAYBE_SHARED, PG_SWAPCACHE, FrameKind
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, UFFD_WP_BIT, A, D
 from mmu.faults import ErrorCode
 from mmu.memory import PAGE_SIZE

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from emu.kernel.printk import INFO, WARNING
 from emu.linux.version import RELEASE, VERSION
 from emu.mm.buddy import free_by_order
-from emu.mm.frames import FrameKind
 from emu.mm.memcontrol import NO_LIMIT, MemCgroup
+from emu.mm.pageflags import FrameKind
 from emu.mm.residents import resident
 
 if TYPE_CHECKING:

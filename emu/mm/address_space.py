@@ -17,9 +17,10 @@ from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.exitmm import exit_mmap
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import PG_SWAPCACHE, FrameAllocator
+from emu.mm.frames import FrameAllocator
 from emu.mm.hugememory import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
+from emu.mm.pageflags import PG_SWAPCACHE
 from emu.mm.pagetable import PageTables, ShareCounts
 from emu.mm.stackgrowth import expand_stack
 from emu.mm.swapcache import Swap

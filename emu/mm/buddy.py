@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from mmu.late import np
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.mm.filepages import FilePages
-from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, PG_SWAPCACHE, FrameKind
+from emu.mm.pageflags import BLOCK_FRAMES, PG_LARGE, PG_SWAPCACHE, FrameKind
 from emu.mm.pagetable import ADDRESS, PS, P, span
 from emu.mm.reclaim import PageOwners
 from emu.mm.rmap import PageMap

@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import VmFlags
-from emu.mm.frames import PG_ACTIVE, FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
 from emu.mm.pagecache import Charge, PageCache
+from emu.mm.pageflags import PG_ACTIVE, FrameKind
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 #: Pages that are read together around one that is needed: as many as a fault maps (fault-around).

@@ -18,7 +18,7 @@ from emu.linux.cost import Cost
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import VmFlags
-from emu.mm.frames import (
+from emu.mm.pageflags import (
     BLOCK_FRAMES,
     PG_ACTIVE,
     PG_DIRTY,

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import BLOCK_FRAMES, FrameAllocator, FrameHolder
+from emu.mm.frames import FrameAllocator, FrameHolder
 from emu.mm.pagecache import PageCache
+from emu.mm.pageflags import BLOCK_FRAMES
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:

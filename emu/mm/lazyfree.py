@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from emu.mm import hugememory, rss
 from emu.mm.flags import VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, FrameKind
 from emu.mm.freeframes import Frames
+from emu.mm.pageflags import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rmap import Mapped
 from emu.mm.swapops import POISONED_ENTRY, here, swapped

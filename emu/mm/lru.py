@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.mm.frames import PG_ACTIVE, PG_REFERENCED, FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
 from emu.mm.freeframes import Frames
+from emu.mm.pageflags import PG_ACTIVE, PG_REFERENCED, FrameKind
 from mmu.late import np
 
 if TYPE_CHECKING:

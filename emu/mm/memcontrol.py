@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from emu.linux.errors import LinuxError, NoPage
-from emu.mm.frames import BLOCK_FRAMES
 from emu.mm.kmem import Kmem
 from emu.mm.kmemaccount import Account
+from emu.mm.pageflags import BLOCK_FRAMES
 from mmu.host_array import HostArray
 from mmu.late import np
 from mmu.memory import PAGE_SIZE

@@ -14,7 +14,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import hugememory, rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_MAYBE_SHARED
+from emu.mm.pageflags import PG_DIRTY, PG_LAZYFREE, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
 from emu.mm.swapops import (
     GUARD,

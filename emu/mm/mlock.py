@@ -10,9 +10,9 @@ from emu.linux.errors import LinuxError, NoIntr, NoPage
 from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
-from emu.mm.frames import FrameKind
 from emu.mm.gup import access_to_populate, fault_in
 from emu.mm.hugememory import leaves
+from emu.mm.pageflags import FrameKind
 from emu.mm.rss import pages_of
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE

@@ -8,8 +8,8 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError, NoPage
 from emu.mm import rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, PG_UNREAD
 from emu.mm.memory import PageMemory, set_new_entry, userfault
+from emu.mm.pageflags import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, PG_UNREAD
 from emu.mm.pagetable import RW, SPECIAL, D, span
 from emu.mm.swapops import is_here
 from mmu.late import np

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from emu.linux.errors import LinuxError, NoPage
 from emu.mm.flags import VmFlags
-from emu.mm.frames import PG_DIRTY, PG_LARGE, PG_REFERENCED, PG_UNREAD, FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import SLAB_RECLAIMABLE, XA_NODE
+from emu.mm.pageflags import PG_DIRTY, PG_LARGE, PG_REFERENCED, PG_UNREAD, FrameKind
 from emu.mm.rss import pages_of
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

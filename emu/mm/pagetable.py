@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameAllocator, FrameKind, Payer
+from emu.mm.frames import FrameAllocator, Payer
+from emu.mm.pageflags import FrameKind
 from mmu import entries
 from mmu.late import is_here, np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.mm import hugememory, rss
-from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_SWAPCACHE, FrameKind
 from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.lru import Lru
+from emu.mm.pageflags import PG_DIRTY, PG_LAZYFREE, PG_SWAPCACHE, FrameKind
 from emu.mm.rmap import Mapped, PageMap
 from emu.mm.shmempages import all_objects
 from emu.mm.swapout import to_swap

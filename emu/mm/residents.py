@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.mm.filepages import FilePages
-from emu.mm.frames import FrameKind
 from emu.mm.hugememory import leaves
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL
 from emu.mm.rss import pages_of
 from emu.mm.swapops import here

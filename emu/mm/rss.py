@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
-from emu.mm.frames import PG_DIRTY, PG_MAYBE_SHARED, PG_SWAPCACHE, Coming, FrameAllocator, FrameKind, Locked
+from emu.mm.frames import Coming, FrameAllocator
 from emu.mm.freeframes import Frames
+from emu.mm.pageflags import PG_DIRTY, PG_MAYBE_SHARED, PG_SWAPCACHE, FrameKind, Locked
 from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A, D
 from emu.mm.swapops import SWP_EXCLUSIVE, slots_of, swapped
 from mmu.late import np

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.mm.flags import VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_SWAPCACHE, FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import XA_NODE
 from emu.mm.pagecache import Charge, PageCache
+from emu.mm.pageflags import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_SWAPCACHE, FrameKind
 from emu.mm.swapcache import Swap
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

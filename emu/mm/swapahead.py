@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.mm.swapfile import OFFSET_MASK, TYPE_SHIFT
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
-from emu.mm.frames import PG_DIRTY, PG_SWAPCACHE, FrameAllocator, FrameKind, Payer
+from emu.mm.frames import FrameAllocator, Payer
 from emu.mm.freeframes import Frames, ascending
+from emu.mm.pageflags import PG_DIRTY, PG_SWAPCACHE, FrameKind
 from emu.mm.swapfile import HAS_CACHE, OFFSET_MASK, TYPE_SHIFT, SwapArea, SwapAreas
 from mmu.host_array import HostArray
 from mmu.late import np

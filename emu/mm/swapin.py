@@ -10,7 +10,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import PG_MAYBE_SHARED, FrameKind
+from emu.mm.pageflags import PG_MAYBE_SHARED, FrameKind
 from emu.mm.pagetable import RW, UFFD_WP_BIT, D, span
 from emu.mm.swapahead import CEILING, ReadAhead, pages_to_read
 from emu.mm.swapops import SWP_EXCLUSIVE, SWP_UFFD_WP, is_swapped, slot_of

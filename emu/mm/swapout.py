@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.mm import rss
-from emu.mm.frames import PG_DIRTY, PG_LAZYFREE, PG_MAYBE_SHARED, PG_SWAPCACHE
+from emu.mm.pageflags import PG_DIRTY, PG_LAZYFREE, PG_MAYBE_SHARED, PG_SWAPCACHE
 from emu.mm.pagetable import UFFD_WP_BIT, D
 from emu.mm.swapops import SWP_EXCLUSIVE, SWP_UFFD_WP, entries_of
 from mmu.late import np

@@ -6,7 +6,8 @@ from collections import Counter
 
 from emu.linux.errors import LinuxError
 from emu.mm.flags import VmFlags
-from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
+from emu.mm.pageflags import BLOCK_FRAMES, PG_LARGE, FrameKind
 from mmu.late import np
 from mmu.memory import PAGE_SIZE
 

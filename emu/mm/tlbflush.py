@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Protocol
 
-from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import PageTables, span
 from emu.mm.shootdown import OWN, TLB_POLICIES, ShootdownCost, Shootdowns, to_ns
 from mmu import Mmu

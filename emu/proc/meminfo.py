@@ -10,7 +10,9 @@ import numpy as np
 
 from emu.linux.errors import LinuxError
 from emu.mm.buddy import MAX_ORDER, free_by_order
-from emu.mm.frames import (
+from emu.mm.frames import FrameAllocator
+from emu.mm.hugememory import mapped_heads
+from emu.mm.pageflags import (
     BLOCK_FRAMES,
     PG_ACTIVE,
     PG_DIRTY,
@@ -19,10 +21,8 @@ from emu.mm.frames import (
     PG_MAYBE_SHARED,
     PG_REFERENCED,
     PG_SWAPCACHE,
-    FrameAllocator,
     FrameKind,
 )
-from emu.mm.hugememory import mapped_heads
 from emu.proc.pagelists import page_lists
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 

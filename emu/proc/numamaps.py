@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.mm.flags import VmFlags
-from emu.mm.frames import PG_ACTIVE, PG_DIRTY, FrameKind
+from emu.mm.pageflags import PG_ACTIVE, PG_DIRTY, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, D
 from emu.proc.memory import encode_lines, vma_name
 from emu.proc.pidfile import PidFile

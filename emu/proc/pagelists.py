@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emu.mm.frames import PG_LAZYFREE, PG_SWAPCACHE, FrameKind
 from emu.mm.lru import ListSizes, list_sizes
 from emu.mm.mlock import locked_pages
 from emu.mm.pagecache import PageCache
+from emu.mm.pageflags import PG_LAZYFREE, PG_SWAPCACHE, FrameKind
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel

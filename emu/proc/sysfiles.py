@@ -11,7 +11,7 @@ from emu.fs.libfs import FixedDirectory
 from emu.fs.pseudo import LateDirectory, PseudoSuperBlock, TextFile
 from emu.kernel.cgroup.cgroupfs import OPTIONS
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.proc.cpuinfo import Cpuid
 from emu.proc.pagelists import page_lists
 from emu.proc.system import cpu_list

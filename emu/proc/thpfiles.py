@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.mm import thp
-from emu.mm.frames import BLOCK_FRAMES
 from emu.mm.hugememory import PMD_SIZE
+from emu.mm.pageflags import BLOCK_FRAMES
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

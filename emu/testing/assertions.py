@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, overload
 
 from emu.kernel.task import Task
 from emu.mm.address_space import AddressSpace
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import level_name
 from emu.testing.walks import PageWalk, Who, level_number, listing, memory_of, name_of, side_by_side, walk_of
 from mmu.memory import PAGE_SIZE

@@ -15,7 +15,7 @@ from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import LEVEL_OF, span
 from emu.mm.shmempages import all_objects
 from emu.testing.compiled import Source, program_of

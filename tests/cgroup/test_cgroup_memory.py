@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from tests.booted import MIB, MakeMachine
 from tests.cgroup.groups import make, number, private, put, quietly, see, store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emu.kernel.task import Task
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.testing import (
     GuestMachine,
     assert_does_not_share_table,

@@ -13,7 +13,7 @@ import pytest
 from emu.fs.overlay import OVERLAYFS_MAGIC, OverlaySuperBlock
 from emu.linux.fileflags import FallocateFlags, RenameFlags
 from emu.linux.fileflags import OpenFlags as O
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from tests.fs.machine import Machine, listing, names
 
 PAGE = 4096

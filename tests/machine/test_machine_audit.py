@@ -10,7 +10,7 @@ import pytest
 from emu.kernel.sched import StopReason
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import VmFlags
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import ADDRESS, PROTNONE, RW, UFFD_WP_BIT, US, XD, P
 from emu.mm.swapops import GUARD_ENTRY, UFFD_WP_ENTRY, marker, swap_entry
 from emu.mm.userfault import UserfaultContext

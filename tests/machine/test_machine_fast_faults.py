@@ -14,7 +14,8 @@ from emu.kernel import fastfaults
 from emu.kernel.sched import StopReason
 from emu.machine import Machine
 from emu.mm import rss
-from emu.mm.frames import Coming, FrameKind
+from emu.mm.frames import Coming
+from emu.mm.pageflags import FrameKind
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 
 import guests
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from tests.booted import GIB, MIB, Booted, MakeMachine, Recorder, native
 from tests.machine.native_host import needs_host
 

@@ -15,11 +15,12 @@ from emu.linux.mman import MapFlags, Prot
 from emu.mm import ordinary as populate_module
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
 from emu.mm.freeframes import FreeFrames
 from emu.mm.gup import populate
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.pagecache import PageCache
+from emu.mm.pageflags import FrameKind
 from emu.mm.vma import Vma
 from mmu import Access, PhysicalMemory
 from mmu.memory import PAGE_SIZE

@@ -12,7 +12,7 @@ import guests
 from emu.fs.bind import Bind
 from emu.linux.caller import Credentials
 from emu.machine import LaunchError
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from tests.booted import MIB, Booted
 
 PAGE = 4096

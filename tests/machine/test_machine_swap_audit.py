@@ -10,7 +10,7 @@ import pytest
 from emu.audit import audit
 from emu.kernel.sched import StopReason
 from emu.mm.address_space import AddressSpace
-from emu.mm.frames import PG_SWAPCACHE
+from emu.mm.pageflags import PG_SWAPCACHE
 from emu.mm.swapcache import Swap
 from emu.mm.swapfile import SwapArea
 from emu.mm.swapops import swap_entry

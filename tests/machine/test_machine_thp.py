@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import RW, SPECIAL, D
 from emu.mm.thp import TransparentHugePages
 from tests.booted import GIB, MIB, Booted, MakeMachine

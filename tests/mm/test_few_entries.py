@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from emu.mm import pagecache, pagetable, rss
-from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
 from emu.mm.pagecache import PageCache
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import RW, SPECIAL, UFFD_WP_BIT, P, PageTables, ShareCounts
 from emu.mm.swapcache import Swap
 from emu.mm.swapops import GUARD_ENTRY, POISONED_ENTRY, UFFD_WP_ENTRY

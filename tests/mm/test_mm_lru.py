@@ -12,9 +12,9 @@ import guests
 from emu.kernel.sched import StopReason
 from emu.kernel.task import Task
 from emu.mm.filepages import FilePages
-from emu.mm.frames import PG_ACTIVE, PG_REFERENCED
 from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.lruorder import MANY, LruOrder
+from emu.mm.pageflags import PG_ACTIVE, PG_REFERENCED
 from emu.mm.pagetable import ADDRESS, P
 from emu.mm.pagetable import A as ACCESSED
 from emu.mm.swapops import slot_of

@@ -11,7 +11,8 @@ import pytest
 from emu.audit import audit
 from emu.kernel.sched import StopReason
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameAllocator, FrameKind
+from emu.mm.frames import FrameAllocator
+from emu.mm.pageflags import FrameKind
 from tests.booted import MIB, Booted, MakeMachine
 
 PLACE = 0x2000_0000

@@ -14,7 +14,7 @@ from emu.kernel.sched import StopReason
 from emu.kernel.task import TaskState
 from emu.linux.event_kind import EventError, Field, Kind, Type
 from emu.machine import Mount
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.testing import GuestMachine, MmuEvents, assert_no_fault, counts
 from emu.trace.schema import KINDS
 

@@ -356,7 +356,7 @@ def test_mount_options(outside: pytest.Pytester) -> None:
 
 def test_the_audit_fails_the_test_itself(outside: pytest.Pytester) -> None:
     outside.makepyfile("""
-        from emu.mm.frames import FrameKind
+        from emu.mm.pageflags import FrameKind
         def test_leak(machine, run_guest):
             run_guest("hello")
             machine.kernel.frames.alloc(FrameKind.PAGETABLE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from emu.mm.commit import Overcommit
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from tests.booted import GIB, UNIT, Booted, MakeMachine, Recorder
 from tests.sharing.tables import OBJECTS, SIZED, Table, expected, results
 

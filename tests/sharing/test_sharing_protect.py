@@ -9,7 +9,7 @@ import pytest
 
 from emu.kernel.task import Task
 from emu.machine import Mount
-from emu.mm.frames import FrameKind
+from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import A, D
 from emu.mm.tlbflush import Flushed
 from msharefs.module import MOUNT_POINT

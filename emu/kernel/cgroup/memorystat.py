@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.mm.frames import BLOCK_FRAMES, PG_LARGE, PG_LAZYFREE, PG_SWAPCACHE, FrameKind
 from emu.mm.hugememory import mapped_heads
 from emu.mm.kmem import SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE, SOCKETS
 from emu.mm.lru import list_sizes
 from emu.mm.memcontrol import MemCgroup, MemControl
 from emu.mm.mlock import locked_pages
 from emu.mm.pagecache import PageCache
+from emu.mm.pageflags import BLOCK_FRAMES, PG_LARGE, PG_LAZYFREE, PG_SWAPCACHE, FrameKind
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
