@@ -11,8 +11,10 @@ import guests
 from emu.kernel.sched import StopReason
 from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
+from emu.linux.limits import Rlimit
 from emu.machine import LaunchError
 from emu.syscalls import all_tables
+from emu.syscalls.limits import sys_setrlimit
 from tests.booted import MIB, Booted, MakeMachine, Recorder
 
 # -- out of memory -------------------------------------------------------------------------------------------------
@@ -194,6 +196,11 @@ def test_the_sysctls_of_numbers_have_an_effect(machine: MakeMachine) -> None:
         with pytest.raises(LinuxError, match="EINVAL"):
             write("/proc/sys/kernel/threads-max", wrong)
     assert booted.kernel.vfs.read_file("/proc/sys/kernel/threads-max") == b"20\n"
+    task = booted.spawn(guests.path("calls"), ["say 1"])
+    write("/proc/sys/fs/nr_open", b"30000")
+    assert sys_setrlimit(booted.kernel, task, Rlimit.NOFILE, (29999, 30000)) == 0
+    with pytest.raises(LinuxError, match="EPERM"):
+        sys_setrlimit(booted.kernel, task, Rlimit.NOFILE, (30001, 30001))
 
 
 def test_a_fork_bomb_meets_the_limit_of_memory(machine: MakeMachine) -> None:
