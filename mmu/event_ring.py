@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from mmu.events import HEADROOM, RECORD_BYTES, EventKind, ring_is_full
+from mmu.events import HEADROOM, RECORD_BYTES, EventFilter, EventKind, EventRecord, passes
 from mmu.host_array import HostArray
 from mmu.state import MmuState
 
 if TYPE_CHECKING:
     from mmu.event_table import Events, EventTable
+
+
+_ALL_ONES = (1 << 64) - 1
+_WHOLE = struct.Struct("<20Q")
+_NO_WORDS = (0,) * 6
 
 
 class EventRing:
@@ -20,7 +26,7 @@ class EventRing:
     Nothing is recorded until :meth:`enable`.  A full ring is given to the subscribers before the next event, so they
     lose nothing; with no subscriber the oldest events are dropped and counted in :attr:`lost`.
 
-    A record has the fields of :data:`mmu.event_table.EVENT_COLUMNS`, a numpy structured type of 128 bytes: addresses
+    A record has the fields of :data:`mmu.event_table.EVENT_COLUMNS`, a numpy structured type of 160 bytes: addresses
     and entries are whole numbers, ``entry_1`` to ``entry_5`` are what a walk read at each level, and ``clock`` counts
     retired instructions.
 
@@ -40,6 +46,8 @@ class EventRing:
         self._capacity = capacity
         self._records = HostArray(capacity * RECORD_BYTES, "B")
         self._subscribers: list[Callable[[Events], None]] = []
+        self._filter = EventFilter()
+        self._held: int | None = None
         self.lost = 0
         state.ring = self._records.address
         state.ring_capacity = capacity
@@ -53,6 +61,37 @@ class EventRing:
         """Whether events of this kind are recorded."""
         return bool(self._state.event_mask >> kind & 1)
 
+    def choose(
+        self, addresses: range | None = None, levels: Iterable[int] = (), one_in: int = 1, seed: int = 0
+    ) -> None:
+        """Of the kinds that are enabled, record only events that concern these virtual addresses, walks and faults that
+        end at these levels (none: at any), and of what is left one in ``one_in``, by chance from ``seed``.
+
+        CR3_LOAD and a flush of everything concern every address.  ValueError for an empty range, or no interval.
+        """
+        if one_in < 1 or (addresses is not None and not addresses):
+            raise ValueError("an event filter needs a range with addresses, and an interval of 1 or more")
+        chosen = self._filter
+        chosen.low, chosen.high = (0, _ALL_ONES) if addresses is None else (addresses[0], addresses[-1])
+        chosen.levels = sum(1 << level for level in set(levels)) or _ALL_ONES
+        chosen.interval = one_in
+        chosen.random = ((seed * 2 + 1) * 0x9E37_79B9_7F4A_7C15 & _ALL_ONES) or 1
+        plain = addresses is None and chosen.levels == _ALL_ONES and one_in == 1
+        self._state.event_filter = 0 if plain else ctypes.addressof(chosen)
+
+    def hold(self) -> int:
+        """Keep the last FAULT event, and what follows, in the ring until :meth:`release`; returns its number plus 1."""
+        held = self._state.last_fault
+        self._held = held - 1 if held else None
+        return int(held)
+
+    def release(self, resolved: int, held: int) -> None:
+        """Say how the fault was resolved that :meth:`hold` has kept."""
+        self._held = None
+        if held and self._state.ring_tail < held <= self._state.ring_head:
+            at = ((held - 1) % self._capacity) * RECORD_BYTES
+            EventRecord.from_address(self._records.address + at).resolved = resolved
+
     def subscribe(self, subscriber: Callable[[Events], None]) -> None:
         """``subscriber(events)`` gets every later event, in batches, in order."""
         self._subscribers.append(subscriber)
@@ -65,8 +104,10 @@ class EventRing:
         ``pyarrow.table(events)`` make a table of it."""
         from mmu.event_table import table_of  # late: most runs record nothing, and need no numpy
 
-        tail = self._state.ring_tail
-        self._state.ring_tail = head = self._state.ring_head
+        tail, head = self._state.ring_tail, self._state.ring_head
+        if self._held is not None and tail < self._held:
+            head = self._held
+        self._state.ring_tail = head
         return table_of(self._records.array, tail, head)
 
     def flush(self) -> None:
@@ -92,12 +133,44 @@ class EventRing:
         state = self._state
         if not state.event_mask >> kind & 1:
             return
-        if ring_is_full(state):
+        if state.event_filter and not passes(state, kind, 0, vaddr, length):
+            return
+        self._put(kind, state.asid, state.cpu, state.tid, vaddr, paddr, old, new, length)
+
+    def note(
+        self,
+        kind: int,
+        asid: int,
+        tid: int,
+        code: int = 0,
+        words: Sequence[int] = _NO_WORDS,
+        new: int = 0,
+        size: int = 0,
+    ) -> None:
+        """Record an event of whoever runs the MMU, whatever is enabled: its ``kind`` is NOTE or larger, and all else
+        means what he says.  ``words``: entry_1 to entry_5, and old.
+        """
+        state = self._state
+        if state.ring_head - state.ring_tail + HEADROOM > state.ring_capacity:
+            self.make_room()
+        head, clock = state.ring_head, state.clock
+        rip = ctypes.c_uint64.from_address(state.engine_rip).value if state.engine_rip else 0
+        _WHOLE.pack_into(
+            self._records.bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | code << 32,
+            asid | state.cpu << 32, 0, 0, 0, 0, *words, new, 0, rip, clock + state.kernel_ns, tid, size << 32,
+        )  # fmt: skip
+        state.ring_head = head + 1
+
+    def _put(
+        self, kind: int, asid: int, cpu: int, tid: int, vaddr: int, paddr: int, old: int, new: int, length: int
+    ) -> None:
+        state = self._state
+        if state.ring_head - state.ring_tail + HEADROOM > state.ring_capacity:
             self.make_room()
         at = (state.ring_head % self._capacity) * RECORD_BYTES
-        header = kind | state.cpl << 24
-        struct.pack_into(
-            "<16Q", self._records.bytes, at, state.ring_head, state.clock, header, state.asid | state.cpu << 32,
-            state.cr3, vaddr, paddr, 0, 0, 0, 0, 0, 0, old, new, length,
+        rip = ctypes.c_uint64.from_address(state.engine_rip).value if state.engine_rip else 0
+        _WHOLE.pack_into(
+            self._records.bytes, at, state.ring_head, state.clock, kind | state.cpl << 24, asid | cpu << 32,
+            state.cr3, vaddr, paddr, 0, 0, 0, 0, 0, 0, old, new, length, rip, state.clock + state.kernel_ns, tid, 0,
         )  # fmt: skip
         state.ring_head += 1

@@ -63,5 +63,7 @@ class EventTable(np.ndarray[Any, np.dtype[Any]]):
 
 def table_of(ring: npt.NDArray[np.uint8], first: int, end: int) -> EventTable:
     """A copy of the records [first, end) of a ring, which is given as bytes; numbers go on where the ring ends."""
-    records = ring.view(EVENT)
-    return records[np.arange(first, end) % len(records)].view(EVENT_COLUMNS).view(EventTable)
+    size = len(ring)
+    start, stop = first * RECORD_BYTES % size, end * RECORD_BYTES % size
+    pieces = [ring[start:stop]] if start < stop or first == end else [ring[start:], ring[:stop]]
+    return np.concatenate(pieces).view(EVENT_COLUMNS).view(EventTable)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
-from mmu.native import native
+from mmu.entries import ADDRESS
+from mmu.native import cold, load8, load32, load64, native
 from mmu.state import MmuState, WordArray, fields
 
 
@@ -19,10 +20,11 @@ class EventKind(IntEnum):
     FLUSH = 5  # translations were invalidated: a range, or all
     CR3_LOAD = 6
     ACCESS = 7  # exact mode: a data access or a fetch; ``level``: TLB level 1 or 2 where it hit, 0: a walk follows
+    NOTE = 8  # of whoever runs the MMU; and so is any number that is larger
 
 
 class EventRecord(ctypes.Structure):
-    """One event, 128 bytes."""
+    """One event, 160 bytes."""
 
     seq: int
     clock: int
@@ -41,26 +43,81 @@ class EventRecord(ctypes.Structure):
     old: int
     new: int
     length: int
+    rip: int  # of the instruction that runs; 0 where there is no engine
+    time: int  # what whoever runs the MMU adds to the clock, and the clock
+    tid: int
+    first_pid: int  # WALK through a shared table: the process that had the page put into it, 0 where nobody said
+    shared_level: int  # WALK: the level of the highest shared table that was read, 0 for none
+    resolved: int  # FAULT: how, as whoever resolved it says; 0 for unknown
+    reserved: int
+    size: int  # ACCESS: bytes
 
     _fields_ = fields(
         __annotations__,
-        **dict.fromkeys(("kind", "access", "level", "cpl"), ctypes.c_uint8),
-        **dict.fromkeys(("error_code", "asid", "cpu"), ctypes.c_uint32),
+        **dict.fromkeys(("kind", "access", "level", "cpl", "shared_level", "resolved"), ctypes.c_uint8),
+        **dict.fromkeys(("error_code", "asid", "cpu", "tid", "first_pid", "size"), ctypes.c_uint32),
+        reserved=ctypes.c_uint16,
         entries=ctypes.c_uint64 * 5,
     )
 
 
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 RECORD_BYTES = ctypes.sizeof(EventRecord)
 #: The most events that one fill may write; the ring is drained when less room is left.
 HEADROOM = 16
 
-assert RECORD_BYTES == 128
+assert RECORD_BYTES == 160
 
 
 @native
 def next_record(state: MmuState) -> EventRecord:
     """The record to be written next."""
     return EventRecord.from_address(state.ring + (state.ring_head & (state.ring_capacity - 1)) * RECORD_BYTES)
+
+
+class EventFilter(ctypes.Structure):
+    """Which events are recorded, of those whose kind is enabled.  Every field is a uint64."""
+
+    low: int  # those that concern an address in [low, high]
+    high: int
+    levels: int  # walks and faults that end at these levels, as bits
+    interval: int  # one event in so many, 1 for each
+    random: int  # the state of the numbers by which these are chosen; not 0
+
+    _fields_ = fields(__annotations__)
+
+
+@cold
+def passes(state: MmuState, kind: int, level: int, vaddr: int, length: int) -> bool:
+    """Whether the filter lets an event pass; its numbers are those of a xorshift (Marsaglia, 2003)."""
+    chosen = EventFilter.from_address(state.event_filter)
+    if kind != EventKind.CR3_LOAD and (kind != EventKind.FLUSH or length != 0):
+        last = vaddr + length - 1 if length != 0 and kind == EventKind.FLUSH else vaddr
+        if last < chosen.low or vaddr > chosen.high:
+            return False
+    if (kind == EventKind.WALK or kind == EventKind.FAULT) and (chosen.levels >> level) & 1 == 0:
+        return False
+    if chosen.interval == 1:
+        return True
+    random = chosen.random
+    random ^= (random << 13) & _ALL_ONES
+    random ^= random >> 7
+    random ^= (random << 17) & _ALL_ONES
+    chosen.random = random
+    return (random >> 11) % chosen.interval == 0
+
+
+@native
+def _note_sharing(state: MmuState, record: EventRecord, paddr: int, mapped: bool) -> None:
+    """Which of the tables that a walk has read are shared, and who had the page put there."""
+    level = 5
+    while level > 1 and record.shared_level == 0:
+        frame = (record.entries[level - 1] & ADDRESS) >> 12
+        if frame != 0 and frame << 12 < state.ram_bytes and load8(state.shared_tables + frame) != 0:
+            record.shared_level = level - 1
+        level -= 1
+    if record.shared_level != 0 and mapped and paddr < state.ram_bytes:
+        record.first_pid = load32(state.first_pids + (paddr >> 12) * 4)
 
 
 @native
@@ -70,6 +127,8 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
     A walk has left its entries there, and a change of A or D what it changed.
     """
     if (state.event_mask >> kind) & 1 == 0:
+        return
+    if state.event_filter != 0 and not passes(state, kind, level, vaddr, 0):
         return
     record = next_record(state)
     record.seq = state.ring_head
@@ -92,6 +151,19 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
         record.old = 0
         record.new = 0
         record.length = 0
+    record.rip = load64(state.engine_rip) if state.engine_rip != 0 else 0
+    record.time = state.clock + state.kernel_ns
+    record.tid = state.tid
+    record.first_pid = 0
+    record.shared_level = 0
+    record.resolved = 0
+    record.size = 0
+    if kind == EventKind.ACCESS:
+        record.size = state.access_bytes
+    elif kind == EventKind.WALK and state.shared_tables != 0:
+        _note_sharing(state, record, paddr, state.walked.rights != 0)
+    elif kind == EventKind.FAULT:
+        state.last_fault = state.ring_head + 1
     state.ring_head += 1
 
 

@@ -131,6 +131,13 @@ class MmuState(ctypes.Structure):
     ring_head: int
     ring_tail: int
     event_mask: int
+    event_filter: int  # address of an EventFilter; 0: every event of those kinds
+    kernel_ns: int  # what is added to the clock for the time of an event
+    tid: int  # the thread that runs, for the events
+    last_fault: int  # the number of the last FAULT event plus 1
+    shared_tables: int  # address of uint8[frames]: whether the table there is shared; 0: nobody says
+    first_pids: int  # address of uint32[frames]: which process had the frame put into a shared table
+    access_bytes: int  # of the access that is modelled
     # code coherence: per frame
     has_code: int  # address of uint8[frames]
     written_epoch: int  # address of uint32[frames]: the epoch (low half) of the last grant of W without X

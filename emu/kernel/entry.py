@@ -439,11 +439,15 @@ class Entry:
         assert task is not None
         usage = task.usage
         usage.hw_faults += 1
+        tracer = self._kernel.tracer
+        begun = tracer.fault_begins(task.mm, fault.vaddr) if tracer.active else None
         result = task.mm.handle_fault(fault.vaddr, fault.access)
         clock = self._clock
         clock.system_ns += _FAULT
         if clock.system_ns >= clock.look_at:
             clock.look()
+        if tracer.active:
+            tracer.fault_ends(task.mm, fault.vaddr, fault.access, result, begun)
         if result is FaultResult.MINOR:
             usage.min_flt += 1
             if fast_path.faults.possible:

@@ -128,6 +128,8 @@ class Scheduler:
         #: Whether the current task has used up its turn.
         self.slice_over = False
         self._since = self._system_since = self._turn_start = 0
+        #: Is told of the task whose turn begins.
+        self.on_turn: Callable[[Task], None] | None = None
         #: Is told of the task each time when what it has done is accounted for.
         self.on_account: Callable[[Task], None] | None = None
         #: Whether somebody wants to be asked once a turn whether the run ends.
@@ -258,7 +260,7 @@ class Scheduler:
         task.context.restore()
         self._loaded = task
         cpu.trap.rflags = flags
-        self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
+        self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid, task.pid)
         left = self._left(vcpu, task)
         cpu.begin_slice(left)
         clock.begin_turn(left)
@@ -520,7 +522,9 @@ class Scheduler:
             clock.charge(_SWITCH)
         self.current = task
         self.yielded = False
-        self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid)
+        self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid, task.pid)
+        if self.on_turn is not None:
+            self.on_turn(task)
         left = self._left(vcpu, task)
         cpu.begin_slice(left)
         clock.begin_turn(left)

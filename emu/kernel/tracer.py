@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo
     from emu.kernel.task import Task
     from emu.linux.syscall import Syscall
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.flags import FaultResult
+    from mmu import Access
 
 
 class Tracer(EventTracer):
@@ -28,6 +31,13 @@ class Tracer(EventTracer):
 
     def signal(self, task: Task, info: SigInfo) -> None:
         """A signal is delivered."""
+
+    def fault_begins(self, mm: AddressSpace, vaddr: int) -> object:
+        """A page fault is to be resolved; what is returned is given to :meth:`fault_ends`.  Called only where
+        :attr:`active` is set."""
+
+    def fault_ends(self, mm: AddressSpace, vaddr: int, access: Access, result: FaultResult, begun: object) -> None:
+        """It has been, or not."""
 
     def stopped(self, task: Task, signo: int) -> None:
         """A task has stopped, as its process has taken a stop signal."""

@@ -15,3 +15,7 @@ class EventTracer:
         """An event, for instance a table that is linked, with the fields that the row of its kind declares
         (:mod:`emu.linux.event_kind`); ``pid`` is the process that the event concerns.
         """
+
+    def populated(self, host: Any, address: int, pid: int) -> None:
+        """A process has had a page put into the tables of an address space that others share; called only where
+        :attr:`active` is set."""

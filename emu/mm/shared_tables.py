@@ -149,7 +149,12 @@ class SharedTables:
 
     def populate(self, mm: AddressSpace, vma: Vma, host_address: int, access: Access) -> FaultResult:
         """Resolve a fault in the host mm on behalf of ``mm``."""
-        return vma.ops.fault(self.host, vma, host_address, access)
+        result = vma.ops.fault(self.host, vma, host_address, access)
+        if result in (FaultResult.MINOR, FaultResult.MAJOR):
+            tracer = self._tracer()
+            if tracer.active:
+                tracer.populated(self.host, host_address, self._pid_of(mm) or 0)
+        return result
 
     def entry(self, mm: AddressSpace, address: int) -> int:
         """The linking entry for an address, 0 where a table above is missing."""

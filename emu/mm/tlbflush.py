@@ -175,12 +175,12 @@ class TlbFlusher:
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
-    def switch_cpu(self, cpu: int, mm: Flushed, pid: int) -> None:
-        """Let a vCPU have its turn, with the process ``pid`` and its ``mm``."""
+    def switch_cpu(self, cpu: int, mm: Flushed, pid: int, tid: int) -> None:
+        """Let a vCPU have its turn, with the process ``pid``, its thread ``tid`` and its ``mm``."""
         mmu = self._mmu
         if cpu != mmu.processor:
             mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
-        mmu.state.asid = pid
+        mmu.state.asid, mmu.state.tid = pid, tid
         if mm is not self._loaded[cpu]:
             self._load(cpu, mm)
 

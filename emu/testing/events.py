@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from emu import __name__ as _PACKAGE
 from emu.linux.event_kind import EventError, Kind
-from emu.trace.recorder import Recorder
+from emu.trace.formats.jsonlines import JsonLines
+from emu.trace.recorder import MOST, Recorder
 from emu.trace.schema import Schema
 from mmu.events import EventKind
 
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 #: What every machine for tests records: enough to say why a count is not the expected one, and cheap.
 FEW = (EventKind.FAULT, EventKind.FLUSH)
 #: Everything but each single access.
-MANY = tuple(kind for kind in EventKind if kind != EventKind.ACCESS)
+MANY = MOST
 #: What an event has beside its fields.
-_APART = ("seq", "clock", "pid", "event")
+_APART = ("seq", "clock", "time", "pid", "tid", "rip", "event")
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,8 @@ class EventLog:
         self._chunks: list[bytes] = []
         self._parsed: list[MmuEvent] = []
         self._ring = machine.kernel.cpu.mmu.events
-        self._recorder = Recorder(machine, self._chunks.append, command=[_PACKAGE], seed=0, version="")
-        self._recorder.syscalls = False
+        self._recorder = Recorder(machine, JsonLines(self._chunks.append), command=[_PACKAGE], seed=0, version="")
+        self._recorder.syscalls = self._recorder.switches = False
         self._header = True
         machine.kernel.tracer = self._recorder
         self.record(FEW)
@@ -194,12 +195,11 @@ class EventLog:
         self.events = MmuEvents(self._all, self._recorder.schema)
 
     def record(self, kinds: Sequence[EventKind], *, syscalls: bool = False) -> None:
-        """From now on, these kinds of the MMU's events; the kernel's always, its system calls if wanted."""
+        """From now on, these kinds of the MMU's events; the kernel's always, but calls and switches only if wanted."""
         self._ring.enable(*kinds)
-        self._recorder.syscalls = syscalls
+        self._recorder.syscalls = self._recorder.switches = syscalls
 
     def _all(self) -> list[MmuEvent]:
-        self._ring.flush()
         self._recorder.flush()
         lines = b"".join(self._chunks).decode("ascii").splitlines()
         self._chunks.clear()

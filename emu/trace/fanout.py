@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from emu.kernel.tracer import Tracer
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo
     from emu.kernel.task import Task
     from emu.linux.syscall import Syscall
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.flags import FaultResult
+    from mmu import Access
 
 
 class Fanout(Tracer):
@@ -34,6 +37,17 @@ class Fanout(Tracer):
     def signal(self, task: Task, info: SigInfo) -> None:
         for tracer in self._all:
             tracer.signal(task, info)
+
+    def fault_begins(self, mm: AddressSpace, vaddr: int) -> object:
+        return [tracer.fault_begins(mm, vaddr) for tracer in self._of_events]
+
+    def fault_ends(self, mm: AddressSpace, vaddr: int, access: Access, result: FaultResult, begun: object) -> None:
+        for tracer, one in zip(self._of_events, cast("list[object]", begun), strict=True):
+            tracer.fault_ends(mm, vaddr, access, result, one)
+
+    def populated(self, host: AddressSpace, address: int, pid: int) -> None:
+        for tracer in self._of_events:
+            tracer.populated(host, address, pid)
 
     def stopped(self, task: Task, signo: int) -> None:
         for tracer in self._all:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
 from emu.linux.event_kind import Field, Form, Type
-from emu.trace.schema import CLOCK, COMMON, CPU, EVENT, HARDWARE, PID, SEQ, HardwareKind
+from emu.trace.schema import COMMON, CPU, EVENT, HARDWARE, PID, HardwareKind
 from mmu.event_table import EVENT as RECORD
 from mmu.event_table import Events
 
 #: A record of the ring; "entries" is a value for each level, level 1 first.
 Record = tuple[int, ...]
 
-_CODES = {1: "B", 4: "I", 8: "Q"}
-#: The columns of what every event has; the file numbers its events itself.
-_COMMON_COLUMNS = {CLOCK.name: "clock", PID.name: "asid", CPU.name: "cpu"}
+_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+#: The columns of what every event has, where they have other names.
+_COMMON_COLUMNS = {PID.name: "asid"}
 #: Templates of what a field holds; text that the record has no number of does not occur.
 _HOLDS = {Type.NUMBER: "%d", Type.HEX: '"%#x"', Type.TRUE: "true", Type.NULL: "null"}
 
@@ -45,14 +46,23 @@ class _FormLines:
 
     def __init__(self, kind: HardwareKind, form: Form, levels: int, cpus: int) -> None:
         self._kind, self._levels = kind, levels
-        self._fields = [*(field for field in COMMON if field is not CPU or cpus > 1), *form.fields]
-        self._columns = _COMMON_COLUMNS | {field.name: field.name for field in form.fields} | dict(kind.columns)
+        which = (replace(CPU, optional=False),) if cpus > 1 else ()
+        common = [part for field in COMMON for part in (which if field is CPU else (field,))]
+        self._fields = [*common, *form.fields]
+        self._columns = {field.name: field.name for field in self._fields} | _COMMON_COLUMNS | dict(kind.columns)
         texts = [self._at(field) for field in form.fields if field.type is Type.TEXT]
         few = itemgetter(*texts or [_KIND])
         walk = any(field.type is Type.ENTRIES for field in form.fields)
+        optional = [self._at(field) for field in self._fields if field.optional and field.name != "cached_level"]
+
+        def there(record: Record) -> tuple[bool, ...]:
+            return tuple([record[column] != 0 for column in optional])
+
         #: What of a record is in its template.
         self.shape: Callable[[Record], Any] = (
-            (lambda record: (few(record), record[_LEVEL], self._first_level(record))) if walk else few
+            (lambda record: (few(record), there(record), record[_LEVEL], self._first_level(record)))
+            if walk
+            else (lambda record: (few(record), there(record)))
         )
         #: By shape: the template, and what fills it besides the number of the event.
         self.templates: dict[Any, tuple[str, Callable[[Record], tuple[int, ...]]]] = {}
@@ -66,12 +76,12 @@ class _FormLines:
     def _part(self, field: Field, record: Record) -> tuple[str, str, list[int]] | None:
         """A field's name, what is in the template for it, and the columns that fill that; None: it is not there."""
         first, last = self._first_level(record), record[_LEVEL]
-        if field is SEQ:
-            return field.name, "%d", []
         if field is EVENT:
             return field.name, f'"{self._kind.name}"', []
         if field.name == "cached_level":  # the entry above the first that was read
             return (field.name, str(first + 1), []) if first != self._levels else None
+        if field.optional and record[self._at(field)] == 0:
+            return None
         if field.type is Type.ENTRIES:
             read = range(first, last - 1, -1)
             holds = ",".join(f'"{level}":"%#x"' for level in read)
@@ -104,8 +114,8 @@ class HardwareLines:
             forms = [_FormLines(kind, form, levels, cpus) for form in kind.forms]
             self._forms[int(kind.number)] = (_AT[kind.decided_by], forms[0], forms[-1])
 
-    def format(self, events: Events, seq: int) -> Iterator[str]:
-        """A line for each event, numbered from ``seq`` on."""
+    def format(self, events: Events) -> Iterator[str]:
+        """A line for each event."""
         for record in _RECORD.iter_unpack(events.tobytes()):
             if record[_KIND] not in self._forms:
                 raise ValueError(f"the schema has no event kind {record[_KIND]}")
@@ -116,5 +126,4 @@ class HardwareLines:
             if found is None:
                 found = form.templates[shape] = form.make_template(record)
             template, values = found
-            yield template % (seq, *values(record))
-            seq += 1
+            yield template % values(record)

@@ -1,37 +1,45 @@
-"""The recorder: every event of a run as a line of JSON, in the order in which they happened.
+"""The recorder: what the MMU and the kernel tell, in the order in which it happened, given to a format's writer.
 
-The first line is the header, the last one says "end".
+What the kernel tells has a place in the MMU's ring, so that nothing has to be looked at before the ring is full.
 """
 
 from __future__ import annotations
 
-import errno
-import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from emu.kernel.signal_state import signal_name
 from emu.kernel.tracer import Tracer
 from emu.linux.syscall_names import name_of
+from emu.mm.pagetable import ADDRESS, PS, P
+from emu.trace.batch import Batch, KernelKind, Note
 from emu.trace.header import make_header
-from emu.trace.lines import HardwareLines
+from emu.trace.resolution import RESOLUTIONS, resolution
 from emu.trace.schema import Schema
 from mmu.event_table import Events
 from mmu.events import EventKind
+from mmu.host_array import HostArray
+from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.kernel.signal_state import SigInfo
     from emu.kernel.task import Task
     from emu.linux.syscall import Syscall
     from emu.machine import Machine
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.flags import FaultResult
+    from emu.trace.formats.sink import Sink
+    from mmu import Access
 
-#: Characters that are collected before they are written.
-_BUFFER = 1 << 20
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_NUMBER = {name: number for number, name in enumerate(RESOLUTIONS)}
+_LOW_32, _LOW_64 = (1 << 32) - 1, (1 << 64) - 1
+_SIX = (0,) * 6
+#: What is recorded where nothing else is asked for: everything but each single access.
+MOST = tuple(kind for kind in EventKind if kind not in (EventKind.ACCESS, EventKind.NOTE))
 
 
 class Recorder(Tracer):
-    """Writes the events of a machine; ``write`` gets bytes, whole lines at a time.
+    """Gives the events of a machine to a :class:`emu.trace.formats.sink.Sink`.
 
     Recording starts at once.  Call :meth:`finish` at the end.  ``schema`` has the rows of all that can be recorded: an
     event that it does not have is an :class:`EventError`.
@@ -43,112 +51,168 @@ class Recorder(Tracer):
     def __init__(
         self,
         machine: Machine,
-        write: Callable[[bytes], None],
+        sink: Sink,
         *,
         command: Sequence[str],
         seed: int,
         version: str,
         accesses: bool = False,
+        kinds: Collection[str] | None = None,
     ) -> None:
-        """``accesses``: record each access too, which only a modelled TLB sees."""
-        mmu = machine.kernel.cpu.mmu
+        """``accesses``: record each access too, which only a modelled TLB sees.  ``kinds``: only these."""
+        kernel = machine.kernel
+        mmu = kernel.cpu.mmu
         if accesses and mmu.tlb is None:
             raise ValueError("there is nothing to record of each access where no TLB is modelled")
-        self._write = write
-        self._cpu = machine.kernel.cpu
+        self._sink = sink
+        self._kernel_of = kernel
+        self._cpu = kernel.cpu
+        self._clock = kernel.clock
+        self._state = mmu.state
         self._ring = mmu.events
-        self._lines: list[str] = []
-        self._buffered = 0
+        self._kinds = None if kinds is None else frozenset(kinds)
+        self._notes: list[Note] = []
         self._seq = 0
         self._recording = True
-        self._cpus = mmu.processors
-        self._hardware_lines = HardwareLines(mmu.registers.levels, cpus=self._cpus)
-        self.schema = Schema(machine.kernel.event_kinds, cpus=self._cpus)
-        header = make_header(
-            self.schema,
-            unimmu=version,
-            command=list(command),
-            memory_bytes=machine.ram.size,
-            seed=seed,
-            tlb="off" if mmu.tlb is None else mmu.tlb.geometry.name,
-            **({"cpus": self._cpus} if self._cpus > 1 else {}),
+        self._last: dict[int, int] = {}
+        self._calls: dict[int, str] = {}
+        #: Whether these frequent ones are recorded.
+        self.enters, self.exits, self.switches = (
+            kinds is None or kind in kinds for kind in ("syscall_enter", "syscall_exit", "switch")
         )
-        self._put(_ENCODE(header))
-        self._ring.subscribe(self._hardware)
-        self._ring.enable(*(kind for kind in EventKind if accesses or kind != EventKind.ACCESS))
+        self.schema = Schema(kernel.event_kinds, cpus=mmu.processors)
+        self._sink.begin(
+            make_header(
+                self.schema,
+                unimmu=version,
+                command=list(command),
+                memory_bytes=machine.ram.size,
+                seed=seed,
+                tlb="off" if mmu.tlb is None else mmu.tlb.geometry.name,
+                **({"cpus": mmu.processors} if mmu.processors > 1 else {}),
+            ),
+            self.schema,
+            mmu.registers.levels,
+        )
+        self._shared = HostArray(machine.ram.size >> PAGE_SHIFT, "B")
+        self._first_pids = HostArray(machine.ram.size >> PAGE_SHIFT, "I")
+        self._state.shared_tables, self._state.first_pids = self._shared.address, self._first_pids.address
+        kernel.share_counts.mark(self._shared.view)
+        kernel.scheduler.on_turn = self._turn
+        self._ring.subscribe(self._batch)
+        wanted = [kind for kind in EventKind if kind != EventKind.ACCESS or accesses]
+        self._ring.enable(*(kind for kind in wanted if kinds is None or kind.name.lower() in kinds))
 
     def finish(self) -> None:
-        """Write what is left, and record no more."""
+        """Give away what is left, and record no more."""
         if self._recording:
-            self._kernel("end", None, {})
+            self._note("end", 0, 0, {})
             self._ring.enable()
+            self._ring.flush()
             self._recording = False
-            self.flush()
+            self._sink.end()
+            self._state.shared_tables = self._state.first_pids = 0
+            self._kernel_of.share_counts.mark(None)
+            self._kernel_of.scheduler.on_turn = None
 
-    # -- the MMU's events ------------------------------------------------------------------------------------------
+    def flush(self) -> None:
+        """Give away what has been recorded so far."""
+        self._ring.flush()
+        self._sink.flush()
 
-    def _hardware(self, events: Events) -> None:
-        """A batch from the ring: its own sequence numbers give way to those of the file."""
+    def _batch(self, events: Events) -> None:
+        """What was in the ring: its own numbers give way to those of the trace."""
         if not self._recording:
             return
-        self._put("\n".join(self._hardware_lines.format(events, self._seq)))
+        notes = self._notes
+        told = int((events["kind"] == EventKind.NOTE).sum())
+        self._notes = notes[told:]
+        events["seq"] += self._seq - int(events["seq"][0])
         self._seq += len(events)
+        self._sink.write(Batch(events, notes[:told], self._calls))
 
     # -- the kernel's events ---------------------------------------------------------------------------------------
 
-    def _kernel(self, kind: str, pid: int | None, fields: dict[str, Any]) -> None:
+    def _note(self, kind: str, pid: int, tid: int, fields: dict[str, Any]) -> None:
         if not self._recording:
             return
-        self._ring.flush()
-        who = {} if pid is None else {"pid": pid}
-        if self._cpus > 1:
-            who["cpu"] = self._cpu.mmu.processor
-        record = {"seq": self._seq, "clock": self._cpu.clock, **who, "event": kind, **self.schema[kind].encode(fields)}
-        self._seq += 1
-        self._put(_ENCODE(record))
+        self._now()
+        if self._kinds is not None and kind not in self._kinds and kind != "end":
+            return
+        self._notes.append(Note(kind, self.schema[kind].encode(fields)))
+        self._ring.note(EventKind.NOTE, pid, tid)
+
+    def _now(self) -> None:
+        """Events happen at the machine's time from here on."""
+        self._state.kernel_ns = self._clock.now_ns() - self._cpu.clock
+
+    def _of_task(self, kind: str, task: Task, fields: dict[str, Any]) -> None:
+        self._note(kind, task.tgid, task.pid, fields)
+
+    def _turn(self, task: Task) -> None:
+        cpu = self._state.cpu
+        previous = self._last.get(cpu)
+        if previous != task.pid:
+            self._last[cpu] = task.pid
+            self._now()
+            if self.switches:
+                self._ring.note(KernelKind.SWITCH, task.tgid, task.pid, previous or 0)
+
+    def fault_begins(self, mm: AddressSpace, vaddr: int) -> object:
+        return self._ring.hold(), mm.tables.pte(vaddr)
+
+    def fault_ends(self, mm: AddressSpace, vaddr: int, access: Access, result: FaultResult, begun: object) -> None:
+        held, before = cast("tuple[int, int]", begun)
+        self._ring.release(_NUMBER[resolution(mm, vaddr, before, access, result)], held)
+        self._now()
+
+    def populated(self, host: AddressSpace, address: int, pid: int) -> None:
+        slot = host.tables.leaf_slot(address)
+        entry = 0 if slot is None else host.frames.ram.qwords[slot]
+        if entry & P:
+            first = (entry & ADDRESS) >> PAGE_SHIFT
+            for frame in range(first, first + 512) if entry & PS else (first,):
+                self._first_pids.view[frame] = pid
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
-        name = call.name if call is not None else name_of(number)
-        self._kernel("syscall_enter", task.pid, {"number": number, "name": name, "arguments": arguments})
+        self._now()
+        if self.enters:
+            if number not in self._calls:
+                self._name(number, call)
+            words = arguments + _SIX[len(arguments) :]
+            self._ring.note(
+                KernelKind.SYSCALL_ENTER, task.tgid, task.pid, number & _LOW_32, words, size=len(arguments)
+            )  # fmt: skip
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
-        name = call.name if call is not None else name_of(number)
-        outcome = {"errno": errno.errorcode.get(-result, str(-result))} if result < 0 else {"result": result}
-        self._kernel("syscall_exit", task.pid, {"number": number, "name": name, **outcome})
+        self._now()
+        if self.exits:
+            if number not in self._calls:
+                self._name(number, call)
+            self._ring.note(
+                KernelKind.SYSCALL_EXIT, task.tgid, task.pid, number & _LOW_32, new=result & _LOW_64
+            )  # fmt: skip
+
+    def _name(self, number: int, call: Syscall | None) -> None:
+        self._calls[number & _LOW_32] = call.name if call is not None else name_of(number)
 
     def signal(self, task: Task, info: SigInfo) -> None:
         fields = {"signal": signal_name(info.signo), "code": info.code, "addr": info.address, "from": info.pid}
-        self._kernel("signal", task.pid, fields)
+        self._of_task("signal", task, fields)
 
     def fork(self, parent: Task, child: Task) -> None:
-        self._kernel("fork", parent.pid, {"child": child.pid})
+        self._of_task("fork", parent, {"child": child.pid})
 
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
         texts = [argument.decode("utf-8", "surrogateescape") for argument in argv]
-        self._kernel("exec", task.pid, {"path": path, "argv": texts})
+        self._of_task("exec", task, {"path": path, "argv": texts})
 
     def exit(self, task: Task, status: int) -> None:
         signo = status & 0x7F
-        self._kernel("exit", task.pid, {"signal": signal_name(signo)} if signo else {"status": status >> 8})
+        self._of_task("exit", task, {"signal": signal_name(signo)} if signo else {"status": status >> 8})
 
     def supersede(self, task: Task, leader: Task) -> None:
-        self._kernel("supersede", task.pid, {"leader": leader.pid})
+        self._of_task("supersede", task, {"leader": leader.pid})
 
     def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
-        self._kernel(kind, pid, fields)
-
-    # -- the file --------------------------------------------------------------------------------------------------
-
-    def _put(self, text: str) -> None:
-        self._lines.append(text)
-        self._buffered += len(text)
-        if self._buffered > _BUFFER:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what has been collected."""
-        if self._lines:
-            self._lines.append("")
-            self._write("\n".join(self._lines).encode("ascii"))
-            self._lines.clear()
-            self._buffered = 0
+        self._note(kind, pid or 0, self._state.tid if pid == self._state.asid else 0, fields)

@@ -13,27 +13,30 @@ from typing import Any
 
 from emu.linux.event_kind import Event, EventError, Field, Form, Kind, Type
 from emu.trace import sentences
+from emu.trace.resolution import RESOLUTIONS
 from mmu.events import EventKind
 from mmu.registers import Access
 
 FORMAT = "unimmu-trace"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 #: What every event has, before its own fields.
 SEQ = Field("seq", Type.NUMBER, "the number of the event: 0, 1, 2, ...")
 CLOCK = Field(
     "clock", Type.NUMBER,
-    "what all processes have retired so far; the machine's time is that in ns and what the kernel's work costs",
+    "what all processes have retired so far",
     "instructions",
 )  # fmt: skip
-PID = Field(
-    "pid", Type.NUMBER,
-    "the process that ran; in system calls, signals, `fork`, `exec` and `exit` the thread; missing where there is none",
-    optional=True,
-)  # fmt: skip
+TIME = Field("time", Type.NUMBER, "the machine's time since it was made (docs/time.md)", "ns")
+PID = Field("pid", Type.NUMBER, "the process that ran; missing where there is none", optional=True)
+TID = Field("tid", Type.NUMBER, "its thread", optional=True)
 CPU = Field("cpu", Type.NUMBER, "the vCPU that it ran on, where the header has `cpus`", optional=True)
+RIP = Field(
+    "rip", Type.HEX, "the instruction that runs, or in a system call the one behind it; 0 where no code has run yet",
+    "virtual address",
+)  # fmt: skip
 EVENT = Field("event", Type.TEXT, "the kind of the event: one of those below")
-COMMON = (SEQ, CLOCK, PID, CPU, EVENT)
+COMMON = (SEQ, CLOCK, TIME, PID, TID, CPU, RIP, EVENT)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ _RIGHTS = Field(
     choices=tuple("".join(c if n >> i & 1 else "-" for i, c in enumerate("rwx")) for n in range(8)),
 )
 _ERROR_CODE = Field("error_code", Type.NUMBER, "the error code that the processor pushes (SDM vol. 3, 4.7)", "bits")
+_SIZE = Field("size", Type.NUMBER, "of the operand; missing for a fetch", "bytes", optional=True)
 _WALKED = (
     _ACCESS,
     _vaddr("the address that is translated"),
@@ -96,7 +100,17 @@ _WALKED = (
         "the walk touched it",
         "page-table entry",
     ),
-)
+    Field(
+        "shared_level", Type.NUMBER,
+        "the level of the highest table that was read and is shared: 1 is a PTE table. Missing where none is",
+        choices=(1, 2, 3), optional=True,
+    ),
+    Field(
+        "first_pid", Type.NUMBER,
+        "the process that had this page put into the shared table. Missing where that is not known",
+        optional=True,
+    ),
+)  # fmt: skip
 
 #: What the MMU tells.
 HARDWARE = (
@@ -111,7 +125,13 @@ HARDWARE = (
         EventKind.FAULT,
         "a page fault: the walk before it could not end, or was not allowed to",
         Form(
-            (_ACCESS, _vaddr("the address that faulted"), _level("the level at which the walk ended"), _ERROR_CODE),
+            (
+                _ACCESS,
+                _vaddr("the address that faulted"),
+                _level("the level at which the walk ended"),
+                _ERROR_CODE,
+                Field("resolved", Type.TEXT, "how: docs/tracing.md says what each means", choices=RESOLUTIONS),
+            ),
             sentences.fault,
         ),
     ),
@@ -153,6 +173,7 @@ HARDWARE = (
             (
                 _ACCESS,
                 _vaddr("the address that was accessed"),
+                _SIZE,
                 Field("tlb_level", Type.NUMBER, "the TLB whose translation could be used: L1 or L2", choices=(1, 2)),
                 _paddr("where that translation leads"),
             ),
@@ -163,6 +184,7 @@ HARDWARE = (
             (
                 _ACCESS,
                 _vaddr("the address that was accessed"),
+                _SIZE,
                 Field("tlb_level", Type.NULL, "no TLB had a translation that could be used: a walk follows"),
             ),
             "{access} {vaddr} misses every TLB",
@@ -196,10 +218,7 @@ HARDWARE = (
     ),
 )
 
-_CALL = (
-    Field("number", Type.NUMBER, "the number of the system call"),
-    Field("name", Type.TEXT, "its name"),
-)
+_CALL = Field("name", Type.TEXT, "the name of the system call")
 _SIGNAL = Field("signal", Type.TEXT, "the name of the signal")
 _LINK = (
     Field("region", Type.TEXT, "the name of the region or file whose table it is"),
@@ -231,7 +250,8 @@ KERNEL = (
     Kind.of(
         "syscall_enter",
         "a system call begins",
-        *_CALL,
+        Field("number", Type.NUMBER, "the number of the system call"),
+        _CALL,
         Field("arguments", Type.HEXES, "its arguments as the registers have them"),
         words="{name}({arguments})",
     ),
@@ -239,8 +259,8 @@ KERNEL = (
         "syscall_exit",
         "a system call has its result",
         (
-            Form((*_CALL, Field("errno", Type.TEXT, "the name of the error")), "{name} = {errno}", "calls that fail"),
-            Form((*_CALL, Field("result", Type.HEX, "what the call returns")), "{name} = {result}", "other calls"),
+            Form((_CALL, Field("errno", Type.TEXT, "the name of the error")), "{name} = {errno}", "calls that fail"),
+            Form((_CALL, Field("result", Type.HEX, "what the call returns")), "{name} = {result}", "other calls"),
         ),
     ),
     Kind.of(
@@ -272,6 +292,12 @@ KERNEL = (
             Form((_SIGNAL,), "killed by {signal}", "ended by a signal"),
             Form((Field("status", Type.NUMBER, "the exit status"),), "status {status}", "ended by itself"),
         ),
+    ),
+    Kind.of(
+        "switch",
+        "a vCPU begins a turn with another thread than the one that it had",
+        Field("previous", Type.NUMBER, "that thread; null if there was none", nullable=True),
+        words="from {previous}",
     ),
     Kind.of(
         "supersede",
@@ -333,7 +359,7 @@ class Schema:
     def __init__(self, more: Iterable[Kind] = (), *, cpus: int = 1) -> None:
         self.more = tuple(more)
         which = (replace(CPU, optional=False),) if cpus > 1 else ()
-        common = (SEQ, CLOCK, PID, *which, EVENT)
+        common = (SEQ, CLOCK, TIME, PID, TID, *which, RIP, EVENT)
         self.kinds: dict[str, Kind] = {}
         #: The same rows, with the fields that every event has.
         self._whole: dict[str, Kind] = {}

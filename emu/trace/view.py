@@ -25,11 +25,14 @@ def view(reader: TraceReader, kinds: Collection[str] = (), pids: Collection[int]
     yield f"{'SEQ':>9} {'INSTRUCTIONS':>13} {'CPU ' if several else ''}{'PID':>5}  EVENT"
     for event in reader:
         kind = event["event"]
-        if (not kinds or kind in kinds) and (not pids or event.get("pid") in pids):
+        if (not kinds or kind in kinds) and (not pids or event.get("pid") in pids or event.get("tid") in pids):
             lines = reader.schema[kind].describe(event)
             yield f"{event['seq']:9} {event['clock']:13,} {_who(event, several)}  {kind:15}{lines[0]}"
             yield from (_INDENT + line for line in lines[1:])
 
 
 def _who(event: dict[str, Any], several: bool) -> str:
-    return f"{event['cpu']:3} {event.get('pid', ''):>5}" if several else f"{event.get('pid', ''):>5}"
+    """The process, and its thread, if that has another number."""
+    pid, tid = event.get("pid", ""), event.get("tid")
+    who = f"{pid if tid in (None, pid) else f'{pid}/{tid}':>5}"
+    return f"{event['cpu']:3} {who}" if several else who

@@ -69,7 +69,7 @@ class Player:
         kernel = self.kernel
         task.context.restore()
         kernel.scheduler._loaded, kernel.scheduler.current = task, task
-        kernel.flusher.switch_cpu(task.cpu, task.mm, task.pid)
+        kernel.flusher.switch_cpu(task.cpu, task.mm, task.pid, task.pid)
         try:
             deed()
         except LinuxError:

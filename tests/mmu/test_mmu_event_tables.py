@@ -39,7 +39,7 @@ def test_no_field_is_an_array(events: EventTable) -> None:
 
 def test_it_is_the_same_record() -> None:
     assert EVENT_COLUMNS.itemsize == EVENT.itemsize
-    record = np.frombuffer(bytes(range(128)), dtype=EVENT)
+    record = np.frombuffer(bytes(range(160)), dtype=EVENT)
     (event,) = record.view(EVENT_COLUMNS)
     assert [int(event[f"entry_{level}"]) for level in range(1, 6)] == record["entries"][0].tolist()
     names = set(EVENT.names or ()) - {"entries"}

@@ -107,12 +107,12 @@ def test_an_end_that_is_missing_is_said(viewed: Viewed, trace: Path) -> None:
         (b'{"a":1}\n', "line 1: this is not a trace that `unimmu run --trace` wrote"),
         (b"[]\n", "line 1: this is not a trace that `unimmu run --trace` wrote"),
         (b"[" * 100_000, "line 1: this is not a trace that `unimmu run --trace` wrote"),
-        (b'{"format":"unimmu-trace","version":99}\n', "line 1: format version 99 is not known; this unimmu reads 1"),
+        (b'{"format":"unimmu-trace","version":99}\n', "line 1: format version 99 is not known; this unimmu reads 2"),
         (
             b'{"format":"unimmu-trace","version":"\\n"}\n',
-            r"line 1: format version '\n' is not known; this unimmu reads 1",
+            r"line 1: format version '\n' is not known; this unimmu reads 2",
         ),
-        (b'{"format":"unimmu-trace","version":1}\n', "line 1: header: unimmu is missing"),
+        (b'{"format":"unimmu-trace","version":2}\n', "line 1: header: unimmu is missing"),
     ],
 )
 def test_files_that_are_no_trace(viewed: Viewed, tmp_path: Path, content: bytes, says: str) -> None:
@@ -122,7 +122,7 @@ def test_files_that_are_no_trace(viewed: Viewed, tmp_path: Path, content: bytes,
     assert (status, out, err) == (2, "", f"unimmu trace: {path}: {says}\n")
 
 
-HEADER = {"format": "unimmu-trace", "version": 1, "unimmu": "0", "command": ["x"], "memory_bytes": 4096, "seed": 0}
+HEADER = {"format": "unimmu-trace", "version": 2, "unimmu": "0", "command": ["x"], "memory_bytes": 4096, "seed": 0}
 FIELD = {"name": "from", "type": "number", "meaning": "the node"}
 FORM = {"fields": [FIELD], "when": "", "words": ""}
 ROW = {"name": "migrate", "meaning": "it moves", "forms": [FORM]}
@@ -173,8 +173,10 @@ def test_a_header_that_makes_no_sense_is_said(
     assert re.fullmatch(f"unimmu trace: {path}: line 1: {says}\n", err), err
 
 
+#: In the lines below, @ is this.
+WHEN = '"clock":1,"time":1,"rip":"0x0"'
 WALK = (
-    '{"event":"walk","seq":1,"clock":1,"pid":1,"access":"read","vaddr":"0x0","cpl":3,"cr3":"0x0","level":4,'
+    '{"event":"walk","seq":1,@,"pid":1,"access":"read","vaddr":"0x0","cpl":3,"cr3":"0x0","level":4,'
     '"entries":{"4":"0x0"},"error_code":1}'
 )
 
@@ -197,21 +199,21 @@ NO_ENTRIES = ": walk: entries should be an object of hexadecimal strings by leve
         ("\xff", " is not an event"),
         ('{"event":5}', ": event: there is no kind 5; the kinds are access, .*, walk"),
         ('{"seq":1}', ": event: there is no kind None; .*"),
-        ('{"event":"knife","seq":1,"clock":1}', ": event: there is no kind 'knife'; the kinds are access, .*, walk"),
-        ('{"event":["walk"],"seq":1,"clock":1}', r": event: there is no kind \['walk'\]; .*"),
-        ('{"event":"end","seq":null,"clock":1}', ": end: seq should be a number, and is None"),
-        ('{"event":"end","seq":1,"clock":1.5}', ": end: clock should be a number, and is 1.5"),
-        ('{"event":"end","seq":true,"clock":1}', ": end: seq should be a number, and is True"),
-        ('{"event":"end","seq":1,"clock":1,"pid":"7"}', ": end: pid should be a number, and is '7'"),
-        ('{"event":"end","seq":1,"clock":1,"cpu":0}', ": end: there is no field 'cpu'; .*"),
-        ('{"event":"end","seq":1}', ": end: clock is missing"),
-        ('{"event":"fork","seq":1,"clock":1,"pid":1}', ": fork: child is missing"),
-        ('{"event":"fork","seq":1,"clock":1,"pid":1,"child":2,"of":3}', ": fork: there is no field 'of'; .*, child"),
-        ('{"event":"exit","seq":1,"clock":1,"pid":1}', ": exit: signal is missing"),
-        ('{"event":"exit","seq":1,"clock":1,"pid":1,"status":"0"}', ": exit: status should be a number, and is '0'"),
-        ('{"event":"exec","seq":1,"clock":1,"path":"a","argv":5}', ": exec: argv should be a list .*, and is 5"),
-        ('{"event":"exec","seq":1,"clock":1,"path":"a","argv":[5]}', r": exec: argv should be .*, and is \[5\]"),
-        ('{"event":"flush","seq":1,"clock":1,"all":false}', ": flush: all should be true, and is False"),
+        ('{"event":"knife","seq":1,@}', ": event: there is no kind 'knife'; the kinds are access, .*, walk"),
+        ('{"event":["walk"],"seq":1,@}', r": event: there is no kind \['walk'\]; .*"),
+        ('{"event":"end","seq":null,@}', ": end: seq should be a number, and is None"),
+        ('{"event":"end","seq":1,"clock":1.5,"time":1,"rip":"0x0"}', ": end: clock should be a number, and is 1.5"),
+        ('{"event":"end","seq":true,@}', ": end: seq should be a number, and is True"),
+        ('{"event":"end","seq":1,@,"pid":"7"}', ": end: pid should be a number, and is '7'"),
+        ('{"event":"end","seq":1,@,"cpu":0}', ": end: there is no field 'cpu'; .*"),
+        ('{"event":"end","seq":1,"time":1,"rip":"0x0"}', ": end: clock is missing"),
+        ('{"event":"fork","seq":1,@,"pid":1}', ": fork: child is missing"),
+        ('{"event":"fork","seq":1,@,"pid":1,"child":2,"of":3}', ": fork: there is no field 'of'; .*, child"),
+        ('{"event":"exit","seq":1,@,"pid":1}', ": exit: signal is missing"),
+        ('{"event":"exit","seq":1,@,"pid":1,"status":"0"}', ": exit: status should be a number, and is '0'"),
+        ('{"event":"exec","seq":1,@,"path":"a","argv":5}', ": exec: argv should be a list .*, and is 5"),
+        ('{"event":"exec","seq":1,@,"path":"a","argv":[5]}', r": exec: argv should be .*, and is \[5\]"),
+        ('{"event":"flush","seq":1,@,"all":false}', ": flush: all should be true, and is False"),
         (walk('"level":4', '"level":true'), ": walk: level should be 1 or 2 or 3 or 4 or 5, and is True"),
         (walk('"level":4', '"level":6'), ": walk: level should be 1 or 2 or 3 or 4 or 5, and is 6"),
         (walk('"read"', '"look"'), ": walk: access should be read or write or fetch, and is 'look'"),
@@ -224,13 +226,13 @@ NO_ENTRIES = ": walk: entries should be an object of hexadecimal strings by leve
         (walk('{"4":"0x0"}', '["0x0"]'), rf"{NO_ENTRIES}\['0x0'\]"),
         (walk(',"error_code":1', ',"paddr":"0x0"'), ": walk: rights is missing"),
         (walk('"cr3":"0x0",', ""), ": walk: cr3 is missing"),
-        ('{"event":"access","seq":1,"clock":1,"access":"read","vaddr":"0x0","tlb_level":1}',
+        ('{"event":"access","seq":1,@,"access":"read","vaddr":"0x0","tlb_level":1}',
          ": access: tlb_level should be null, and is 1"),
-        ('{"event":"link","seq":1,"clock":1,"pid":1,"entry_level":"p9d"}', ": link: region is missing"),
+        ('{"event":"link","seq":1,@,"pid":1,"entry_level":"p9d"}', ": link: region is missing"),
     ],
 )  # fmt: skip
 def test_a_line_that_makes_no_sense_is_said(viewed: Viewed, trace: Path, line: str, says: str) -> None:
-    lines = EXAMPLE.splitlines()
+    lines, line = EXAMPLE.splitlines(), line.replace("@", WHEN)
     trace.write_bytes("\n".join([*lines[:3], line, *lines[3:], ""]).encode("latin-1"))
     status, out, err = viewed(trace)
     assert (status, kinds(out)) == (2, ["exec", "cr3_load"])
@@ -238,7 +240,7 @@ def test_a_line_that_makes_no_sense_is_said(viewed: Viewed, trace: Path, line: s
 
 
 def test_of_several_cpus_each_event_says_which(viewed: Viewed, trace: Path) -> None:
-    end = '{"seq":0,"clock":0,%s"event":"end"}'
+    end = '{"seq":0,"clock":0,"time":0,%s"rip":"0x0","event":"end"}'
     trace.write_text("\n".join([json.dumps({**HEADER, "cpus": 2}), end % '"cpu":1,', ""]))
     assert viewed(trace)[1].splitlines()[-1] == f"{0:9} {0:13} {1:3} {'':5}  end            the recording is complete"
     trace.write_text("\n".join([json.dumps({**HEADER, "cpus": 2}), end % "", ""]))
