@@ -194,14 +194,13 @@ class Outputs:
         return Strace(machine.kernel, lambda line: file.write(f"{line}\n".encode("utf-8", "surrogateescape")), shows)
 
     def _record(self, machine: Machine, first: Task, arguments: argparse.Namespace) -> Recorder:
-        from emu.trace.formats.jsonlines import JsonLines
-        from emu.trace.formats.parquet import Parquet
+        from emu.trace.formats.registry import format_of
         from emu.trace.recorder import Recorder
 
         file = self._files["--trace"]
         command = [argument.decode("utf-8", "backslashreplace") for argument in first.argv]
         accesses: bool = arguments.trace_accesses
-        sink = Parquet(file.write) if arguments.trace.endswith(".parquet") else JsonLines(file.write)
+        sink = format_of(arguments.trace, arguments.trace_format).sink(file.write)
         return Recorder(machine, sink, command=command, seed=arguments.seed, version=version(), accesses=accesses)
 
 

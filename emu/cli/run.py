@@ -165,7 +165,11 @@ def add_arguments(parser: Parser) -> None:
     add("-o", dest="strace_file", type=output_name, metavar="FILE", help="write what --strace prints to FILE")
     add(
         "--trace", type=output_name, metavar="FILE",
-        help="record every event as a line of JSON; `unimmu trace view FILE` prints them",
+        help="record every event; the name says in which format: .parquet, .jsonl, ... (docs/tracing.md); `unimmu trace "
+        "view FILE` prints them",
+    )  # fmt: skip
+    add(
+        "--trace-format", metavar="NAME", help="the format of --trace, whatever the file's name ends with",
     )  # fmt: skip
     add("--stats", action="store_true", help="print counts of instructions, faults, walks and tables on stderr")
     add("--json", type=output_name, metavar="FILE", help="write the same figures to FILE as JSON")

@@ -225,9 +225,10 @@ BY_NAME = {column.name: column for column in COLUMNS}
 _OF_NOTES = tuple(column for column in COLUMNS if column.note is not None)
 
 
-def arrow_schema() -> pa.Schema:
-    """The table's columns as Arrow has them."""
-    return pa.schema([pa.field(column.name, column.arrow) for column in COLUMNS])
+def arrow_schema(names: Sequence[str] | None = None) -> pa.Schema:
+    """The table's columns, or these of them, as Arrow has them.  KeyError if one is none."""
+    columns = COLUMNS if names is None else [BY_NAME[name] for name in names]
+    return pa.schema([pa.field(column.name, column.arrow) for column in columns])
 
 
 @cache

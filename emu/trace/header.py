@@ -14,6 +14,7 @@ FIELDS = (
     Field("unimmu", Type.TEXT, "the version of unimmu that wrote it"),
     Field("command", Type.TEXTS, "the program and its arguments"),
     Field("memory_bytes", Type.NUMBER, "the size of the machine's memory", "bytes"),
+    Field("levels", Type.NUMBER, "of its page tables, where there are not 4", choices=(5,), optional=True),
     Field("seed", Type.NUMBER, "the seed of everything that is random"),
     Field("tlb", Type.TEXT, 'the name of the modelled TLB, or "off"', optional=True),
     Field("cpus", Type.NUMBER, "how many vCPUs there are, where there are several", "vCPUs", optional=True),

@@ -89,6 +89,7 @@ class Recorder(Tracer):
                 memory_bytes=machine.ram.size,
                 seed=seed,
                 tlb="off" if mmu.tlb is None else mmu.tlb.geometry.name,
+                **({"levels": mmu.registers.levels} if mmu.registers.levels != 4 else {}),
                 **({"cpus": mmu.processors} if mmu.processors > 1 else {}),
             ),
             self.schema,

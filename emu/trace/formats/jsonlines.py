@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from emu.linux.event_kind import Type
 from emu.trace.batch import Batch, Note
 from emu.trace.formats.sink import Sink, Write
 from emu.trace.lines import HardwareLines
-from emu.trace.schema import Schema
-from mmu.event_table import Events
+from emu.trace.reader import TraceError, TraceReader
+from emu.trace.schema import HardwareKind, Schema
+from mmu.event_table import EVENT_COLUMNS, Events
+from mmu.events import EventKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Events that are read at a time.
+_READ = 1 << 14
+#: What every event has, and where its record has it.
+_COMMON = {"seq": "seq", "clock": "clock", "time": "time", "pid": "asid", "tid": "tid", "cpu": "cpu", "rip": "rip"}
 
 #: Characters that are collected before they are written.
 _BUFFER = 1 << 20
@@ -57,3 +72,77 @@ class JsonLines(Sink):
             self._write("\n".join(self._lines).encode("ascii"))
             self._lines.clear()
             self._buffered = 0
+
+
+class _Source:
+    """Reads lines, many at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        with self._reader() as reader:
+            self.header, self.schema = reader.header, reader.schema
+
+    @contextmanager
+    def _reader(self) -> Iterator[TraceReader]:
+        try:
+            file = open(self._path, "rb")
+        except OSError as error:
+            raise TraceError(f"{self._path}: {error.strerror}") from None
+        with file:
+            yield TraceReader(file, self._path)
+
+    def batches(self) -> Iterator[Batch]:
+        """The events."""
+        with self._reader() as reader:
+            events = iter(reader)
+            while some := list(islice(events, _READ)):
+                yield batch_of_events(some, self.schema)
+
+    def tables(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """The same as rows, with all columns or these."""
+        from emu.trace.columns import Tabulator, arrow_schema
+
+        tabulator, names = Tabulator(self.schema, self.header.get("levels", 4)), arrow_schema(columns).names
+        for batch in self.batches():
+            yield tabulator.table(batch).select(names)
+
+    def is_complete(self) -> bool:
+        """Whether the last event says so."""
+        with self._reader() as reader:
+            for _ in reader:
+                pass
+            return reader.complete
+
+
+def read(path: str) -> _Source:
+    """A trace in lines of JSON.  :class:`emu.trace.reader.TraceError` if it is none."""
+    return _Source(path)
+
+
+def batch_of_events(events: Sequence[Mapping[str, Any]], schema: Schema) -> Batch:
+    """Events that were read, as the records of which they were made."""
+    records = np.zeros(len(events), EVENT_COLUMNS)
+    notes = []
+    for record, event in zip(records, events, strict=True):
+        for name, of in _COMMON.items():
+            record[of] = event.get(name, 0)
+        kind = schema[event["event"]]
+        if isinstance(kind, HardwareKind):
+            _fill(record, event, kind)
+        else:
+            record["kind"] = EventKind.NOTE
+            fields = {name: value for name, value in event.items() if name not in _COMMON and name != "event"}
+            notes.append(Note(kind.name, kind.encode(fields)))
+    return Batch(records, notes)
+
+
+def _fill(record: Any, event: Mapping[str, Any], kind: HardwareKind) -> None:
+    record["kind"] = kind.number
+    for field in kind.form_of({name: event[name] for name in event if name not in _COMMON and name != "event"}).fields:
+        value = event.get(field.name)
+        if field.type is Type.ENTRIES:
+            for level, entry in event["entries"].items():
+                record[f"entry_{level}"] = entry
+        elif value is not None and field.type is not Type.TRUE and field.name != "cached_level":
+            column = kind.columns.get(field.name, field.name)
+            record[column] = field.choices.index(value) if field.type is Type.TEXT else value

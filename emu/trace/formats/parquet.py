@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emu.trace.batch import Batch
-from emu.trace.columns import COLUMNS, Tabulator, arrow_schema, join
+from emu.trace.columns import COLUMNS, Tabulator, arrow_schema, batch_of, join
 from emu.trace.formats.sink import Sink, Write
-from emu.trace.schema import Schema
+from emu.trace.header import read_header
+from emu.trace.reader import TraceError
+from emu.trace.schema import FORMAT_VERSION, Schema
 
 #: Events that are collected before they are written: a row group.
 ROWS = 1 << 18
+#: Rows that are read at a time.
+_READ = 1 << 16
 #: The key of the file's metadata that has the header, as JSON.
 HEADER = b"unimmu-trace"
 #: Those that only rise; all others are best as dictionaries.
@@ -81,3 +85,54 @@ class _Pieces(io.RawIOBase):
         self._at += len(piece)
         self._write(piece)
         return len(piece)
+
+
+class _Source:
+    """Reads row groups, a part of one at a time."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._file = pq.ParquetFile(path, read_dictionary=[c.name for c in COLUMNS if c.type == "dict"])
+            text = (self._file.schema_arrow.metadata or {}).get(HEADER)
+            if text is None:
+                raise TraceError(f"{path}: this is not a trace that `unimmu run --trace` wrote")
+            header = json.loads(text)
+            if header.get("version") != FORMAT_VERSION:
+                found = f"{header.get('version')!r:.60}"
+                raise TraceError(f"{path}: format version {found} is not known; this unimmu reads {FORMAT_VERSION}")
+            self.header, self.schema = read_header(header)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise TraceError(f"{path}: {str(error).splitlines()[0]}") from None
+        self._path = path
+        missing = [name for name in arrow_schema().names if name not in self._file.schema_arrow.names]
+        if missing:
+            raise TraceError(f"{path}: there is no column {missing[0]}")
+
+    def tables(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """The rows, with all columns or these."""
+        schema = arrow_schema(columns)
+        try:
+            for batch in self._file.iter_batches(_READ, columns=schema.names):
+                yield pa.RecordBatch.from_arrays(
+                    [batch.column(field.name).cast(field.type) for field in schema], schema=schema
+                )
+        except (OSError, pa.ArrowException) as error:
+            raise TraceError(f"{self._path}: {str(error).splitlines()[0]}") from None
+
+    def batches(self) -> Iterator[Batch]:
+        """The events."""
+        for table in self.tables(None):
+            yield batch_of(table)
+
+    def is_complete(self) -> bool:
+        """Whether the last event says so."""
+        last = self._file.metadata.num_row_groups - 1
+        if last < 0:
+            return False
+        events = self._file.read_row_group(last, columns=["event"]).column("event")
+        return len(events) > 0 and events[-1].as_py() == "end"
+
+
+def read(path: str) -> _Source:
+    """A trace in a Parquet file.  :class:`emu.trace.reader.TraceError` if it is none."""
+    return _Source(path)
