@@ -158,7 +158,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
 
     started = time.perf_counter()
     stopper.on_stop = machine.stop
-    with stopper, _keyboard(machine, stopper):
+    with stopper, keyboard_of(machine, stopper):
         try:
             reason = machine.run(interrupted=lambda: stopper.cause is not None)
         finally:
@@ -167,7 +167,7 @@ def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Ou
     return ending_of(machine, first, reason, stopper, outputs.deaths), time.perf_counter() - started
 
 
-def _keyboard(machine: Machine, stopper: Stopper) -> contextlib.AbstractContextManager[object]:
+def keyboard_of(machine: Machine, stopper: Stopper) -> contextlib.AbstractContextManager[object]:
     """Gives the guest the keys of its terminal that make signals, if it has one."""
     for tty in machine.kernel.ttys.of_host.values():
         from emu.cli.keyboard import Keyboard
