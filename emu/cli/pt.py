@@ -8,8 +8,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from emu.cli.arguments import Parser, UsageError, number_from, output_path
-from emu.cli.machine_options import add_machine_options, add_program_options, check_tlb_options, program_help
+from emu.cli.arguments import (
+    Parser,
+    UsageError,
+    add_machine_options,
+    add_program_options,
+    check_tlb_options,
+    number_from,
+    output_path,
+    program_help,
+)
 from emu.cli.messages import complain
 from emu.cli.moment import Moment, Watch, moment
 from mmu.registers import Access

@@ -9,12 +9,21 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emu.cli.arguments import Parser, UsageError, names_of_calls, output_name
-from emu.cli.machine_options import add_machine_options, add_program_options, check_tlb_options, program_help
+from emu.cli.arguments import (
+    Parser,
+    UsageError,
+    add_machine_options,
+    add_program_options,
+    check_tlb_options,
+    names_of_calls,
+    output_name,
+    program_help,
+)
 from emu.cli.messages import complain, complain_lines
 
 if TYPE_CHECKING:
     from emu.cli.ending import Ending
+    from emu.cli.live import KeptOutput, LiveView
     from emu.cli.outputs import Outputs
     from emu.cli.streams import Stopper
     from emu.kernel.task import Task
@@ -67,6 +76,11 @@ def add_arguments(parser: Parser) -> None:
         help="record every event as a line of JSON; `unimmu trace view FILE` prints them",
     )  # fmt: skip
     add("--stats", action="store_true", help="print counts of instructions, faults, walks and tables on stderr")
+    add(
+        "--live", action="store_true",
+        help="show processes, faults, walks and tables while it runs, as top does; what it writes to the terminal "
+        "comes in the end, and it gets no keys",
+    )  # fmt: skip
     add("--json", type=output_name, metavar="FILE", help="write the same figures to FILE as JSON")
     add(
         "--trace-accesses", action="store_true",
@@ -108,7 +122,11 @@ def run(arguments: argparse.Namespace) -> int:
 
         check_that_they_differ(arguments)
         stopper = Stopper(arguments.timeout)
-        machine = build_machine(arguments, stopper, log=lambda message: complain(f"unimmu: {message}"))
+        kept = _kept_output(arguments)
+        machine = build_machine(
+            arguments, stopper, log=lambda message: (kept.complain if kept else complain)(f"unimmu: {message}"),
+            streams=None if kept is None else kept.streams(stopper),
+        )  # fmt: skip
         try:
             first, path = start_program(machine, arguments)
         except LaunchError as error:
@@ -116,7 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
             return error.status
     try:
         with Outputs(machine, first, path, arguments, stopper) as outputs:
-            ending, wall_s = _run_to_the_end(machine, first, stopper, outputs)
+            view = contextlib.nullcontext() if kept is None else _live_view(machine, arguments, kept)
+            with view as live:
+                ending, wall_s = _run_to_the_end(machine, first, stopper, outputs, live)
             status = _report(machine, arguments, ending, wall_s, outputs)
     except Unread as why:
         complain(f"unimmu: stopped by --timeout: {why}")
@@ -152,15 +172,47 @@ def _without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Outputs) -> tuple[Ending, float]:
+def _kept_output(arguments: argparse.Namespace) -> KeptOutput | None:
+    """With ``--live``, where the guest's output is until the view is closed."""
+    if not arguments.live:
+        return None
+    if arguments.strace and not arguments.strace_file:
+        raise UsageError("--live has the screen: --strace needs -o FILE")
+    from emu.cli.progress import on_terminal
+
+    if not on_terminal():
+        complain("unimmu: --live: standard error is no terminal, so there is no view")
+        return None
+    from emu.cli.live import KeptOutput
+
+    return KeptOutput()
+
+
+def _live_view(machine: Machine, arguments: argparse.Namespace, kept: KeptOutput) -> LiveView:
+    from emu.cli.live import LiveView
+
+    return LiveView(machine, " ".join([arguments.program, *arguments.arguments]), kept)
+
+
+def _run_to_the_end(
+    machine: Machine, first: Task, stopper: Stopper, outputs: Outputs, live: LiveView | None
+) -> tuple[Ending, float]:
     """Run to the end; returns how the run ended, and how many seconds it took."""
     from emu.cli.ending import ending_of
+
+    def interrupted() -> bool:
+        return stopper.cause is not None
+
+    def interrupted_or_shown() -> bool:
+        assert live is not None
+        live.look()
+        return stopper.cause is not None
 
     started = time.perf_counter()
     stopper.on_stop = machine.stop
     with stopper, keyboard_of(machine, stopper):
         try:
-            reason = machine.run(interrupted=lambda: stopper.cause is not None)
+            reason = machine.run(interrupted=interrupted if live is None else interrupted_or_shown)
         finally:
             machine.kernel.ttys.restore()
             outputs.finish()
