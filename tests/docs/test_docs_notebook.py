@@ -59,5 +59,5 @@ def test_a_cell_s_last_line_is_what_it_shows() -> None:
 
 @pytest.mark.parametrize("script", ["x = 1\n", "# %% [markdown]\nno comment\n"])
 def test_what_is_no_script_with_cells_is_refused(script: str) -> None:
-    with pytest.raises(ValueError, match="a script with cells|is no comment"):
+    with pytest.raises(ValueError, match=r"a script with cells|is no comment"):
         cells_of(script)
