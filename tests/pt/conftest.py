@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import guests
-import msharefs.module
 from emu.kernel.sched import StopReason
 from emu.machine import Machine
 from emu.trace.pt.tables import Mapped, PageTablesSnapshot, Space, Table, children, take_tables
@@ -64,9 +63,3 @@ def sharers(machine: Callable[..., Machine]) -> Sharing3:
         return take_tables(booted, "every process waits", ("sharers", mode))
 
     return snapshot
-
-
-@pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command finds msharefs, installed or not."""
-    monkeypatch.setattr("emu.machine.find_modules", lambda: {"msharefs": msharefs.module.init})

@@ -67,7 +67,7 @@ def test_a_moment_that_does_not_come(unimmu: Unimmu) -> None:
     )
 
 
-def test_processes_that_wait_are_shown(unimmu: Unimmu, modules: None) -> None:
+def test_processes_that_wait_are_shown(unimmu: Unimmu) -> None:
     ran = unimmu("pt", *SHARERS)
     assert "every process waits" in head(ran)
     assert ran.out.count("shared  /sys/fs/mshare/sharers") == 3
@@ -98,7 +98,7 @@ def test_five_levels_and_huge_pages(unimmu: Unimmu) -> None:
     assert "Step 1: PGD table (PML5)" in walked.out
 
 
-def test_a_file_of_tables_is_shown_as_the_run_was(unimmu: Unimmu, modules: None, tmp_path: Path) -> None:
+def test_a_file_of_tables_is_shown_as_the_run_was(unimmu: Unimmu, tmp_path: Path) -> None:
     saved = tmp_path / "tables"
     live = unimmu("pt", "--save", saved, *SHARERS)
     from_json(saved.read_text())
@@ -121,7 +121,7 @@ def test_a_walk_of_a_run_ends_with_the_byte(unimmu: Unimmu) -> None:
     assert "the error code is 0x7" in ran.out
 
 
-def test_pages_and_pictures(unimmu: Unimmu, modules: None, tmp_path: Path) -> None:
+def test_pages_and_pictures(unimmu: Unimmu, tmp_path: Path) -> None:
     page, picture, walk = (tmp_path / name for name in ("t.html", "t.svg", "w.svg"))
     ran = unimmu("pt", "--html", page, "--svg", picture, "--walk", "100:0x401000", "--walk", "100:0", "hello")
     assert ran.status == 2, "one picture has no room for two walks"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+import guests
+from emu.kernel.sched import StopReason
+from emu.machine import Machine
 from emu.trace.pt.sharing import accounts, find_sharing, spelled, who
+from emu.trace.pt.tables import take_tables
 from emu.trace.pt.text import bytes_text, sharing_text
 from mmu.entries import encode
+from tests.booted import MIB
 from tests.pt.conftest import Sharing3, by_hand
 
 
@@ -24,7 +32,7 @@ def test_three_processes_and_the_region(sharers: Sharing3) -> None:
     assert len(sharing.shared) == 4
 
 
-def test_bytes_are_those_of_the_kernel(sharers: Sharing3) -> None:
+def test_without_sharing_it_is_what_processes_have_that_share_nothing(sharers: Sharing3) -> None:
     shared, apart = (sharers(mode) for mode in ("mshare", "plain"))
     with_sharing, without = (accounts(s, find_sharing(s)) for s in (shared, apart))
     assert with_sharing.as_they_are == len(shared.tables) * 4096
@@ -32,6 +40,32 @@ def test_bytes_are_those_of_the_kernel(sharers: Sharing3) -> None:
     assert with_sharing.as_they_are < without.as_they_are
     assert [row.shared for row in with_sharing.rows] == [4 * 4096] * 4
     assert sum(row.own for row in with_sharing.rows) + 4 * 4096 == with_sharing.as_they_are
+
+
+HUGE = "@a = mmap 0 0x600000 3 0x22 -1 0; @madvise a 0x600000 14; @store a+0x200000 7; @store a+0x400000 7; @pause"
+
+
+@pytest.mark.parametrize(
+    ("guest", "arguments", "options"),
+    [
+        ("sharers", ["mshare", "3", str(6 * MIB)], {}),
+        ("sharers", ["mshare", "2", str(6 * MIB)], {"level": "pud", "la57": True}),
+        ("calls", [HUGE], {}),
+    ],
+)
+def test_the_kernel_accounts_for_as_many_tables(
+    machine: Callable[..., Machine], guest: str, arguments: list[str], options: dict[str, Any]
+) -> None:
+    """Those that are kept for when a huge page is split, too."""
+    booted = machine(**options)
+    booted.spawn(guests.path(guest), arguments)
+    assert booted.run(timeout_s=60) == StopReason.IDLE
+    snapshot = take_tables(booted, "they wait")
+    spaces = booted.kernel.mm_context.address_spaces.values()
+    found = accounts(snapshot, find_sharing(snapshot))
+    assert found.as_they_are == sum(space.tables.table_bytes for space in spaces)
+    if guest == "calls":
+        assert snapshot.spaces[0].kept > 0
 
 
 @pytest.mark.parametrize(("level", "tables"), [("pte", 1), ("pmd", 4), ("pud", 5)])
