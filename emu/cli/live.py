@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from emu.cli.arguments import UsageError
 from emu.cli.messages import complain
 from emu.cli.screen import Screen
 from emu.cli.streams import Stopper, host_stream
@@ -50,7 +51,11 @@ class KeptOutput:
     """What guests write to the terminal meanwhile: a file without a name, in which both streams have their order."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by release()
+        """:class:`UsageError` if the host has no room for it."""
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by release()
+        except OSError as error:
+            raise UsageError(f"--live: there is no file for what the program writes: {error.strerror}") from None
         self._complaints: list[str] = []
 
     def streams(self, stopper: Stopper) -> tuple[Any, Any, Any]:
@@ -82,8 +87,11 @@ class KeptOutput:
         while data := os.pread(fd, 1 << 16, at):
             at += len(data)
             view = memoryview(data)
-            while view:
-                view = view[os.write(sys.stderr.fileno(), view) :]
+            try:
+                while view:
+                    view = view[os.write(sys.stderr.fileno(), view) :]
+            except OSError:
+                break  # the terminal has gone
         self._file.close()
         for line in self._complaints:
             complain(line)

@@ -87,6 +87,12 @@ def changed(snapshot: PageTablesSnapshot, path: str, value: Any) -> str:
         ("address_spaces/0/cr3", "0x9000", "leads to 0x9000, and there is no such table"),
         ("address_spaces/0/cr3", "0x40000000", "outside memory"),
         ("address_spaces/0/mappings", [["0x2000", "0x1000", "r", ""]], "ends before it begins"),
+        (
+            "address_spaces/0/mappings",
+            [["0x2000", "0x4000", "r", ""], ["0x3000", "0x5000", "r", ""]],
+            "the mapping at 0x3000 begins before the one ahead of it ends",
+        ),
+        ("address_spaces/0/pids", [7, 7], "a process is in two address spaces"),
         ("address_spaces/0/mappings", [[1, 2]], "is not [start, end, rights, name]"),
         ("tables/0x2000/level", 0, "has no level"),
         ("tables/0x2000/entries", [[0, "0x9001"]], "entry 0 of the table at 0x2000 leads to 0x9000"),

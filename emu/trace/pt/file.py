@@ -157,13 +157,15 @@ def _read_space(given: Any) -> Space:
     pids = _part(given, "pids", list)
     if not all(type(pid) is int and pid > 0 for pid in pids):
         _bad(f"address space {name!r}: a process number is no positive number")
-    mappings = []
+    mappings: list[Mapped] = []
     for row in _part(given, "mappings", list):
         if not isinstance(row, list) or len(row) != 4 or not all(isinstance(cell, str) for cell in row):
             _bad(f"address space {name!r}: a mapping is not [start, end, rights, name]")
         start, end = (_hex(cell, f"address space {name!r}") for cell in row[:2])
         if start >= end:
             _bad(f"address space {name!r}: the mapping at {start:#x} ends before it begins")
+        if mappings and start < mappings[-1].end:
+            _bad(f"address space {name!r}: the mapping at {start:#x} begins before the one ahead of it ends")
         mappings.append(Mapped(start, end, row[2], row[3]))
     pgd = _hex(given.get("cr3"), f"address space {name!r}: cr3")
     return Space(name, tuple(pids), pgd, _number(given, "kept_tables"), tuple(mappings))
@@ -189,7 +191,12 @@ def _read_table(where: str, given: Any) -> tuple[int, Table]:
 
 
 def _check(spaces: tuple[Space, ...], tables: dict[int, Table], levels: int, memory: int) -> None:
-    """Every table that something points at must be there, with the level that it is reached at."""
+    """Every table that something points at must be there, with the level that it is reached at; a process is in one
+    address space.
+    """
+    pids = [pid for space in spaces for pid in space.pids]
+    if len(pids) > len(set(pids)):
+        _bad("a process is in two address spaces")
     wanted = [(space.pgd, levels, f"CR3 of {space.name!r}") for space in spaces]
     wanted += [
         (child, table.level - 1, f"entry {index} of the table at {at:#x}")

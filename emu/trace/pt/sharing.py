@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -116,12 +117,10 @@ class Accounts:
 def accounts(snapshot: PageTablesSnapshot, sharing: Sharing) -> Accounts:
     """What the tables take, and what they would take if every process had its own."""
     own, shared = [0] * len(snapshot.spaces), [0] * len(snapshot.spaces)
-    for spaces in sharing.spaces_of.values():
-        if len(spaces) == 1:
-            own[next(iter(spaces))] += 1
-        else:
-            for number in spaces:
-                shared[number] += 1
+    for spaces, tables in Counter(sharing.spaces_of.values()).items():
+        for number in spaces:
+            counted = own if len(spaces) == 1 else shared
+            counted[number] += tables
     rows = tuple(
         Account(
             space.title, (own[i] + space.kept) * PAGE_SIZE, shared[i] * PAGE_SIZE,

@@ -5,6 +5,7 @@ Nothing here is what the kernel believes of its tables: entries are followed fro
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -45,7 +46,8 @@ class Space:
     """An address space: its top table, whom it belongs to, and what the kernel accounts for it.
 
     ``pids`` are the processes that run in it; a region's own, which no CPU loads, has none.  ``kept`` tables are in no
-    place yet: each waits for when a transparent huge page is split.
+    place yet: each waits for when a transparent huge page is split.  ``mappings`` are in the order of their
+    addresses.
     """
 
     name: str
@@ -63,9 +65,16 @@ class Space:
         word = "process" if len(self.pids) == 1 else "processes"
         return f"{word} {', '.join(map(str, self.pids))} ({name})"
 
+    def mappings_in(self, start: int, end: int) -> Iterator[Mapped]:
+        """The mappings that cover a part of [start, end)."""
+        at = bisect_right(self.mappings, start, key=lambda mapping: mapping.end)
+        while at < len(self.mappings) and self.mappings[at].start < end:
+            yield self.mappings[at]
+            at += 1
+
     def mapping_at(self, vaddr: int) -> Mapped | None:
         """The mapping that covers an address."""
-        return next((m for m in self.mappings if m.start <= vaddr < m.end), None)
+        return next(self.mappings_in(vaddr, vaddr + 1), None)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from emu.linux.event_kind import printable
 from emu.mm.pagetable import level_name, span
 from emu.trace.pt.ranges import PageRange, hole_line, range_line, ranges_in, ranges_of
 from emu.trace.pt.sharing import Accounts, SharedTable, Sharing, accounts, who
-from emu.trace.pt.tables import Mapped, PageTablesSnapshot, Space, address_of, children, shown_address
+from emu.trace.pt.tables import PageTablesSnapshot, Space, address_of, children, shown_address
 from emu.trace.report.units import kib, plural, size_text
 from mmu.entries import TABLE_NAME
 
@@ -29,12 +29,8 @@ def title_of(snapshot: PageTablesSnapshot) -> str:
 
 def names_in(space: Space, found: PageRange) -> str:
     """The names of the mappings that a range lies in."""
-    names = dict.fromkeys(m.name for m in _overlapping(space.mappings, found) if m.name)
+    names = dict.fromkeys(mapping.name for mapping in space.mappings_in(found.start, found.end) if mapping.name)
     return ", ".join(map(printable, names))
-
-
-def _overlapping(mappings: Sequence[Mapped], found: PageRange) -> Iterator[Mapped]:
-    return (m for m in mappings if m.start < found.end and m.end > found.start)
 
 
 def ranges_text(
