@@ -179,10 +179,8 @@ class LiveView:
         tables, shares = kernel.frames.used[FrameKind.PAGETABLE], kernel.share_counts.items()
         regions = sum(mm.shared_tables for mm in kernel.mm_context.address_spaces.values())
         links = sum(count for _, count in shares)
-        return (
-            f"tables: {tables:,} ({size_text(tables * PAGE_SIZE)}), {len(shares):,} of them linked {links:,} times, "
-            f"{regions:,} regions"
-        )
+        linked = f"{len(shares):,} of them linked {links:,} times" if shares else "none linked"
+        return f"tables: {tables:,} ({size_text(tables * PAGE_SIZE)}), {linked}, {regions:,} regions"
 
     def _tlb_lines(self) -> list[str]:
         """Each array of the modelled TLBs of all vCPUs; nothing where none is modelled."""
