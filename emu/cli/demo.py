@@ -8,17 +8,17 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import guests
 from emu.cli import sga
 from emu.cli.arguments import Parser, UsageError, format_size, output_path, parse_size, whole_number
+from emu.cli.progress import Report, on_terminal, progress
 from emu.cli.screen import Screen
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
@@ -168,7 +168,7 @@ def _run_sharers(options: DemoOptions, mode: Mode) -> Snapshot:
         )  # fmt: skip
     except (ValueError, MemoryError) as error:
         raise UsageError(str(error)) from None
-    state, scheduler = machine.kernel.cpu.mmu.state, machine.kernel.scheduler
+    mmu, scheduler = machine.kernel.cpu.mmu, machine.kernel.scheduler
     scheduler.time_slice = _STEP
     parent = machine.spawn(guests.path("sharers"), [mode.argument, str(options.processes), str(options.size)])
     start = time.perf_counter()
@@ -176,7 +176,7 @@ def _run_sharers(options: DemoOptions, mode: Mode) -> Snapshot:
     with _progress(_title(options, mode), options.processes * (options.size >> PAGE_SHIFT)) as report:
 
         def look() -> bool:
-            report(state.fills)
+            report(mmu.counters.fills)
             return False
 
         reason = machine.run(until=look)
@@ -206,25 +206,16 @@ def _expect(condition: bool, complaint: str, output: io.BytesIO, errors: io.Byte
 
 
 @contextmanager
-def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on stderr, or a line before and after where that is no terminal.  Gives a function that is told how
-    much is done."""
-    console = Screen(stderr=True)
-    if not console.is_terminal:
-        start = time.perf_counter()
+def _progress(title: str, total: int) -> Iterator[Report]:
+    """Show a bar on stderr, or a line before it where that is no terminal, and a line behind it.  Gives a function that
+    is told how much is done.
+    """
+    start = time.perf_counter()
+    if not on_terminal():
         print(f"{title} ...", file=sys.stderr, flush=True)
-        yield lambda _: None
-        print(f"{title}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, auto_refresh=False) as progress:
-        task = progress.add_task(title, total=total)
-
-        def report(done: int) -> None:
-            progress.update(task, completed=min(done, total), refresh=True)
-
+    with progress(title, total) as report:
         yield report
-        report(total)
+    print(f"{title}: {time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)
 
 
 def _show(console: Screen, grid: Grid) -> None:

@@ -25,7 +25,7 @@ IDLE = 125
 _MOST_SHOWN = 8  # processes
 #: Signals of which shells say nothing either.
 _UNTOLD = frozenset({int(Sig.INT), int(Sig.PIPE)})
-_CAUSE_STATUS = {Cause.INTERRUPT: 128 + Sig.INT, Cause.TERMINATE: 128 + Sig.TERM, Cause.TIMEOUT: TIMED_OUT}
+CAUSE_STATUS = {Cause.INTERRUPT: 128 + Sig.INT, Cause.TERMINATE: 128 + Sig.TERM, Cause.TIMEOUT: TIMED_OUT}
 
 _WHY = {
     (Sig.SEGV, SEGV_MAPERR): "where nothing is mapped",
@@ -85,7 +85,7 @@ def ending_of(machine: Machine, first: Task, reason: StopReason, stopper: Stoppe
     cause = stopper.cause
     if cause is not None:
         shown = "; ".join(_shown(machine))
-        return Ending(_CAUSE_STATUS[cause], cause.name.lower(), [f"{_STOPPED[cause]}: {shown}"])
+        return Ending(CAUSE_STATUS[cause], cause.name.lower(), [f"{STOPPED[cause]}: {shown}"])
     if reason == StopReason.IDLE:
         lines = _shown(machine)
         lines.append("every process waits, and nothing is left that could wake one")
@@ -97,7 +97,7 @@ def ending_of(machine: Machine, first: Task, reason: StopReason, stopper: Stoppe
     return Ending(status, "exit")
 
 
-_STOPPED = {Cause.INTERRUPT: "interrupted", Cause.TERMINATE: "terminated", Cause.TIMEOUT: "stopped by --timeout"}
+STOPPED = {Cause.INTERRUPT: "interrupted", Cause.TERMINATE: "terminated", Cause.TIMEOUT: "stopped by --timeout"}
 
 
 def _name(task: Task) -> str:

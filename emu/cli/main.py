@@ -21,6 +21,7 @@ from emu.cli.messages import complain, complain_lines, version
 COMMANDS = {
     "demo": ("emu.cli.demo", "the two-minute story: processes that share page tables, counted and drawn"),
     "run": ("emu.cli.run", "run an x86-64 Linux program"),
+    "pt": ("emu.cli.pt", "the page tables of a run at one moment: ranges, pictures, who shares what, walks in words"),
     "presets": ("emu.cli.presets", "the TLBs of known processors, and where each number comes from"),
     "trace": ("emu.cli.trace", "look at what `unimmu run --trace` recorded"),
     "bench": ("emu.cli.bench", "the benchmark suite"),

@@ -10,21 +10,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import (
-    MAX_ID,
     Parser,
     UsageError,
+    add_machine_options,
+    add_program_options,
+    check_tlb_options,
     names_of_calls,
-    number_from,
     output_name,
-    parse_size,
-    positive_seconds,
-    turn_lengths,
-    whole_number,
+    program_help,
 )
 from emu.cli.messages import complain, complain_lines
 
 if TYPE_CHECKING:
     from emu.cli.ending import Ending
+    from emu.cli.live import KeptOutput, LiveView
     from emu.cli.outputs import Outputs
     from emu.cli.streams import Stopper
     from emu.kernel.task import Task
@@ -33,13 +32,7 @@ if TYPE_CHECKING:
 AUDIT_FAILED = 70  # EX_SOFTWARE of sysexits.h
 OUTPUT_FAILED = 74  # EX_IOERR
 
-_PROGRAM_HELP = """\
-program:
-  PROG                    an x86-64 Linux ELF file: static, or with its interpreter given by --file;
-                          with --root, a program in DIR, by its name there or found in PATH;
-                          or one that comes with unimmu:
-{guests}
-  ARGS                    its arguments, whatever they look like
+_STATUS_HELP = """
 
 exit status:
   that of PROG; 128+N if signal N ended it; 126 if PROG cannot be run, 127 if there is none;
@@ -60,13 +53,7 @@ examples:
 
 
 def _program_help() -> str:
-    import textwrap
-
-    import guests
-
-    indent = " " * 26
-    names = textwrap.fill(", ".join(guests.NAMES), 100, initial_indent=indent, subsequent_indent=indent)
-    return _PROGRAM_HELP.format(guests=names)
+    return program_help() + _STATUS_HELP
 
 
 def add_arguments(parser: Parser) -> None:
@@ -74,87 +61,8 @@ def add_arguments(parser: Parser) -> None:
     parser.description = "Run an x86-64 Linux program; every address it uses goes through real-format page tables."
     parser.add_program(_program_help)
     parser.epilog = _EXAMPLES
-    machine = parser.add_argument_group("the machine")
-    add = machine.add_argument
-    add("--cpus", type=number_from(1), default=1, metavar="N", help="vCPUs, which take turns (default: 1)")
-    add(
-        "--slice", type=turn_lengths, metavar="N[-M]",
-        help="nanoseconds in a vCPU's turn (default: 20000; with one vCPU, a task's time slice of 1000000); N-M: each "
-        "turn of its own length from N to M, by the seed",
-    )  # fmt: skip
-    add(
-        "--mem", type=parse_size, metavar="SIZE",
-        help="physical memory: 512M, 1G, ... (default: 256M); the host gives at most that and 352M, besides what every "
-        "run takes",
-    )  # fmt: skip
-    add(
-        "--tlb", default="off", metavar="PRESET|off",
-        help="model the TLBs of a processor, access by access (`unimmu presets` lists them; slower; default: off)",
-    )  # fmt: skip
-    add(
-        "--tlb-from-cpuid", metavar="FILE",
-        help="model the TLBs that a CPUID dump describes (InstLatx64 or `cpuid -r`), or this host's: host",
-    )  # fmt: skip
-    add("--hugepages", type=number_from(0), default=0, metavar="N", help="set N pages of 2 MiB aside for MAP_HUGETLB")
-    add(
-        "--swap", type=parse_size, default=0, metavar="SIZE",
-        help="swap pages to a device of this size where memory is short (the host gives that much besides)",
-    )  # fmt: skip
-    add("--la57", action="store_true", help="page tables of 5 levels (CR4.LA57): user addresses of 56 bits on request")
-    add(
-        "--mount", action="append", default=[], metavar="TYPE:PATH[:OPTS]",
-        help="mount a file system, e.g. msharefs:/sys/fs/mshare:level=pud (repeatable)",
-    )  # fmt: skip
-    add(
-        "--module", action="append", default=[], metavar="NAME",
-        help="load an installed kernel module of another distribution (repeatable; unimmu's own are always there)",
-    )  # fmt: skip
-    add(
-        "--root", metavar="DIR",
-        help="show this directory as /; what is changed in it stays in the machine, and no file of the host changes",
-    )  # fmt: skip
-    add(
-        "--bind", action="append", default=[], metavar="HOST:GUEST[:rw]",
-        help="show a directory of the host at GUEST; with :rw guests change the files of the host (repeatable)",
-    )  # fmt: skip
-    add(
-        "--clock", choices=("virtual", "real"), default="virtual",
-        help="what time is to the guest: a nanosecond an instruction and what the kernel's work costs, and no waiting "
-        "(docs/time.md), or the host's clock, with which no two runs are the same (default: virtual)",
-    )  # fmt: skip
-    add("--hostname", default="unimmu", metavar="NAME", help="the machine's name (default: unimmu)")
-    add(
-        "--no-aslr", dest="aslr", action="store_false",
-        help="put every program at the same addresses, as under setarch -R (default: random ones, by the seed)",
-    )  # fmt: skip
-    add(
-        "--engine-fast", choices=("on", "off"),
-        help="off: a hook counts the instructions of each block, in place of the code that the engine generates, and "
-        "the kernel resolves every page fault; slower, and the same in every count (default: $UNIMMU_ENGINE_FAST, or "
-        "on; --stats says what was done)",
-    )  # fmt: skip
-    add("--seed", type=whole_number, default=0, metavar="N", help="the seed of everything that is random (default: 0)")
-    program = parser.add_argument_group("the program")
-    add = program.add_argument
-    add(
-        "--env", action="append", default=[], metavar="K[=V]",
-        help="set a variable of its environment, which otherwise has PATH=/bin only (with --root PATH and HOME, and "
-        "TERM on a terminal); K alone takes its value from here",
-    )  # fmt: skip
-    add("--uid", type=number_from(0, MAX_ID), metavar="N", help="run as this user (default: 0, who may do everything)")
-    add(
-        "--gid", type=number_from(0, MAX_ID), metavar="N",
-        help="run as this group (default: the user's in the machine's /etc/passwd, else the number of the user)",
-    )  # fmt: skip
-    add(
-        "--cwd", metavar="PATH",
-        help="its working directory (default: with --root, the one here, if it is in DIR; else /)",
-    )  # fmt: skip
-    add(
-        "--file", action="append", default=[], metavar="HOST[:GUEST]",
-        help="copy a file into the machine, as an executable, to GUEST or to /bin/NAME (repeatable)",
-    )  # fmt: skip
-    add("--timeout", type=positive_seconds, metavar="S", help="stop after this many seconds, with exit status 124")
+    add_machine_options(parser)
+    add_program_options(parser)
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
     add(
@@ -172,6 +80,11 @@ def add_arguments(parser: Parser) -> None:
         "--trace-format", metavar="NAME", help="the format of --trace, whatever the file's name ends with",
     )  # fmt: skip
     add("--stats", action="store_true", help="print counts of instructions, faults, walks and tables on stderr")
+    add(
+        "--live", action="store_true",
+        help="show processes, faults, walks and tables while it runs, as top does; what it writes to the terminal "
+        "comes in the end, and it gets no keys",
+    )  # fmt: skip
     add("--json", type=output_name, metavar="FILE", help="write the same figures to FILE as JSON")
     add(
         "--trace-accesses", action="store_true",
@@ -213,7 +126,11 @@ def run(arguments: argparse.Namespace) -> int:
 
         check_that_they_differ(arguments)
         stopper = Stopper(arguments.timeout)
-        machine = build_machine(arguments, stopper, log=lambda message: complain(f"unimmu: {message}"))
+        kept = _kept_output(arguments)
+        machine = build_machine(
+            arguments, stopper, log=lambda message: (kept.complain if kept else complain)(f"unimmu: {message}"),
+            streams=None if kept is None else kept.streams(stopper),
+        )  # fmt: skip
         try:
             first, path = start_program(machine, arguments)
         except LaunchError as error:
@@ -221,7 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
             return error.status
     try:
         with Outputs(machine, first, path, arguments, stopper) as outputs:
-            ending, wall_s = _run_to_the_end(machine, first, stopper, outputs)
+            view = contextlib.nullcontext() if kept is None else _live_view(machine, arguments, kept)
+            with view as live:
+                ending, wall_s = _run_to_the_end(machine, first, stopper, outputs, live)
             status = _report(machine, arguments, ending, wall_s, outputs)
     except Unread as why:
         complain(f"unimmu: stopped by --timeout: {why}")
@@ -232,9 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_tlb_options(arguments: argparse.Namespace) -> None:
-    modelled = arguments.tlb != "off" or arguments.tlb_from_cpuid is not None
-    if arguments.tlb != "off" and arguments.tlb_from_cpuid is not None:
-        raise UsageError("--tlb and --tlb-from-cpuid exclude each other: both say what TLB there is")
+    modelled = check_tlb_options(arguments)
     if arguments.check_tlb and not modelled:
         raise UsageError("--check-tlb needs --tlb PRESET or --tlb-from-cpuid: it looks at each hit in a modelled TLB")
     if arguments.trace_accesses and not modelled:
@@ -259,22 +176,54 @@ def _without_collections() -> Iterator[None]:
             gc.enable()
 
 
-def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Outputs) -> tuple[Ending, float]:
+def _kept_output(arguments: argparse.Namespace) -> KeptOutput | None:
+    """With ``--live``, where the guest's output is until the view is closed."""
+    if not arguments.live:
+        return None
+    if arguments.strace and not arguments.strace_file:
+        raise UsageError("--live has the screen: --strace needs -o FILE")
+    from emu.cli.progress import on_terminal
+
+    if not on_terminal():
+        complain("unimmu: --live: standard error is no terminal, so there is no view")
+        return None
+    from emu.cli.live import KeptOutput
+
+    return KeptOutput()
+
+
+def _live_view(machine: Machine, arguments: argparse.Namespace, kept: KeptOutput) -> LiveView:
+    from emu.cli.live import LiveView
+
+    return LiveView(machine, " ".join([arguments.program, *arguments.arguments]), kept)
+
+
+def _run_to_the_end(
+    machine: Machine, first: Task, stopper: Stopper, outputs: Outputs, live: LiveView | None
+) -> tuple[Ending, float]:
     """Run to the end; returns how the run ended, and how many seconds it took."""
     from emu.cli.ending import ending_of
 
+    def interrupted() -> bool:
+        return stopper.cause is not None
+
+    def interrupted_or_shown() -> bool:
+        assert live is not None
+        live.look()
+        return stopper.cause is not None
+
     started = time.perf_counter()
     stopper.on_stop = machine.stop
-    with stopper, _keyboard(machine, stopper):
+    with stopper, keyboard_of(machine, stopper):
         try:
-            reason = machine.run(interrupted=lambda: stopper.cause is not None)
+            reason = machine.run(interrupted=interrupted if live is None else interrupted_or_shown)
         finally:
             machine.kernel.ttys.restore()
             outputs.finish()
     return ending_of(machine, first, reason, stopper, outputs.deaths), time.perf_counter() - started
 
 
-def _keyboard(machine: Machine, stopper: Stopper) -> contextlib.AbstractContextManager[object]:
+def keyboard_of(machine: Machine, stopper: Stopper) -> contextlib.AbstractContextManager[object]:
     """Gives the guest the keys of its terminal that make signals, if it has one."""
     for tty in machine.kernel.ttys.of_host.values():
         from emu.cli.keyboard import Keyboard

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import guests
 from emu.cli.arguments import UsageError, format_size
 from emu.cli.messages import version
+from emu.cli.progress import Report, progress
 from emu.cli.screen import Screen
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
@@ -169,7 +170,8 @@ class _Run:
         start = time.perf_counter()
         machine = self._machine()
         donor = self._start(machine)
-        reason = machine.run()
+        with progress("the pages are populated", options.processes + options.plain) as report:
+            reason = machine.run(interrupted=lambda: self._tell(report, len(machine.kernel.tasks) - 1))
         self._expect(reason == StopReason.IDLE, f"the processes ended as: {reason.value}")
         self._expect(self.lines[-1][0].endswith(": ok"), "the processes read wrong data")
         stages = self._stages(start)
@@ -178,7 +180,8 @@ class _Run:
         self._check(sga)
         _say("measured; now the audit ...")
         begun = time.perf_counter()
-        findings = machine.audit()
+        with progress("audit", None):
+            findings = machine.audit()
         audit_s, host_tables = time.perf_counter() - begun, _own_tables()
         self._expect(not findings, "the audit found: " + "; ".join(findings))
         begun = time.perf_counter()
@@ -210,6 +213,12 @@ class _Run:
         for line in lines:
             self.lines.append((line.decode(), time.perf_counter()))
             _say(line.decode().removeprefix("sga: "))
+
+    def _tell(self, report: Report, processes: int) -> bool:
+        """Say how many processes there are; for Machine.run(), the run is not to end."""
+        title = "processes start" if self.lines else None
+        report(processes, title)
+        return False
 
     def _stages(self, start: float) -> dict[str, float]:
         """Seconds from one of the guest's lines to the next."""

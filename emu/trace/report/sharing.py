@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,15 +12,18 @@ from emu.trace.report.svg import Drawing, Style
 from emu.trace.report.units import kib, plural, size_text
 from mmu.entries import TABLE_NAME
 
-WIDTH = 1400.0
-#: Where the columns of processes begin and how far apart they are, how wide a table is, the region's column, the sums.
-_LEFT, _PITCH, _BOX, _HOST_X, _TOTAL_X = 150.0, 118.0, 96.0, 1114.0, 1226.0
-_SHARED_BOX = 250.0
-_MAX_COLUMNS = 8
-_ROW_HEIGHT, _ROW_GAP = 30.0, 24.0
+#: Pages show it 640 pixels wide and wider: the least letters then have 11 pixels.
+WIDTH, SMALL = 960.0, 17.0
+#: Where the columns of processes begin and how far apart they are, how wide a table is, and the region's column.
+_LEFT, _PITCH, _BOX, _HOST_X = 166.0, 124.0, 114.0, 828.0
+_SHARED_BOX = 240.0
+_MAX_COLUMNS = 5
+_ROW_HEIGHT, _ROW_GAP = 34.0, 26.0
 _LINK_GAP = 26.0  # more room where the processes' arrows meet
 _PILE = 12.0  # how far a pile looks out above its top sheet
-_BAR_HEIGHT = 22.0
+_BAR_HEIGHT = 26.0
+#: Characters of a line of small letters.
+_LINE = 90
 
 _OWN = Style()
 _SHARED = Style(fill="#14365c", ink="#ffffff", stroke="#000000", width=1.6)
@@ -30,22 +34,27 @@ _SOFT = "#555555"
 
 
 def draw_sharing(apart: Snapshot, shared: Snapshot) -> str:
-    """An SVG (1400 units wide, A4 landscape) of the same work done without and with shared tables.
+    """An SVG, 960 units wide, of the same work done without and with shared tables.
 
     Only what the two snapshots hold is drawn: a table is dark where a region owns it.
     """
     count = len(shared.processes)
     title = f"{size_text(shared.length)} of memory, {plural(count, 'process', 'processes')}: who has which page tables"
     panels = [_Panel(snapshot) for snapshot in (apart, shared)]
-    tops = [78.0, 78.0 + panels[0].height + 12]
+    tops = [112.0, 112.0 + panels[0].height + 12]
     below = tops[1] + panels[1].height
-    drawing = Drawing(WIDTH, below + 130, title, " ".join(describe_sharing(apart, shared)))
+    notes = textwrap.wrap(_footnote(shared), _LINE)
+    charts = 1 if count == 1 else 2
+    drawing = Drawing(
+        WIDTH, below + 112 * charts + 24 + 24 * len(notes), title, " ".join(describe_sharing(apart, shared))
+    )
     drawing.text(20, 36, title, 24, bold=True)
     _legend(drawing, 52)
     for panel, top in zip(panels, tops, strict=True):
         panel.draw(drawing, top)
-    _bars(drawing, below + 30, apart, shared)
-    _footnote(drawing, below + 118, shared)
+    _bars(drawing, below + 34, apart, shared)
+    for number, note in enumerate(notes):
+        drawing.text(20, below + 112 * charts + 30 + 24 * number, note, SMALL, ink=_SOFT)
     return drawing.to_text()
 
 
@@ -81,11 +90,12 @@ class _Column:
 
 
 def _columns(processes: Sequence[ProcessTables]) -> list[_Column]:
-    """Up to eight columns; of more processes, the first six, the last, and the rest in one between them."""
+    """Up to five columns; of more processes, the first three, the last, and the rest in one between them."""
     if len(processes) <= _MAX_COLUMNS:
         groups: list[tuple[ProcessTables, ...]] = [(process,) for process in processes]
     else:
-        groups = [(p,) for p in processes[:6]] + [tuple(processes[6:-1]), (processes[-1],)]
+        alone = _MAX_COLUMNS - 2
+        groups = [(p,) for p in processes[:alone]] + [tuple(processes[alone:-1]), (processes[-1],)]
     room = _MAX_COLUMNS * _PITCH
     return [_Column(_LEFT + room * (2 * i + 1) / (2 * len(groups)), group) for i, group in enumerate(groups)]
 
@@ -105,13 +115,13 @@ class _Panel:
         self._first_shared = next((level for level in (3, 2, 1) if snapshot.is_shared(level)), 0)
         self._middle = _LEFT + _MAX_COLUMNS * _PITCH / 2
         self._rows: dict[int, float] = {}  # the top of each level's boxes; 0 is the data
-        y = 66.0
+        y = 114.0
         for level in range(self._levels, -1, -1):
             y += _LINK_GAP if self._first_shared and level == self._first_shared else 0
             y += _PILE if self._is_pile(level) else 0
             self._rows[level] = y
             y += _ROW_HEIGHT + _ROW_GAP
-        self.height = y + 32
+        self.height = y + 40
 
     def _name(self, level: int) -> str:
         return level_name(level, self._levels).upper()
@@ -125,7 +135,10 @@ class _Panel:
         self._drawing = drawing
         self._rows = {level: y + top for level, y in self._rows.items()}
         drawing.box(8, top, WIDTH - 16, self.height, _PANEL)
-        drawing.text(20, top + 26, f"{snapshot.title}:", 19, bold=True, then=self._says(), then_size=18)
+        faults = sum(process.minor_faults for process in snapshot.processes)
+        total = f"{kib(snapshot.pagetable_bytes)} KiB of tables, {faults:,} minor faults"
+        drawing.text(20, top + 30, f"{snapshot.title}:", 21, bold=True, then=total, then_size=21)
+        drawing.text(20, top + 56, self._says(), 18)
         for level in range(self._levels, 0, -1):
             self._row_label(self._rows[level], self._name(level), TABLE_NAME[level], span(level))
         for column in self._columns:
@@ -134,7 +147,7 @@ class _Panel:
             self._shared_tables()
             self._host(snapshot.hosts[0])
         self._data()
-        self._sums(self._rows[0] + _ROW_HEIGHT + 24)
+        self._sums(self._rows[0] + _ROW_HEIGHT + 28)
 
     def _says(self) -> str:
         level = self._first_shared
@@ -146,21 +159,21 @@ class _Panel:
         return f"all processes reach {which}, and everything below it"
 
     def _row_label(self, y: float, name: str, manual_name: str, covers: int) -> None:
-        self._drawing.text(20, y + 14, name, 15, bold=True, then=f"({manual_name})")
-        self._drawing.text(20, y + 29, f"{size_text(covers)} an entry", 12, ink=_SOFT)
+        self._drawing.text(20, y + 14, name, 18, bold=True, then=f"({manual_name})", then_size=SMALL)
+        self._drawing.text(20, y + 34, f"{size_text(covers)} each", SMALL, ink=_SOFT)
 
     # -- tables ----------------------------------------------------------------------------------------------------
 
     def _process(self, column: _Column) -> None:
         process, y = column.one, self._rows[self._levels] - 12
         if process is None:
-            self._drawing.text(column.x, y, f"{len(column.processes)} more", 14, anchor="middle")
+            self._drawing.text(column.x, y, f"{len(column.processes)} more", SMALL, anchor="middle")
             for level in range(self._levels, self._first_shared, -1):
-                self._drawing.text(column.x, self._rows[level] + 21, "...", 18, anchor="middle")
+                self._drawing.text(column.x, self._rows[level] + 22, "...", 20, anchor="middle")
             if self._first_shared:
                 self._link(column.x)
             return
-        self._drawing.text(column.x, y, f"process {process.pid}", 14, anchor="middle", bold=True)
+        self._drawing.text(column.x, y, f"process {process.pid}", SMALL, anchor="middle")
         for level in range(self._levels, self._first_shared, -1):
             self._tables(column.x, level, process.tables, _OWN, _entry_above(process, level))
             if level - 1 > self._first_shared:
@@ -181,11 +194,11 @@ class _Panel:
                 f", reached through the entry at {entry:#x}" if entry else ""
             )
             self._drawing.box(left, y, width, _ROW_HEIGHT, style, hint=hint)
-            self._drawing.text(x, y + 20, f"{addresses[0]:#x}", 13, anchor="middle", mono=True, ink=style.ink)
+            self._drawing.text(x, y + 23, f"{addresses[0]:#x}", SMALL, anchor="middle", mono=True, ink=style.ink)
         else:
             hint = f"{len(addresses)} {name} tables, the first at {addresses[0]:#x}"
             self._drawing.pile(left, y, width, _ROW_HEIGHT, style, hint=hint)
-            self._drawing.text(x, y + 20, f"{len(addresses):,} tables", 13, anchor="middle", ink=style.ink)
+            self._drawing.text(x, y + 23, f"{len(addresses):,} tables", SMALL, anchor="middle", ink=style.ink)
 
     def _below(self, level: int) -> float:
         """Where an arrow from this level down ends: at the edge of the next row, or of the pile that stands there."""
@@ -213,14 +226,16 @@ class _Panel:
         left, y = self._middle - _SHARED_BOX / 2 - 14, self._rows[self._first_shared]
         if len(values) == 1 and len(process.tables[self._first_shared]) == 1:
             number = len(self._snapshot.processes)
-            self._drawing.text(left, y + 12, f"{plural(number, f'{name} entry', f'{name} entries')}:", 13, anchor="end")
-            self._drawing.text(left, y + 28, f"{values.pop():#x}", 13, anchor="end", mono=True)
+            entries = plural(number, f"{name} entry", f"{name} entries")
+            self._drawing.text(left, y + 12, f"{entries}:", SMALL, anchor="end")
+            self._drawing.text(left, y + 32, f"{values.pop():#x}", SMALL, anchor="end", mono=True)
 
     def _host(self, host: HostTables) -> None:
         """The region's own address space, and its way to the tables that it owns."""
         x, level = _HOST_X + _BOX / 2, self._first_shared
-        self._drawing.text(x, self._rows[self._levels] - 27, "the region's own", 13, anchor="middle", bold=True)
-        self._drawing.text(x, self._rows[self._levels] - 11, "(in no CPU's CR3)", 12, anchor="middle", ink=_SOFT)
+        y = self._rows[self._levels]
+        self._drawing.text(_HOST_X + _BOX, y - 34, "the region's own,", SMALL, anchor="end")
+        self._drawing.text(_HOST_X + _BOX, y - 12, "in no CPU's CR3", SMALL, anchor="end")
         for own in range(self._levels, level, -1):
             self._tables(x, own, host.tables, _HOST, None)
             if own - 1 > level:
@@ -235,38 +250,35 @@ class _Panel:
     def _data(self) -> None:
         snapshot, y = self._snapshot, self._rows[0]
         width = _MAX_COLUMNS * _PITCH - (_PITCH - _BOX)
-        self._drawing.text(20, y + 14, "data", 15, bold=True)
-        self._drawing.text(20, y + 29, "4 KiB pages", 12, ink=_SOFT)
+        self._drawing.text(20, y + 14, "data", 18, bold=True)
+        self._drawing.text(20, y + 34, "4 KiB pages", SMALL, ink=_SOFT)
         self._drawing.box(_LEFT + (_PITCH - _BOX) / 2, y, width, _ROW_HEIGHT, _DATA)
         words = f"{size_text(snapshot.length)}: {snapshot.length >> 12:,} pages, in memory once, the same for all"
-        self._drawing.text(self._middle, y + 20, words, 14, anchor="middle")
+        self._drawing.text(self._middle, y + 23, words, SMALL, anchor="middle")
 
     def _sums(self, y: float) -> None:
         snapshot, drawing = self._snapshot, self._drawing
-        drawing.text(20, y, "KiB of tables", 14, bold=True)
-        drawing.text(20, y + 22, "minor faults", 14, bold=True)
+        drawing.text(20, y, "KiB of tables", SMALL)
+        drawing.text(20, y + 24, "minor faults", SMALL)
         for column in self._columns:
             tables = sum(process.pagetable_bytes for process in column.processes)
             faults = sum(process.minor_faults for process in column.processes)
-            drawing.text(column.x, y, kib(tables), 14, anchor="middle")
-            drawing.text(column.x, y + 22, f"{faults:,}", 14, anchor="middle")
+            drawing.text(column.x, y, kib(tables), SMALL, anchor="middle")
+            drawing.text(column.x, y + 24, f"{faults:,}", SMALL, anchor="middle")
         if snapshot.hosts:
             hosts = sum(host.pagetable_bytes for host in snapshot.hosts)
-            drawing.text(_HOST_X + _BOX / 2, y, kib(hosts), 14, anchor="middle")
-        total = sum(process.minor_faults for process in snapshot.processes)
-        drawing.text(_TOTAL_X, y, f"= {kib(snapshot.pagetable_bytes)} KiB", 16, bold=True)
-        drawing.text(_TOTAL_X, y + 22, f"= {total:,}", 16, bold=True)
+            drawing.text(_HOST_X + _BOX / 2, y, kib(hosts), SMALL, anchor="middle")
 
 
 def _legend(drawing: Drawing, y: float) -> None:
-    for x, style, words in (
-        (20, _OWN, "a table of one process"),
-        (240, _SHARED, "a table that all processes share"),
-        (528, _HOST, "tables through which the kernel alone reaches the shared ones"),
+    for x, down, style, words in (
+        (20, 0, _OWN, "a table of one process"),
+        (300, 0, _SHARED, "a table that all share"),
+        (20, 28, _HOST, "tables through which the kernel alone reaches the shared ones"),
     ):
-        drawing.box(x, y, 26, 16, style)
-        drawing.text(x + 34, y + 13, words, 13)
-    drawing.text(1022, y + 13, "0x...: the physical address of a table", 13)
+        drawing.box(x, y + down, 26, 18, style)
+        drawing.text(x + 36, y + down + 15, words, SMALL)
+    drawing.text(572, y + 15, "0x...: a table's physical address", SMALL)
 
 
 def _bars(drawing: Drawing, top: float, apart: Snapshot, shared: Snapshot) -> None:
@@ -280,7 +292,7 @@ def _bars(drawing: Drawing, top: float, apart: Snapshot, shared: Snapshot) -> No
     )  # fmt: skip
     if len(shared.processes) > 1:
         _chart(
-            drawing, 720, top, "Minor faults of the processes after the first, to scale",
+            drawing, 20, top + 112, "Minor faults of the processes after the first, to scale",
             [
                 (s.label, [p.minor_faults for p in s.processes[1:]], 0, f"{_followers_faults(s):,}")
                 for s in (apart, shared)
@@ -294,12 +306,12 @@ def _less(apart: Snapshot, shared: Snapshot) -> str:
 
 
 def _chart(drawing: Drawing, x: float, top: float, title: str, rows: list[tuple[str, list[int], int, str]]) -> None:
-    drawing.text(x, top, title, 15, bold=True)
+    drawing.text(x, top, title, 18, bold=True)
     most = max(sum(own) + common for _, own, common, _ in rows) or 1
-    left, room = x + 122, 430.0
+    left, room = x + 110, 540.0
     for index, (label, own, common, words) in enumerate(rows):
-        y, at = top + 12 + index * (_BAR_HEIGHT + 8), left
-        drawing.text(x, y + 16, label, 14)
+        y, at = top + 14 + index * (_BAR_HEIGHT + 8), left
+        drawing.text(x, y + 19, label, SMALL)
         parts = [(common, _SHARED)] if common else []
         if room / len(own) < 4:  # too many to tell apart
             own = [sum(own)]
@@ -307,15 +319,14 @@ def _chart(drawing: Drawing, x: float, top: float, title: str, rows: list[tuple[
             width = room * value / most
             drawing.box(at, y, width, _BAR_HEIGHT, style, round=0)
             at += width
-        drawing.text(at + 8, y + 16, words, 14, bold=True)
+        drawing.text(at + 8, y + 19, words, SMALL, bold=True)
 
 
-def _footnote(drawing: Drawing, y: float, snapshot: Snapshot) -> None:
+def _footnote(snapshot: Snapshot) -> str:
     others = [snapshot.other_tables(process) for process in snapshot.processes]
     low, high = min(others), max(others)
     number = f"{low}" if low == high else f"{low} to {high}"
-    words = (
+    return (
         f"Each process also has {number} tables for its program and its stack, not drawn; they are in the sums. "
         "A process's CR3 holds the address of its PGD. Every address and number was read from the running machine."
     )
-    drawing.text(20, y, words, 12, ink=_SOFT)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -14,33 +16,56 @@ _HEAD_LENGTH, _HEAD_WIDTH = 9.0, 8.0
 
 @dataclass(frozen=True)
 class Style:
-    """How a shape looks; ``dash`` is SVG's stroke-dasharray.  Colours differ in lightness too, for printing without."""
+    """How a shape looks; ``dash`` is SVG's stroke-dasharray.  Colours differ in lightness too, for printing without.
+
+    ``name`` is the class of the shape, and of the text on it with ``-text`` behind, for a style sheet.
+    """
 
     fill: str = "#ffffff"
     ink: str = "#000000"  # of text on the fill
     stroke: str = "#333333"
     width: float = 1.2
     dash: str = ""
+    name: str = ""
 
 
 class Drawing:
-    """A picture of ``width`` by ``height`` units on white, with a title and a description for who cannot see it."""
+    """A picture of ``width`` by ``height`` units on white, with a title and a description for who cannot see it.
 
-    def __init__(self, width: float, height: float, title: str, description: str) -> None:
+    ``css`` is a style sheet for it, by which dark pages have it dark; a picture with ``links`` in it is no single image
+    to a screen reader.
+    """
+
+    def __init__(
+        self, width: float, height: float, title: str, description: str, *, css: str = "", links: bool = False
+    ) -> None:
         self.width, self.height = width, height
+        role = "group" if links else "img"
         self._root = ElementTree.Element(
             "svg",
-            {"xmlns": _NAMESPACE, "viewBox": f"0 0 {width:g} {height:g}", "role": "img", "font-family": _SANS},
+            {"xmlns": _NAMESPACE, "viewBox": f"0 0 {width:g} {height:g}", "role": role, "font-family": _SANS},
         )
+        if links:
+            self._root.set("aria-label", title)
+        self._into = self._root
         self._root.set("width", f"{width:g}")  # how large a program that places the picture makes it
         self._root.set("height", f"{height:g}")
         ElementTree.SubElement(self._root, "title").text = title
         ElementTree.SubElement(self._root, "desc").text = description
-        self._add("rect", width=width, height=height, fill="#ffffff")
+        if css:
+            ElementTree.SubElement(self._root, "style").text = css
+        self._add("rect", width=width, height=height, fill="#ffffff", **{"class": "paper" if css else ""})
 
     def _add(self, tag: str, **attributes: object) -> ElementTree.Element:
         words = {name.replace("_", "-"): _word(value) for name, value in attributes.items() if value != ""}
-        return ElementTree.SubElement(self._root, tag, words)
+        return ElementTree.SubElement(self._into, tag, words)
+
+    @contextmanager
+    def link(self, to: str, label: str) -> Iterator[None]:
+        """What is drawn meanwhile leads to another place of the page; ``label`` says what it is."""
+        self._into = ElementTree.SubElement(self._root, "a", {"href": to, "aria-label": label})
+        yield
+        self._into = self._root
 
     def to_text(self) -> str:
         """The SVG element, without an XML declaration."""
@@ -51,12 +76,12 @@ class Drawing:
 
     def text(
         self, x: float, y: float, words: str, size: float = 14, *, anchor: str = "start", bold: bool = False,
-        mono: bool = False, ink: str = "#000000", then: str = "", then_size: float = 13,
+        mono: bool = False, ink: str = "#000000", then: str = "", then_size: float = 13, name: str = "",
     ) -> None:  # fmt: skip
         """Words whose base line is at ``y``; ``anchor`` is start, middle or end.  ``then`` follows in plain letters."""
         element = self._add(
             "text", x=x, y=y, font_size=size, fill=ink, text_anchor="" if anchor == "start" else anchor,
-            font_weight="bold" if bold else "", font_family=_MONO if mono else "",
+            font_weight="bold" if bold else "", font_family=_MONO if mono else "", **{"class": name},
         )  # fmt: skip
         element.text = words
         if then:
@@ -69,7 +94,7 @@ class Drawing:
         """A rectangle; ``hint`` is shown when the pointer rests on it."""
         element = self._add(
             "rect", x=x, y=y, width=width, height=height, rx=round, fill=style.fill, stroke=style.stroke,
-            stroke_width=style.width, stroke_dasharray=style.dash,
+            stroke_width=style.width, stroke_dasharray=style.dash, **{"class": style.name},
         )  # fmt: skip
         if hint:
             ElementTree.SubElement(element, "title").text = hint
@@ -81,8 +106,9 @@ class Drawing:
             self.box(x + inset, y - 4.0 * sheet, width - 2 * inset, height, style, hint=hint)
 
     def arrow(
-        self, points: list[tuple[float, float]], *, ink: str = "#000000", width: float = 1.4, dash: str = ""
-    ) -> None:
+        self, points: list[tuple[float, float]], *, ink: str = "#000000", width: float = 1.4, dash: str = "",
+        name: str = "",
+    ) -> None:  # fmt: skip
         """A line through the points, with a head at the last."""
         (from_x, from_y), (x, y) = points[-2:]
         length = math.hypot(x - from_x, y - from_y)
@@ -90,11 +116,11 @@ class Drawing:
         back_x, back_y = x - along_x * _HEAD_LENGTH, y - along_y * _HEAD_LENGTH
         self._add(
             "polyline", points=_points([*points[:-1], (back_x, back_y)]), fill="none", stroke=ink, stroke_width=width,
-            stroke_dasharray=dash,
+            stroke_dasharray=dash, **{"class": name},
         )  # fmt: skip
         wing_x, wing_y = -along_y * _HEAD_WIDTH / 2, along_x * _HEAD_WIDTH / 2
         corners = [(x, y), (back_x + wing_x, back_y + wing_y), (back_x - wing_x, back_y - wing_y)]
-        self._add("polygon", points=_points(corners), fill=ink)
+        self._add("polygon", points=_points(corners), fill=ink, **{"class": f"{name}-head" if name else ""})
 
 
 def _points(points: list[tuple[float, float]]) -> str:

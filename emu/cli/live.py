@@ -1,0 +1,231 @@
+"""``unimmu run --live``: a view like top's on the terminal while guests run.
+
+It looks at the machine between two turns and changes nothing in it: counts, events and their order are those of a run
+without.  The view has the screen, so what guests write to the terminal is kept meanwhile and written in the end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import time
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from emu.cli.arguments import UsageError
+from emu.cli.messages import complain
+from emu.cli.screen import Screen
+from emu.cli.streams import Stopper, host_stream
+from emu.fs.hostfile import HostDescriptor
+from emu.kernel.report import describe_process
+from emu.kernel.task import TaskState
+from emu.linux.event_kind import printable
+from emu.mm.pageflags import FrameKind
+from emu.trace.report.units import size_text
+from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.kernel.task import Task
+    from emu.machine import Machine
+
+#: Seconds from one look to the next; a look takes a twentieth of the time at most.
+_PAUSE_S, _SHARE = 0.25, 20
+#: Of what guests have written, so many bytes are looked at for the last lines, and so many lines are shown.
+_TAIL, _LAST_LINES = 2048, 3
+_COLUMNS = (
+    ("PID", "pid"), ("PPID", "ppid"), ("S", "state"), ("%CPU", "cpu"), ("INSTR", "instructions"),
+    ("MINFLT", "minor_faults"), ("MAJFLT", "major_faults"), ("LINKS", "link_faults"), ("#PF", "hardware_faults"),
+    ("RES", "rss_bytes"), ("TABLES", "pagetable_bytes"),
+)  # fmt: skip
+_STATES = {TaskState.RUNNABLE: "R", TaskState.SLEEPING: "S", TaskState.STOPPED: "T", TaskState.TRACED: "t"}
+
+
+class KeptOutput:
+    """What guests write to the terminal meanwhile: a file without a name, in which both streams have their order."""
+
+    def __init__(self) -> None:
+        """:class:`UsageError` if the host has no room for it."""
+        try:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by release()
+        except OSError as error:
+            raise UsageError(f"--live: there is no file for what the program writes: {error.strerror}") from None
+        self._complaints: list[str] = []
+
+    def streams(self, stopper: Stopper) -> tuple[Any, Any, Any]:
+        """Standard streams for the guest: this in place of a terminal, and an empty input in place of its keys."""
+        return (
+            HostDescriptor(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            if sys.stdin is not None and sys.stdin.isatty()
+            else host_stream(sys.stdin, "standard input", stopper),
+            HostDescriptor(self._file.fileno())
+            if sys.stdout is not None and sys.stdout.isatty()
+            else host_stream(sys.stdout, "standard output", stopper),
+            HostDescriptor(self._file.fileno()),
+        )
+
+    def complain(self, line: str) -> None:
+        """A line of ours, for later."""
+        self._complaints.append(line)
+
+    def last_lines(self) -> list[str]:
+        """The last lines that guests have written, for the view."""
+        fd = self._file.fileno()
+        size = os.fstat(fd).st_size
+        text = os.pread(fd, _TAIL, max(0, size - _TAIL)).decode("utf-8", "replace")
+        return [printable(line) for line in text.splitlines()[-_LAST_LINES:]]
+
+    def release(self) -> None:
+        """Write all of it to the terminal."""
+        fd, at = self._file.fileno(), 0
+        while data := os.pread(fd, 1 << 16, at):
+            at += len(data)
+            view = memoryview(data)
+            try:
+                while view:
+                    view = view[os.write(sys.stderr.fileno(), view) :]
+            except OSError:
+                break  # the terminal has gone
+        self._file.close()
+        for line in self._complaints:
+            complain(line)
+
+
+class LiveView:
+    """The view of a machine; within ``with``, :meth:`look` is to be called often."""
+
+    def __init__(self, machine: Machine, command: str, kept: KeptOutput) -> None:
+        self._machine, self._command, self._kept = machine, command, kept
+        self._console = Screen(stderr=True)
+        self._live: Live | None = None
+        self._suspended = False
+        self._started = self._last = time.monotonic()
+        self._next = self._started + _PAUSE_S
+        self._instructions = 0
+        self._of: dict[int, int] = {}
+
+    def __enter__(self) -> LiveView:
+        self._before = signal.signal(signal.SIGTSTP, self._suspend)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        signal.signal(signal.SIGTSTP, self._before)
+        self._leave()
+        self._kept.release()
+
+    def _suspend(self, number: int, frame: FrameType | None) -> None:
+        """Ctrl-Z: at the next look."""
+        self._suspended, self._next = True, 0.0
+
+    def _leave(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def look(self) -> None:
+        """Show how things are, if it is time to."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        if self._suspended:
+            self._suspended = False
+            self._leave()
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if self._live is None:
+            self._live = Live(
+                console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+            )
+            self._live.start()
+        self._live.update(self._shown(now), refresh=True)
+        took = time.monotonic() - now
+        self._last, self._next = now, now + took + max(_PAUSE_S, took * _SHARE)
+
+    # -- what is shown ---------------------------------------------------------------------------------------------
+
+    def _shown(self, now: float) -> Group:
+        kernel = self._machine.kernel
+        speed = (kernel.cpu.clock - self._instructions) / max(now - self._last, 1e-6) / 1e6
+        self._instructions = kernel.cpu.clock
+        lines = [
+            f"unimmu: {printable(self._command)}",
+            f"up {now - self._started:.1f} s, guest time {kernel.clock.now_ns() / 1e9:.3f} s, "
+            f"{kernel.cpu.clock:,} instructions, {speed:.1f} million/s, {len(kernel.scheduler.vcpus)} vCPUs",
+            self._mmu_line(),
+            self._tables_line(),
+            *self._tlb_lines(),
+        ]
+        tail = self._kept.last_lines()
+        room = self._console.height - len(lines) - len(tail) - 5
+        text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
+        output = Text("\n".join(["output:", *tail]) if tail else "", no_wrap=True, overflow="ellipsis", style="dim")
+        return Group(text, self._processes(max(room, 1), max(now - self._last, 1e-6)), output)
+
+    def _mmu_line(self) -> str:
+        c = self._machine.kernel.cpu.mmu.counters
+        sent = self._machine.kernel.flusher.shootdowns.report()["sent"]
+        return (
+            f"MMU: {c.walks:,} walks, {c.walk_loads:,} entries read, {c.fills:,} fills, {c.page_faults:,} #PF, "
+            f"{c.flushes:,} flushes, {sent:,} shootdowns"
+        )
+
+    def _tables_line(self) -> str:
+        kernel = self._machine.kernel
+        tables, shares = kernel.frames.used[FrameKind.PAGETABLE], kernel.share_counts.items()
+        regions = sum(mm.shared_tables for mm in kernel.mm_context.address_spaces.values())
+        links = sum(count for _, count in shares)
+        linked = f"{len(shares):,} of them linked {links:,} times" if shares else "none linked"
+        return f"tables: {tables:,} ({size_text(tables * PAGE_SIZE)}), {linked}, {regions:,} regions"
+
+    def _tlb_lines(self) -> list[str]:
+        """Each array of the modelled TLBs of all vCPUs; nothing where none is modelled."""
+        mmu = self._machine.kernel.cpu.mmu
+        if mmu.tlb is None:
+            return []
+        counted = [model.array_counters() for model in mmu.tlbs]
+        words = []
+        for array in mmu.tlb.geometry.arrays:
+            lookups, misses = (sum(getattr(c[array.name], name) for c in counted) for name in ("lookups", "misses"))
+            words.append(f"{array.name} {misses:,}/{lookups:,}")
+        return [f"TLB misses/lookups: {', '.join(words)}"]
+
+    def _processes(self, room: int, seconds: float) -> Table:
+        """The busiest processes, by the instructions since the last look."""
+        rows, before = [], self._of
+        self._of = {}
+        for task in self._machine.tasks:
+            row = describe_process(task.group)
+            since = row["instructions"] - before.get(task.tgid, 0)
+            self._of[task.tgid] = row["instructions"]
+            rows.append((since, row, task))
+        total = sum(since for since, _, _ in rows) or 1
+        rows.sort(key=lambda each: (-each[0], each[1]["pid"]))
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="reverse", expand=True)
+        for heading, _ in _COLUMNS:
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("COMMAND", no_wrap=True, overflow="ellipsis", ratio=1)
+        for since, row, task in rows[: room - 1 if len(rows) > room else room]:
+            shown = {**row, "cpu": f"{100 * since / total:.1f}", "state": _state(task)}
+            cells = [_cell(key, shown[key]) for _, key in _COLUMNS]
+            table.add_row(*cells, Text(printable(" ".join(row["argv"]))))
+        if len(rows) > room:
+            table.add_row(*[""] * len(_COLUMNS), f"... and {len(rows) - room + 1:,} more")
+        return table
+
+
+def _state(task: Task) -> str:
+    return _STATES.get(task.state, "S") if task.alive else "Z"
+
+
+def _cell(key: str, value: object) -> str:
+    if isinstance(value, str) or key in ("pid", "ppid"):
+        return str(value)
+    assert isinstance(value, int)
+    if key.endswith("bytes"):
+        return f"{value >> 10:,}K" if value < 100 << 20 else f"{value >> 20:,}M"
+    return f"{value:,}" if value < 10_000_000 else f"{value // 1_000_000:,}M"

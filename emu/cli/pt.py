@@ -1,0 +1,301 @@
+"""``unimmu pt``: the page tables of a run at one moment: ranges, trees, pictures, who shares what, walks in words."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from emu.cli.arguments import (
+    Parser,
+    UsageError,
+    add_machine_options,
+    add_program_options,
+    check_tlb_options,
+    number_from,
+    output_path,
+    program_help,
+)
+from emu.cli.messages import complain
+from emu.cli.moment import Moment, Watch, moment
+from mmu.registers import Access
+
+if TYPE_CHECKING:
+    from emu.cli.streams import Stopper
+    from emu.trace.pt.sharing import Sharing
+    from emu.trace.pt.tables import PageTablesSnapshot, Space
+    from emu.trace.pt.walk import WalkStory
+    from mmu import PhysicalMemory
+
+NOT_REACHED, OUTPUT_FAILED = 1, 74  # EX_IOERR
+_DEFAULT = Moment("exit")
+_ACCESSES = {"r": Access.READ, "w": Access.WRITE, "x": Access.FETCH}
+
+_PROGRAM = """
+
+or, in place of PROG:
+  SNAPSHOT                a file that `unimmu pt --save` has written: nothing is run
+
+The program's output goes to standard error; standard output has the tables.
+
+exit status:
+  0; 1 if the moment of --at did not come; 126 if PROG cannot be run, 127 if there is none;
+  2: a mistake on the command line; 74: a file could not be written; 124: --timeout; 130: Ctrl-C"""
+
+_EXAMPLES = """\
+examples:
+  unimmu pt hello                                        its tables just before it ends
+  unimmu pt --tree sharers mshare 3 6291456              three processes that share tables, and wait
+  unimmu pt --html tables.html sharers mshare 8 8388608  the same as a page with a picture
+  unimmu pt --walk 100:0x401000:x hello                  one walk step by step, in words
+  unimmu pt --at syscall:write --save tables.json hello && unimmu pt --walk 100:0:w tables.json
+  unimmu pt --root / --at 2000000 python3 -c 'print(1)'  after so many instructions
+"""
+
+
+class Place(NamedTuple):
+    """What --walk is to translate."""
+
+    pid: int
+    vaddr: int
+    access: Access
+
+
+def place(text: str) -> Place:
+    """``PID:VADDR``, or with ``:r``, ``:w`` or ``:x``; argparse reports anything else."""
+    pid, _, rest = text.partition(":")
+    vaddr, colon, access = rest.partition(":")
+    try:
+        found = Place(int(pid), int(vaddr, 0), _ACCESSES[access] if colon else Access.READ)
+    except (ValueError, KeyError):
+        found = Place(-1, 0, Access.READ)
+    if found.pid < 0 or not 0 <= found.vaddr < 1 << 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not PID:ADDRESS, perhaps with :r, :w or :x (100:0x401000:x)")
+    return found
+
+
+def add_arguments(parser: Parser) -> None:
+    """The command line of ``unimmu pt``."""
+    parser.description = "Show the page tables of every process of a run, as they are at one moment."
+    parser.add_program(lambda: program_help() + _PROGRAM)
+    parser.usage = "%(prog)s [options] PROG|SNAPSHOT [ARGS ...]"
+    parser.epilog = _EXAMPLES
+    parser.set_defaults(check_tlb=False)
+    shown = parser.add_argument_group("what is shown")
+    add = shown.add_argument
+    add(
+        "--at", type=moment, metavar="MOMENT",
+        help="when: exit, the program is about to end, or every process waits (the default); end, nothing runs any "
+        "more; N, so many instructions have run; syscall:NAME[:N], before the first (or the N-th) such system call",
+    )  # fmt: skip
+    add("--pid", type=number_from(1), action="append", default=[], metavar="N", help="only this process (repeatable)")
+    add("--tree", action="store_true", help="the tables as a tree, in place of ranges")
+    add("--holes", action="store_true", help="with ranges: the addresses too for which there is no entry")
+    add(
+        "--walk", type=place, action="append", default=[], metavar="PID:VADDR[:r|w|x]",
+        help="one walk of that process step by step, in place of ranges: a read, a write, or an instruction fetch "
+        "(repeatable)",
+    )  # fmt: skip
+    add("--dot", action="store_true", help="the tables as a graph for Graphviz (dot -Tsvg), and nothing else")
+    add(
+        "--html", type=output_path, metavar="FILE",
+        help="write a page with everything: the picture, ranges, who shares what, and the walks",
+    )  # fmt: skip
+    add("--svg", type=output_path, metavar="FILE", help="write the picture of the tables; with --walk, of the walk")
+    add("--save", type=output_path, metavar="FILE", help="write the tables as JSON, for later (docs/page-tables.md)")
+    add_machine_options(parser)
+    add_program_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Take the tables from a run or a file, and show them."""
+    if arguments.program is None:
+        raise UsageError("a program is needed, or a file of --save (`unimmu pt --help` says more)")
+    check_tlb_options(arguments)
+    _check(arguments)
+    if _is_snapshot(arguments.program):
+        snapshot = _loaded(arguments)
+        return _show(arguments, snapshot, [_walk(snapshot, each, None) for each in arguments.walk])
+    return _run_program(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """What can be known to be wrong before a long run."""
+    chosen = [f"--{name}" for name in ("tree", "walk", "dot") if getattr(arguments, name)]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other: each says what standard output has")
+    if arguments.svg and len(arguments.walk) > 1:
+        raise UsageError("--svg has room for one walk, and --walk is given more than once; --html takes all")
+    files: dict[pathlib.Path, str] = {}
+    for name in ("html", "svg", "save"):
+        path: pathlib.Path | None = getattr(arguments, name)
+        if path is None:
+            continue
+        if path.is_dir() or not path.resolve().parent.is_dir():
+            raise UsageError(f"--{name} {path}: its directory does not exist, or it is a directory itself")
+        if (other := files.setdefault(path.resolve(), name)) != name:
+            raise UsageError(f"--{name} {path}: --{other} writes to the same file")
+
+
+# -- a file ------------------------------------------------------------------------------------------------------------
+
+
+def _is_snapshot(name: str) -> bool:
+    """Whether it is a file of --save: JSON begins with a brace, and no program does."""
+    try:
+        with open(name, "rb") as file:
+            return file.read(1) == b"{" or name.endswith(".json")
+    except (OSError, ValueError):
+        return False
+
+
+def _loaded(arguments: argparse.Namespace) -> PageTablesSnapshot:
+    from emu.trace.pt.file import BadSnapshot, from_json
+
+    name: str = arguments.program
+    if arguments.arguments or arguments.at is not None:
+        what = "--at" if arguments.at is not None else f"the argument {arguments.arguments[0]!r}"
+        raise UsageError(f"{name}: it is a file of tables, and nothing is run: {what} has no use")
+    try:
+        return from_json(pathlib.Path(name).read_bytes())
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from None
+    except BadSnapshot as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+# -- a run -------------------------------------------------------------------------------------------------------------
+
+
+def _run_program(arguments: argparse.Namespace) -> int:
+    from emu.cli.launch import build_machine, start_program
+    from emu.cli.run import keyboard_of
+    from emu.cli.streams import Stopper, host_stream
+    from emu.machine import LaunchError
+    from emu.trace.pt.tables import take_tables
+
+    stopper = Stopper(arguments.timeout)
+    streams = (
+        host_stream(sys.stdin, "standard input", stopper),
+        host_stream(sys.stderr, "standard error", stopper),
+        host_stream(sys.stderr, "standard error", stopper),
+    )
+    machine = build_machine(arguments, stopper, log=lambda line: complain(f"unimmu: {line}"), streams=streams)
+    try:
+        first, _ = start_program(machine, arguments)
+    except LaunchError as error:
+        complain(f"unimmu pt: {error}")
+        return error.status
+    taken: list[tuple[PageTablesSnapshot, list[WalkStory]]] = []
+    command = (arguments.program, *arguments.arguments)
+
+    def look(when: str) -> None:
+        snapshot = take_tables(machine, when, command)
+        taken.append((snapshot, [_walk(snapshot, each, machine.ram) for each in arguments.walk]))
+
+    watch = Watch(machine, first, arguments.at or _DEFAULT, look)
+    stopper.on_stop = machine.stop
+    with stopper, keyboard_of(machine, stopper):
+        try:
+            reason = watch.run(stopper)
+        finally:
+            machine.kernel.ttys.restore()
+    if not taken:
+        return _not_reached(stopper, reason.value, machine.kernel.cpu.clock)
+    return _show(arguments, *taken[0])
+
+
+def _not_reached(stopper: Stopper, reason: str, instructions: int) -> int:
+    from emu.cli.ending import CAUSE_STATUS, STOPPED
+
+    if stopper.cause is not None:
+        complain(f"unimmu pt: {STOPPED[stopper.cause]} before the moment of --at came")
+        return CAUSE_STATUS[stopper.cause]
+    complain(f"unimmu pt: the moment of --at did not come: after {instructions:,} instructions {reason}")
+    return NOT_REACHED
+
+
+def _walk(snapshot: PageTablesSnapshot, to: Place, memory: PhysicalMemory | None) -> WalkStory:
+    from emu.trace.pt.walk import walk
+
+    return walk(snapshot, _space(snapshot, to.pid, "--walk"), to.vaddr, to.access, memory)
+
+
+def _space(snapshot: PageTablesSnapshot, pid: int, option: str) -> Space:
+    from emu.trace.pt.sharing import spelled
+
+    space = snapshot.space_of(pid)
+    if space is None:
+        pids = sorted(pid for each in snapshot.spaces for pid in each.pids)
+        there = f"there are {spelled(pids)}" if pids else "there is none"
+        raise UsageError(f"{option} {pid}: there is no such process at that moment ({there})")
+    return space
+
+
+# -- showing -----------------------------------------------------------------------------------------------------------
+
+
+def _show(arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Sequence[WalkStory]) -> int:
+    """Write the files, print the text."""
+    from emu.trace.pt.sharing import find_sharing
+
+    chosen = list(dict.fromkeys(_space(snapshot, pid, "--pid") for pid in arguments.pid)) or list(snapshot.spaces)
+    sharing = find_sharing(snapshot)
+    for path, text in _files(arguments, snapshot, sharing, walks):
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            complain(f"unimmu pt: {path}: {error.strerror}")
+            return OUTPUT_FAILED
+    for line in _lines(arguments, snapshot, sharing, chosen, walks):
+        print(line)
+    return 0
+
+
+def _files(
+    arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[WalkStory]
+) -> Iterator[tuple[pathlib.Path, str]]:
+    """Each file that is wanted, and what goes into it."""
+    if arguments.save is not None:
+        from emu.trace.pt.file import to_json
+
+        yield arguments.save, to_json(snapshot)
+    if arguments.svg is not None:
+        from emu.trace.pt.picture import draw_tables
+        from emu.trace.pt.walkpicture import draw_walk
+
+        yield arguments.svg, draw_walk(walks[0]) if walks else draw_tables(snapshot, sharing)
+    if arguments.html is not None:
+        from emu.trace.pt.page import tables_page
+
+        yield arguments.html, tables_page(snapshot, sharing, walks)
+
+
+def _lines(
+    arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, chosen: list[Space],
+    walks: Sequence[WalkStory],
+) -> Iterator[str]:  # fmt: skip
+    """Standard output."""
+    from emu.trace.pt.text import bytes_text, ranges_text, sharing_text, title_of, tree_text
+
+    if arguments.dot:
+        from emu.trace.pt.dot import dot_text
+
+        yield from dot_text(snapshot, sharing)
+        return
+    if walks:
+        for story in walks:
+            yield from story.lines()
+        return
+    yield title_of(snapshot)
+    if not snapshot.spaces:
+        yield "no process is there, and no region"
+        return
+    if arguments.tree:
+        yield from tree_text(snapshot, sharing, chosen)
+    else:
+        yield from ranges_text(snapshot, sharing, chosen, holes=arguments.holes)
+    yield from sharing_text(snapshot, sharing)
+    yield from bytes_text(snapshot, sharing)

@@ -1,0 +1,173 @@
+"""``unimmu run --live`` on a terminal: the view, what the guest writes, and that nothing else is different; progress of
+long work.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Unimmu, command, environment, unimmu
+
+__all__ = ["unimmu"]
+
+ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
+#: Long enough for the view to come; it says one line, and then a number of its loops.
+LOOP = "i=0; echo begins; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo $i; exit 3"
+
+
+def on_terminal(
+    *words: object, when: Callable[[str], bool] = lambda seen: False, then: Callable[[int], None] | None = None
+) -> tuple[int, str]:
+    """Run a command on a terminal of 24 by 120; returns its status and all that it wrote there.
+
+    ``then`` is called once, with the number of its process, when what has been written is as it should be.
+    """
+    pid, master = pty.fork()
+    if not pid:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        here = environment(TERM="xterm-256color", LINES="24", COLUMNS="120")
+        os.execvpe(str(words[0]), [str(word) for word in words], here)
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
+    seen = ""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # nobody has it open any more
+            break
+        if not data:
+            break
+        seen += data.decode("utf-8", "replace")
+        if then is not None and when(seen):
+            then(pid)
+            then = None
+    os.close(master)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.replace("\r", "")
+
+
+def live(*words: object, **more: object) -> tuple[int, str]:
+    return on_terminal(*command("run", "--live", *words), **more)  # type: ignore[arg-type]
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+def test_the_view_and_then_what_the_guest_has_written() -> None:
+    status, seen = live("--root", "/", "sh", "-c", LOOP)
+    assert status == 3
+    view, _, after = seen.partition(LEAVE)
+    assert after == "begins\n30000\n"
+    assert view.count(ENTER) == 1
+    shown = plain(view)
+    for words in ("unimmu: sh -c i=0;", "walks", "#PF", "tables:", "PID", "TABLES", "output:\nbegins"):
+        assert words in re.sub(r" +\n", "\n", shown), words
+    assert re.search(r"^100 +1 R 100\.0 ", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "words", [("--cpus", 2, "sharers", "plain", 4, 64 << 20), ("--tlb", "zen4", "touch_pages", "64M")]
+)
+def test_counts_and_events_are_those_of_a_run_without(tmp_path: Path, words: tuple[object, ...]) -> None:
+    runs = []
+    for name in ("live", "plain"):
+        files = [tmp_path / f"{name}.{kind}" for kind in ("json", "jsonl")]
+        options = ("--json", files[0], "--trace", files[1])
+        if name == "live":
+            assert ENTER in live(*options, *words)[1]
+        else:
+            with (tmp_path / "out").open("wb") as out:
+                subprocess.run(
+                    command("run", *options, *words), env=environment(), stdin=subprocess.DEVNULL, stdout=out,
+                    stderr=out, check=False,
+                )  # fmt: skip
+        figures = json.loads(files[0].read_text())
+        del figures["wall_s"]
+        lines = files[1].read_text().splitlines()
+        runs.append((figures, lines[1:]))
+    assert runs[0][0] == runs[1][0]
+    assert runs[0][1] == runs[1][1]
+
+
+def test_the_modelled_tlb_is_in_the_view() -> None:
+    _, seen = live("--tlb", "zen4", "--timeout", "1.5", "spin")
+    assert re.search(r"TLB misses/lookups: .*/", plain(seen))
+
+
+def test_a_pipe_gets_the_output_at_once_and_the_terminal_the_view(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    line = shlex.join(command("run", "--live", "--root", "/", "sh", "-c", LOOP))
+    status, seen = on_terminal("sh", "-c", f"exec {line} > {out}")
+    assert status == 3
+    assert out.read_text() == "begins\n30000\n"
+    assert "PID" in plain(seen)
+    assert "output:" not in plain(seen)
+    assert seen.endswith(LEAVE)
+
+
+def test_ctrl_c_ends_the_run_and_the_terminal_is_as_before() -> None:
+    status, seen = live("spin", when=lambda seen: ENTER in seen, then=lambda pid: os.kill(pid, signal.SIGINT))
+    assert status == 130
+    after = seen.partition(LEAVE)[2]
+    assert re.fullmatch(r"unimmu: interrupted: 100 \(spin\) runs at 0x[0-9a-f]+\n", after)
+
+
+def test_ctrl_z_gives_the_terminal_back_meanwhile() -> None:
+    def stop_and_go(pid: int) -> None:
+        os.kill(pid, signal.SIGTSTP)
+        os.waitpid(pid, os.WUNTRACED)
+        time.sleep(0.05)
+        os.kill(pid, signal.SIGCONT)
+
+    status, seen = live("--timeout", "3", "spin", when=lambda seen: ENTER in seen, then=stop_and_go)
+    assert status == 124
+    assert seen.count(ENTER) == seen.count(LEAVE) == 2
+
+
+def test_a_short_run_shows_no_view() -> None:
+    assert live("hello") == (0, "hello, world\n")
+
+
+def test_no_terminal_no_view(unimmu: Unimmu) -> None:
+    ran = unimmu("run", "--live", "hello")
+    assert (ran.status, ran.out) == (0, "hello, world\n")
+    assert ran.err == "unimmu: --live: standard error is no terminal, so there is no view\n"
+
+
+def test_strace_needs_a_file_then(unimmu: Unimmu) -> None:
+    ran = unimmu("run", "--live", "--strace", "hello")
+    assert (ran.status, ran.err) == (2, "unimmu run: --live has the screen: --strace needs -o FILE\n")
+
+
+# ---- progress
+
+
+def test_the_demo_shows_how_far_it_is(tmp_path: Path) -> None:
+    picture = tmp_path / "p.svg"
+    status, seen = on_terminal(*command("demo", "--processes", 2, "--size", "64M", "--output", picture))
+    assert status == 0
+    percents = [int(p) for p in re.findall(r"(\d+)%", plain(seen))]
+    assert any(0 < percent < 100 for percent in percents)
+    assert picture.exists()
+
+
+def test_progress_is_silent_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    from emu.cli.progress import progress
+
+    with progress("work", 3) as report:
+        report(1)
+        report(3, "more")
+    assert capfd.readouterr() == ("", "")

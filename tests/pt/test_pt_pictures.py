@@ -1,0 +1,169 @@
+"""Pictures, page and graph: every table once, an arrow for every process, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from emu.trace.pt.dot import dot_text
+from emu.trace.pt.graph import FULL, graph_of
+from emu.trace.pt.page import tables_page
+from emu.trace.pt.picture import all_nodes, draw_tables
+from emu.trace.pt.sharing import find_sharing
+from emu.trace.pt.tables import PageTablesSnapshot
+from emu.trace.pt.walk import walk
+from emu.trace.pt.walkpicture import draw_walk
+from mmu import Access
+from mmu.entries import encode
+from tests.booted import MIB
+from tests.pt.conftest import Sharing3, by_hand
+
+SVG = "{http://www.w3.org/2000/svg}"
+POINTER = {"P": 1, "RW": 1, "US": 1}
+
+
+def words(picture: str) -> list[str]:
+    return ["".join(text.itertext()) for text in ElementTree.fromstring(picture).iter(f"{SVG}text")]
+
+
+def drawn(snapshot: PageTablesSnapshot) -> str:
+    return draw_tables(snapshot, find_sharing(snapshot))
+
+
+@pytest.mark.parametrize("options", [{}, {"level": "pud"}, {"level": "pte"}, {"la57": True}])
+def test_every_table_is_drawn_once_and_every_process_has_an_arrow(
+    sharers: Sharing3, options: dict[str, object]
+) -> None:
+    snapshot = sharers(**options)
+    sharing = find_sharing(snapshot)
+    nodes = [node for block in graph_of(snapshot, sharing) for node in all_nodes(block.root)]
+    assert sorted(table for node in nodes for table in node.tables) == sorted(snapshot.tables)
+    shared = {node for node in nodes if node.shared}
+    assert {table for node in shared for table in node.tables} == sharing.shared
+    tops = {node for _, node in [link for node in nodes for link in node.links]}
+    for top in tops:
+        assert {node.space for node in nodes for _, target in node.links if target is top} == {0, 1, 2}
+    boxes = [line for line in words(drawn(snapshot)) if re.match(r"P\w+ 0x|\d+ PTE tables", line)]
+    assert len(boxes) == len(nodes)
+
+
+def test_hosts_own_what_is_shared_and_else_the_first_process() -> None:
+    tables = {
+        0x1000: {0: encode(4, ADDRESS=0x3000, **POINTER)},
+        0x2000: {0: encode(4, ADDRESS=0x3000, **POINTER)},
+        0x3000: {},
+    }
+    alone = by_hand(tables, 0x1000, 0x2000)
+    first, second = graph_of(alone, find_sharing(alone))
+    assert [node.tables for node in first.root.children] == [(0x3000,)]
+    assert [target.tables for _, target in second.root.links] == [(0x3000,)]
+    region = by_hand(tables, 0x1000, regions=(0x2000,))
+    process, host = graph_of(region, find_sharing(region))
+    assert process.root.links[0][1] is host.root.children[0]
+
+
+def test_many_tables_behind_each_other_are_one_box(sharers: Sharing3) -> None:
+    snapshot = sharers(size=16 * MIB)
+    assert "6 PTE tables" in words(drawn(snapshot))
+    assert len(drawn(snapshot)) < 60_000
+
+
+def test_of_many_processes_the_late_ones_are_a_box_with_its_arrows(sharers: Sharing3) -> None:
+    snapshot = sharers(processes=FULL + 2)
+    nodes = [block.root for block in graph_of(snapshot, find_sharing(snapshot))]
+    late = [node for node in nodes if node.holds.endswith("tables of its own")]
+    assert [node.space for node in late] == [FULL, FULL + 1]
+    assert all(len(node.links) == 1 for node in late)
+
+
+def test_everything_lies_within_the_picture(sharers: Sharing3) -> None:
+    snapshot = sharers()
+    story = walk(snapshot, snapshot.spaces[0], 2 << 40, Access.READ)
+    for picture in (drawn(snapshot), draw_walk(story)):
+        root = ElementTree.fromstring(picture)
+        width, height = (float(root.attrib[name]) for name in ("width", "height"))
+        for rect in root.iter(f"{SVG}rect"):
+            x, y = float(rect.attrib.get("x", 0)), float(rect.attrib.get("y", 0))
+            assert 0 <= x <= x + float(rect.attrib["width"]) <= width
+            assert 0 <= y <= y + float(rect.attrib["height"]) <= height
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_its_links_lead_somewhere(sharers: Sharing3) -> None:
+    snapshot = sharers()
+    stories = [walk(snapshot, snapshot.spaces[0], at, Access.WRITE) for at in (2 << 40, 0x401000)]
+    page = tables_page(snapshot, find_sharing(snapshot), stories)
+    assert page.startswith("<!doctype html>")
+    targets = re.findall(r'(?:href|src|url)\s*[=(]\s*["\']?([^"\') ]+)', page)
+    assert all(target.startswith("#") for target in targets)
+    names = re.findall(r' id="([^"]+)"', page)
+    assert len(names) == len(set(names))
+    assert {target[1:] for target in targets} <= set(names)
+    assert "<script" not in page
+    for story in stories:
+        for line in story.lines():
+            if "comes next" in line or "error code" in line:
+                assert " ".join(line.split()) in page
+
+
+def test_the_page_is_for_keyboards_screen_readers_and_dark_rooms(sharers: Sharing3) -> None:
+    snapshot = sharers()
+    page = tables_page(snapshot, find_sharing(snapshot))
+    assert "color-scheme: light dark" in page
+    assert page.count("prefers-color-scheme: dark") == 2, "the page, and the picture"
+    assert '<html lang="en">' in page
+    assert re.search(r'<div class="wide" tabindex="0" role="region" aria-label="[^"]+">', page)
+    links = re.findall(r"<a [^>]*>", page[page.index("<svg") : page.index("</svg>")])
+    assert len(links) == len(list(re.finditer(r'<rect [^>]*class="(?:own|shared)"', page))) - 2, (
+        "each box; two of a legend"
+    )
+    assert all('aria-label="' in link for link in links)
+    assert re.findall(r"<svg[^>]*>", page)[0].count('role="group"') == 1
+
+
+def test_names_cannot_become_markup() -> None:
+    snapshot = by_hand({0x1000: {}}, 0x1000)
+    (space,) = snapshot.spaces
+    evil = PageTablesSnapshot(
+        ("<script>", "\x1b[2J"), "<b>", 0, snapshot.memory_bytes, snapshot.registers,
+        (type(space)("<i>\x1b", (100,), 0x1000),), snapshot.tables,
+    )  # fmt: skip
+    for text in (tables_page(evil, find_sharing(evil)), drawn(evil), "\n".join(dot_text(evil, find_sharing(evil)))):
+        assert "\x1b" not in text
+        assert "<script>" not in text or text.startswith("digraph")
+        assert "<i>" not in text or text.startswith("digraph")
+
+
+def test_the_graph_for_graphviz(sharers: Sharing3) -> None:
+    snapshot = sharers()
+    lines = list(dot_text(snapshot, find_sharing(snapshot)))
+    assert lines[0] == "digraph page_tables {"
+    assert lines[-1] == "}"
+    assert len([line for line in lines if "style=filled" in line]) == 4
+    assert len([line for line in lines if "penwidth=2" in line]) == 3
+    named = set(re.findall(r'^    "(t\w+)" \[', "\n".join(lines), re.MULTILINE))
+    for line in lines:
+        if arrow := re.match(r'  "(t\w+)" -> "(t\w+)"', line):
+            assert set(arrow.groups()) <= named
+
+
+@pytest.mark.parametrize(
+    ("vaddr", "access", "said"),
+    [
+        (2 << 40, Access.READ, "The physical address of 0x20000000000 is"),
+        (0x401000, Access.WRITE, "RW is 0 in the PTE"),
+        (0x500000, Access.READ, "P is 0, so the walk ends here"),
+        (1 << 62, Access.READ, "There is no walk"),
+    ],
+)
+def test_the_picture_of_a_walk(sharers: Sharing3, vaddr: int, access: Access, said: str) -> None:
+    snapshot = sharers()
+    story = walk(snapshot, snapshot.spaces[0], vaddr, access)
+    written = words(draw_walk(story))
+    assert any(said in line for line in written)
+    for entry in story.entries:
+        assert f"{entry.value:#018x}" in written
+        assert f"index {entry.index}" in written
+    if story.error_code is not None:
+        assert f"error code {story.error_code:#x}" in written
