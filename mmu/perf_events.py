@@ -21,6 +21,16 @@ _GENERIC = {
     Access.FETCH: ("iTLB-loads", "iTLB-load-misses"),
 }
 _COMPLETED = {"_4K": "walk_completed_4k", "_2M_4M": "walk_completed_2m", "_1G": "walk_completed_1g"}
+#: Every name.
+NAMES = (
+    *(name for pair in _GENERIC.values() for name in pair),
+    *(
+        f"{prefix}.{what}" for prefix in _PREFIX.values() for what in (
+            "STLB_HIT", "MISS_CAUSES_A_WALK", "WALK_COMPLETED", *(f"WALK_COMPLETED{size}" for size in _COMPLETED),
+        )
+    ),
+    "PAGE_WALKER_LOADS",
+)  # fmt: skip
 
 
 def perf_events(mmu: Mmu, processor: int | None = None) -> dict[str, int]:

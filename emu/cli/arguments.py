@@ -43,7 +43,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         """A value that may be left out goes behind ``=``, since the next word is the program's name."""
-        if action.option_strings and action.nargs == "?":
+        if action.option_strings and action.nargs == "?" and not isinstance(action.default, list):
             return f"{', '.join(action.option_strings)}[={action.metavar}]"
         return super()._format_action_invocation(action)
 
@@ -60,6 +60,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
         )
         self._program: Callable[[], str] | None = None
+        self._with_number: set[str] = set()
 
     def add_program(self, help: Callable[[], str]) -> None:
         """Take a program and its arguments at the end, as ``arguments.program`` (None: none given) and ``.arguments``.
@@ -70,12 +71,21 @@ class Parser(argparse.ArgumentParser):
         self._program = help
         self.usage = "%(prog)s [options] PROG [ARGS ...]"
 
+    def add_number(self, group: argparse._ArgumentGroup, *names: str, metavar: str, help: str) -> None:
+        """An option whose value, a whole number, may be left out, though the next word may be one: what follows and is
+        none is the program.  It gives a list with None where there was no number.
+        """
+        group.add_argument(
+            *names, action="append", nargs="?", type=whole_number, default=[], metavar=metavar, help=help
+        )
+        self._with_number.update(names)
+
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse a command line without the command's name."""
         if self._program is None:
             return self.parse_args(argv)
-        at = self._first_positional(argv)
-        arguments = self.parse_args([word for word in argv[:at] if word != "--"])
+        options, at = self._options(argv)
+        arguments = self.parse_args(options)
         arguments.program = argv[at] if at < len(argv) else None
         arguments.arguments = list(argv[at + 1 :])
         return arguments
@@ -88,17 +98,36 @@ class Parser(argparse.ArgumentParser):
             return value
         return super()._get_values(action, arg_strings)
 
-    def _first_positional(self, argv: Sequence[str]) -> int:
-        with_value = {s for action in self._actions if action.nargs not in (0, "?") for s in action.option_strings}
+    def _options(self, argv: Sequence[str]) -> tuple[list[str], int]:
+        """The words before the program, and where that is."""
+        options: list[str] = []
         at = 0
         while at < len(argv):
             word = argv[at]
             if word == "--":
-                return at + 1
+                return options, at + 1
             if not word.startswith("-") or word == "-":
-                return at
-            at += 2 if word in with_value else 1
-        return len(argv)
+                break
+            follows = list(argv[at + 1 : at + 2]) if self._takes_next(word) else []
+            if self._ends_in(word, self._with_number) and at + 1 < len(argv) and argv[at + 1].isdecimal():
+                follows, word = [], f"{word}{'=' if word.startswith('--') else ''}{argv[at + 1]}"
+                at += 1
+            options += [word, *(each for each in follows if each != "--")]
+            at += 1 + len(follows)
+        return options, at
+
+    def _takes_next(self, word: str) -> bool:
+        """Whether the word behind an option is its value."""
+        valued = {s for action in self._actions if action.nargs not in (0, "?") for s in action.option_strings}
+        return self._ends_in(word, valued)
+
+    def _ends_in(self, word: str, options: set[str]) -> bool:
+        """Whether a word is one of these options, or letters of which the last one is (-fe)."""
+        if word in options:
+            return True
+        flags = {s for action in self._actions if action.nargs == 0 for s in action.option_strings}
+        letters = [f"-{letter}" for letter in word[1:]]
+        return len(letters) > 1 and letters[-1] in options and all(letter in flags for letter in letters[:-1])
 
     def format_help(self) -> str:
         text = super().format_help()

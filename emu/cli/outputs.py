@@ -1,4 +1,4 @@
-"""What a run writes besides the guest's own output: the files of --trace, --json and --strace."""
+"""What a run writes besides the guest's own output: the files of --trace, --json and -o."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING
 
 from emu.cli.arguments import UsageError
 from emu.cli.ending import Deaths
-from emu.cli.messages import complain, version
+from emu.cli.messages import complain, complain_lines, version
 from emu.cli.streams import Stopper
+from emu.cli.watched import Watched, strace_options
 from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.machine import Machine
 
 if TYPE_CHECKING:
+    from emu.cli.events import Events
     from emu.trace.recorder import Recorder
+    from emu.trace.strace import Options
 
 
 #: How often it is looked whether somebody has opened a FIFO, and how long a reader has when the run has ended.
@@ -106,7 +109,7 @@ def check_that_they_differ(arguments: argparse.Namespace) -> None:
 
 
 def _given(arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    given = (("--json", arguments.json), ("-o", arguments.strace_file), ("--trace", arguments.trace))
+    given = (("--json", arguments.json), ("-o", arguments.output), ("--trace", arguments.trace))
     return [(option, path) for option, path in given if path]
 
 
@@ -123,16 +126,20 @@ class Outputs:
     """All of a run's files and tracers."""
 
     def __init__(
-        self, machine: Machine, first: Task, path: str, arguments: argparse.Namespace, stopper: Stopper
-    ) -> None:
-        """Open the files and attach the tracers to the machine, where ``first`` is about to run ``path``.
+        self, machine: Machine, first: Task, path: str, arguments: argparse.Namespace, stopper: Stopper,
+        asked: Watched, counts: bool,
+    ) -> None:  # fmt: skip
+        """Open the files and attach the tracers to the machine, where ``first`` is about to run ``path``; ``counts``:
+        events of --stats are counted.
 
         :class:`Unread` if the run is over before somebody has opened a FIFO.
         """
         self.deaths = Deaths()
         self._files: dict[str, OutputFile] = {}
         self._stopper = stopper
-        shows = _filter(machine, arguments.strace) if arguments.strace else None
+        options = strace_options(arguments, asked, machine.kernel.entry.calls) if asked.strace else None
+        #: The events of --stats.
+        self.events = _events(machine, asked) if counts else None
         stopper.begin()
         try:
             for option, name in _given(arguments):
@@ -145,8 +152,11 @@ class Outputs:
         self.json = self._files.get("--json")
         tracers: list[Tracer] = [self.deaths]
         self._recorder: Recorder | None = None
-        if shows is not None:
-            tracers.append(self._strace(machine, shows))
+        self._summary: Callable[[], None] | None = None
+        if options is not None:
+            tracers.append(self._strace(machine, options))
+        if self.events is not None and self.events.tracer is not None:
+            tracers.append(self.events.tracer)
         if arguments.trace:
             self._recorder = self._record(machine, first, arguments)
             tracers.append(self._recorder)
@@ -182,16 +192,29 @@ class Outputs:
         """The run is over: write what is still buffered."""
         if self._recorder is not None:
             self._recorder.finish()
+        if self._summary is not None:
+            self._summary()
+
+    def say(self, text: str) -> None:
+        """Print a text that -o may put into a file."""
+        file = self._files.get("-o")
+        if file is None:
+            complain_lines(text, self.listens)
+        else:
+            file.write(f"{text}\n".encode("utf-8", "surrogateescape"))
 
     # -- tracers, imported only where they are asked for -----------------------------------------------------------
 
-    def _strace(self, machine: Machine, shows: Callable[[str], bool]) -> Tracer:
+    def _strace(self, machine: Machine, options: Options) -> Tracer:
         from emu.trace.strace import Strace
 
+        if options.summary is not None:
+            summary = options.summary
+            self._summary = lambda: self.say("\n".join(summary.lines()))
         file = self._files.get("-o")
         if file is None:
-            return Strace(machine.kernel, lambda line: complain(line, self.listens), shows)
-        return Strace(machine.kernel, lambda line: file.write(f"{line}\n".encode("utf-8", "surrogateescape")), shows)
+            return Strace(machine.kernel, lambda line: complain(line, self.listens), options)
+        return Strace(machine.kernel, lambda line: file.write(f"{line}\n".encode("utf-8", "surrogateescape")), options)
 
     def _record(self, machine: Machine, first: Task, arguments: argparse.Namespace) -> Recorder:
         from emu.trace.formats.registry import format_of
@@ -204,16 +227,14 @@ class Outputs:
         return Recorder(machine, sink, command=command, seed=arguments.seed, version=version(), accesses=accesses)
 
 
-def _filter(machine: Machine, calls: str) -> Callable[[str], bool]:
-    """Says which calls are shown."""
-    if calls == "all":
-        return lambda name: True
-    from emu.trace.filter import CallFilter, UnknownCall
+def _events(machine: Machine, asked: Watched) -> Events:
+    """:class:`UsageError` for one that is not counted."""
+    from emu.cli.events import Events, UnknownEvent
 
     try:
-        return CallFilter(calls, machine.kernel.entry.calls()).shows
-    except UnknownCall as error:
-        raise UsageError(f"--strace={calls}: {error}") from None
+        return Events(machine, asked.events)
+    except UnknownEvent as error:
+        raise UsageError(f"-e {','.join(asked.events)}: {error}") from None
 
 
 def _fanout(tracers: list[Tracer]) -> Tracer:

@@ -15,7 +15,6 @@ from emu.cli.arguments import (
     add_machine_options,
     add_program_options,
     check_tlb_options,
-    names_of_calls,
     output_name,
     program_help,
 )
@@ -25,7 +24,9 @@ if TYPE_CHECKING:
     from emu.cli.ending import Ending
     from emu.cli.live import KeptOutput, LiveView
     from emu.cli.outputs import Outputs
+    from emu.cli.perfstat import Tally
     from emu.cli.streams import Stopper
+    from emu.cli.watched import Watched
     from emu.kernel.task import Task
     from emu.machine import Machine
 
@@ -65,27 +66,23 @@ def add_arguments(parser: Parser) -> None:
     add_program_options(parser)
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
-    add(
-        "--strace", nargs="?", const="all", type=names_of_calls, metavar="CALLS",
-        help="print system calls and signals, in strace's format, on stderr; of the calls, only CALLS, as strace -e: "
-        "open,close or %%file or !futex or none (docs/tracing.md)",
-    )  # fmt: skip
-    add("-o", dest="strace_file", type=output_name, metavar="FILE", help="write what --strace prints to FILE")
+    from emu.cli.watched import add_arguments as add_watched
+
+    add_watched(parser, seen)
     add(
         "--trace", type=output_name, metavar="FILE",
-        help="record every event; the name says in which format: .parquet, .jsonl, ... (docs/tracing.md); `unimmu trace "
-        "view FILE` prints them",
+        help="record every event; the name says in which format: .parquet, .jsonl, ... (docs/tracing.md); "
+        "`unimmu trace view FILE` prints them",
     )  # fmt: skip
     add(
         "--trace-format", metavar="NAME", help="the format of --trace, whatever the file's name ends with",
     )  # fmt: skip
-    add("--stats", action="store_true", help="print counts of instructions, faults, walks and tables on stderr")
     add(
         "--live", action="store_true",
         help="show processes, faults, walks and tables while it runs, as top does; what it writes to the terminal "
         "comes in the end, and it gets no keys",
     )  # fmt: skip
-    add("--json", type=output_name, metavar="FILE", help="write the same figures to FILE as JSON")
+    add("--json", type=output_name, metavar="FILE", help="write the figures of --stats to FILE as JSON")
     add(
         "--trace-accesses", action="store_true",
         help="with --tlb and --trace: record each access too, and the TLB level that had it (many lines)",
@@ -108,15 +105,31 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the program; the exit status is its own, or one of those that ``--help`` lists."""
+    from emu.cli.watched import watched
+
     if arguments.program is None:
         raise UsageError("a program is needed (`unimmu run --help` says more)")
     _check_tlb_options(arguments)
-    if arguments.strace_file and not arguments.strace:
-        raise UsageError("-o needs --strace, whose output it puts into a file")
+    asked = watched(arguments)
     if arguments.against_host is not None:
         from emu.cli.against import run_against
 
         return run_against(arguments)
+    tally = None
+    if asked.events or asked.runs > 1 or arguments.separator is not None:
+        from emu.cli.perfstat import Tally
+
+        tally = Tally(" ".join([arguments.program, *arguments.arguments]), asked.runs)
+    for _ in range(asked.runs):
+        status, whole = _run_once(arguments, asked, tally)
+        if not whole:
+            break
+        arguments.seed += 1
+    return status
+
+
+def _run_once(arguments: argparse.Namespace, asked: Watched, tally: Tally | None) -> tuple[int, bool]:
+    """The exit status of a run, and whether another one may follow it."""
     with _without_collections():
         from emu.cli.ending import TIMED_OUT
         from emu.cli.launch import build_machine, start_program
@@ -135,19 +148,19 @@ def run(arguments: argparse.Namespace) -> int:
             first, path = start_program(machine, arguments)
         except LaunchError as error:
             complain(f"unimmu run: {error}")
-            return error.status
+            return error.status, False
     try:
-        with Outputs(machine, first, path, arguments, stopper) as outputs:
+        with Outputs(machine, first, path, arguments, stopper, asked, tally is not None) as outputs:
             view = contextlib.nullcontext() if kept is None else _live_view(machine, arguments, kept)
             with view as live:
                 ending, wall_s = _run_to_the_end(machine, first, stopper, outputs, live)
-            status = _report(machine, arguments, ending, wall_s, outputs)
+            status = _report(machine, arguments, ending, wall_s, outputs, tally)
     except Unread as why:
         complain(f"unimmu: stopped by --timeout: {why}")
-        return TIMED_OUT
+        return TIMED_OUT, False
     if outputs.unread:
-        return ending.status if stopper.cause else TIMED_OUT
-    return OUTPUT_FAILED if outputs.failed else status
+        return ending.status if stopper.cause else TIMED_OUT, False
+    return OUTPUT_FAILED if outputs.failed else status, stopper.cause is None and not outputs.failed
 
 
 def _check_tlb_options(arguments: argparse.Namespace) -> None:
@@ -233,7 +246,8 @@ def keyboard_of(machine: Machine, stopper: Stopper) -> contextlib.AbstractContex
 
 
 def _report(
-    machine: Machine, arguments: argparse.Namespace, ending: Ending, wall_s: float, outputs: Outputs
+    machine: Machine, arguments: argparse.Namespace, ending: Ending, wall_s: float, outputs: Outputs,
+    tally: Tally | None,
 ) -> int:  # fmt: skip
     """Print what there is to say after a run; returns the exit status."""
     for line in ending.lines:
@@ -245,11 +259,18 @@ def _report(
         from emu.cli.report import figures, stats_text, to_json
 
         run = figures(machine, status, ending.reason, wall_s, findings, stale)
-        if arguments.stats:
+        if arguments.stats and tally is None:
             text = stats_text(run, " ".join([arguments.program, *arguments.arguments]))
-            complain_lines(text, outputs.listens)
+            if arguments.strace:  # -o is the file of its lines
+                complain_lines(text, outputs.listens)
+            else:
+                outputs.say(text)
         if outputs.json is not None:
             outputs.json.write(to_json(run))
+    if tally is not None and outputs.events is not None:
+        tally.add(outputs.events.counts())
+        if tally.complete:
+            _say_counts(arguments, outputs, tally)
     for what, found, nothing in (
         ("audit", findings, "every table and every frame is accounted for"),
         ("check-tlb", stale, "every TLB hit was what the page tables say"),
@@ -259,6 +280,14 @@ def _report(
                 complain(f"unimmu: {what}: {finding}", outputs.listens)
             complain(f"unimmu: {what}: {_number_of(found) if found else nothing}", outputs.listens)
     return status
+
+
+def _say_counts(arguments: argparse.Namespace, outputs: Outputs, tally: Tally) -> None:
+    text = tally.table() if arguments.separator is None else tally.csv(arguments.separator)
+    if arguments.strace:
+        complain_lines(text, outputs.listens)
+    else:
+        outputs.say(text)
 
 
 def _number_of(findings: list[str]) -> str:

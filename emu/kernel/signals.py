@@ -79,11 +79,10 @@ class Signals:
             if self.apart.shields(task, signo, info):
                 return
             info = self.apart.seen(task, info)
-        stopped = task.group.stopped_by
         if signo == Sig.KILL or FIRST <= signo <= LAST:
             self._act_at_once(task, signo)
         if self.ignores(task, signo):
-            self._tell_continued(task, stopped, signo, info)
+            self._tracer().ignored(task, info or SigInfo(signo, SiCode.KERNEL))
             return
         task.signals.add(info or SigInfo(signo, SiCode.KERNEL))
         task.group.signalfd.wake_all()
@@ -101,11 +100,10 @@ class Signals:
             if self.apart.shields(task, signo, info):
                 return
             info = self.apart.seen(task, info)
-        stopped = group.stopped_by
         if signo == Sig.KILL or FIRST <= signo <= LAST:
             self._act_at_once(task, signo)
         if self.ignores(group.leader, signo):
-            self._tell_continued(group.leader, stopped, signo, info)
+            self._tracer().ignored(group.leader, info or SigInfo(signo, SiCode.KERNEL))
             return
         group.pending.enqueue(info or SigInfo(signo, SiCode.KERNEL))
         group.signalfd.wake_all()
@@ -122,11 +120,6 @@ class Signals:
         self._wake(task)
         if task.signals.actions[signo].handler == SIG_DFL or signo in (Sig.KILL, Sig.STOP):
             self._hurry(task)
-
-    def _tell_continued(self, task: Task, stopped: int, signo: int, info: SigInfo | None) -> None:
-        """A signal is ignored; if it is SIGCONT, and has continued the process, a tracer hears of it here."""
-        if stopped and signo == Sig.CONT:
-            self._tracer().continued(task, info or SigInfo(signo, SiCode.KERNEL))
 
     def _act_at_once(self, task: Task, signo: int) -> None:
         """What SIGKILL, SIGCONT and the stop signals do when they are sent."""

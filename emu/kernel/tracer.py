@@ -42,8 +42,8 @@ class Tracer(EventTracer):
     def stopped(self, task: Task, signo: int) -> None:
         """A task has stopped, as its process has taken a stop signal."""
 
-    def continued(self, task: Task, info: SigInfo) -> None:
-        """SIGCONT has continued a process, which does not take it: it is ignored."""
+    def ignored(self, task: Task, info: SigInfo) -> None:
+        """A signal is sent to a task, or to the process that it leads, and ignored: nothing is delivered."""
 
     def fork(self, parent: Task, child: Task) -> None:
         """A child has been made."""

@@ -48,25 +48,26 @@ class CallArguments:
         #: Every argument, decoded.
         self.values = values = tuple([kind.width(value) for kind, value in zip(declared, registers, strict=True)])
         self._known = types is not None
-        self._shown: list[tuple[int, Argument]] = []
+        #: Those that are printed, with their positions.
+        self.shown: list[tuple[int, Argument]] = []
         for at, kind in enumerate(declared):
             chosen = kind.chosen(at, values, view)
             if chosen is None:
                 continue
-            self._shown.append((at, chosen))
+            self.shown.append((at, chosen))
             if chosen is not kind:
                 self.values = (*self.values[:at], chosen.width(registers[at]), *self.values[at + 1 :])
 
     @property
     def count(self) -> int:
         """How many arguments are shown."""
-        return len(self._shown)
+        return len(self.shown)
 
     def before(self) -> list[str]:
         """The arguments up to the first that the call itself is going to write."""
         call = Shown(self.values, self._view)
         texts = []
-        for at, kind in self._shown:
+        for at, kind in self.shown:
             if kind.written:
                 break
             texts.append(kind.text(at, call))
@@ -74,21 +75,21 @@ class CallArguments:
 
     def after(self, done: int, result: int | None) -> list[str]:
         """The arguments from the ``done``-th on; ``result`` is None if the call did not return."""
-        if done == len(self._shown):
+        if done == len(self.shown):
             return []
         call = Shown(self.values, self._view, result)
-        return [kind.text(at, call) for at, kind in self._shown[done:]]
+        return [kind.text(at, call) for at, kind in self.shown[done:]]
 
     def given(self) -> list[Part]:
         """What is compared of the arguments with those in another run, when the call begins."""
         if not self._known:
             return []
         call = Shown(self.values, self._view)
-        return [part for at, kind in self._shown for part in kind.given(at, call)]
+        return [part for at, kind in self.shown for part in kind.given(at, call)]
 
     def got(self, result: int) -> list[Part]:
         """What is compared of what the call has written, with its result."""
         call = Shown(self.values, self._view, result)
         return (
-            [] if call.failed or not self._known else [part for at, kind in self._shown for part in kind.got(at, call)]
+            [] if call.failed or not self._known else [part for at, kind in self.shown for part in kind.got(at, call)]
         )

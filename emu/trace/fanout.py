@@ -53,9 +53,9 @@ class Fanout(Tracer):
         for tracer in self._all:
             tracer.stopped(task, signo)
 
-    def continued(self, task: Task, info: SigInfo) -> None:
+    def ignored(self, task: Task, info: SigInfo) -> None:
         for tracer in self._all:
-            tracer.continued(task, info)
+            tracer.ignored(task, info)
 
     def fork(self, parent: Task, child: Task) -> None:
         for tracer in self._all:

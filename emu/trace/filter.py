@@ -1,10 +1,13 @@
-"""Which system calls --strace shows: ``open,close``, ``%file``, ``!futex``, as -e trace= of strace(1) has it."""
+"""Which system calls and signals --strace shows: ``open,close``, ``%file``, ``!futex``, as -e trace= of strace(1) has
+it, and ``INT,SIGCHLD`` as -e signal=.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from emu.kernel.signal_state import signal_name
 from emu.linux.syscall_names import NAMES
 
 if TYPE_CHECKING:
@@ -29,6 +32,10 @@ KINDS = (*_BY_ARGUMENT, *_KINDS)
 
 class UnknownCall(ValueError):
     """A filter names a call that no x86-64 Linux has, nor a module of the machine; the message says which."""
+
+
+class UnknownSignal(ValueError):
+    """A filter names a signal that there is not; the message says which."""
 
 
 class CallFilter:
@@ -56,6 +63,8 @@ def _named(word: str, known: dict[str, Syscall]) -> set[str]:
         return {*known, *NAMES.values()}
     if word.startswith("%"):
         return _of_kind(word[1:], known)
+    if word in KINDS:  # as older versions of strace had it
+        return _of_kind(word, known)
     if word not in known and word not in NAMES.values():
         raise UnknownCall(f"there is no system call {word!r}, nor is it all, none, or %KIND: {', '.join(KINDS)}")
     return {word}
@@ -73,3 +82,31 @@ def _of_kind(kind: str, known: dict[str, Syscall]) -> set[str]:
 def _has(call: Syscall, wanted: tuple[str, ...]) -> bool:
     """Whether an argument of a call, or its result, is of one of these types."""
     return call.returns.name in wanted or any(each.name.startswith(wanted) for each in call.arguments)
+
+
+_SIGNALS = {signal_name(number).removeprefix("SIG"): number for number in range(1, 65)}
+
+
+class SignalFilter:
+    """The signals that are shown: those of a list, by name or number, or (``!``) all but these."""
+
+    def __init__(self, text: str) -> None:
+        """:class:`UnknownSignal`."""
+        self._inverted = text.startswith("!")
+        self._numbers: set[int] = set()
+        for word in text.removeprefix("!").split(","):
+            self._numbers |= _signals(word)
+
+    def shows(self, signo: int) -> bool:
+        """Whether a signal is shown."""
+        return (signo in self._numbers) is not self._inverted
+
+
+def _signals(word: str) -> set[int]:
+    if word in ("none", "all"):
+        return set(range(1, 65)) if word == "all" else set()
+    name = word.upper().removeprefix("SIG")
+    number = int(word) if word.isdecimal() else _SIGNALS.get(name, 0)
+    if not 1 <= number <= 64:
+        raise UnknownSignal(f"there is no signal {word!r}, nor is it all or none")
+    return {number}

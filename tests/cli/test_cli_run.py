@@ -254,17 +254,17 @@ def test_the_signal_of_a_thread(unimmu: Unimmu) -> None:
 def test_strace_to_a_file(unimmu: Unimmu, tmp_path: Path) -> None:
     ran = unimmu("run", "--strace", "-o", tmp_path / "log", "hello")
     assert ran == (0, "hello, world\n", "")
-    assert (tmp_path / "log").read_text().splitlines()[-1] == "[pid 100] +++ exited with 0 +++"
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "100   +++ exited with 0 +++"
 
 
 def test_strace_of_some_calls(unimmu: Unimmu, tmp_path: Path) -> None:
-    end = "[pid 100] +++ exited with 0 +++\n"
+    end = "+++ exited with 0 +++\n"
     ran = unimmu("run", "--strace=write", "hello")
-    assert ran == (0, "hello, world\n", '[pid 100] write(1, "hello, world\\n", 13) = 13\n' + end)
+    assert ran == (0, "hello, world\n", 'write(1, "hello, world\\n", 13)          = 13\n' + end)
     assert unimmu("run", "--strace=!%process,write", "hello").err == end
     assert unimmu("run", "--strace=%sharing", "hello").status == 2
     assert unimmu("run", "--strace=none", "-o", tmp_path / "log", "hello").err == ""
-    assert (tmp_path / "log").read_text() == end
+    assert (tmp_path / "log").read_text() == "100   " + end
     every = unimmu("run", "--strace", "hello").err
     assert every == unimmu("run", "--strace=all", "hello").err and every.count("\n") == 4
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import guests
-from emu.trace.strace import Strace
+from emu.trace.leader import Pids
+from emu.trace.strace import Options, Strace
 from tests.booted import MakeMachine, native
 from tests.machine.native_host import needs_host
 
@@ -51,16 +52,16 @@ def test_calls_go_on_where_no_handler_runs(machine: MakeMachine, options: dict[s
 
 
 def test_a_call_that_goes_on_under_strace(machine: MakeMachine) -> None:
-    """The call is shown again after the signal."""
+    """The call is shown again after the signal, as the one that goes on with it."""
     booted = machine()
     lines: list[str] = []
-    booted.kernel.tracer = Strace(booted.kernel, lines.append)
+    booted.kernel.tracer = Strace(booted.kernel, lines.append, Options(pids=Pids.ALWAYS))
     assert booted.outcome("restart", "stop").stdout == STOPPED
-    first = [line for line in lines if line.startswith("[pid 100]")]
+    first = [line for line in lines if line.startswith("100 ")]
     at = next(i for i, line in enumerate(first) if "SIGSTOP" in line and "nanosleep" in first[i - 1])
-    assert first[at + 1] == "[pid 100] --- stopped by SIGSTOP ---"
+    assert first[at + 1] == "100   --- stopped by SIGSTOP ---"
     again = next(line for line in first[at + 2 :] if "SIGCONT" not in line)
-    assert again.startswith("[pid 100] nanosleep(") and "SIGCHLD" not in again
+    assert again.startswith("100   restart_syscall(<... resuming interrupted nanosleep ...> <unfinished ...>")
 
 
 @pytest.mark.parametrize("options", [{}, {"tlb": "textbook"}, *({"cpus": n, "turn": 700} for n in (1, 2, 4))])
@@ -72,13 +73,13 @@ def test_under_strace(machine: MakeMachine) -> None:
     """The call is shown twice: to be restarted, and with its result after the handler."""
     booted = machine()
     lines: list[str] = []
-    booted.kernel.tracer = Strace(booted.kernel, lines.append)
+    booted.kernel.tracer = Strace(booted.kernel, lines.append, Options(pids=Pids.ALWAYS))
     assert booted.outcome("restart").stdout == EXPECTED
-    first = [line for line in lines if line.startswith("[pid 100]")]
+    first = [line for line in lines if line.startswith("100 ")]
     at = next(i for i, line in enumerate(first) if "? ERESTARTSYS" in line)
     returned = next(i for i, line in enumerate(first) if i > at and "rt_sigreturn(" in line)
-    assert first[at + 1].startswith("[pid 100] --- SIGUSR1 ")
-    assert first[returned + 1].startswith("[pid 100] read(3")
+    assert first[at + 1].startswith("100   --- SIGUSR1 ")
+    assert first[returned + 1].startswith("100   read(3")
     assert returned > at
 
 

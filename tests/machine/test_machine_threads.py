@@ -10,7 +10,8 @@ import pytest
 
 import guests
 from emu.kernel.kernel import Kernel
-from emu.trace.strace import Strace
+from emu.trace.leader import Pids
+from emu.trace.strace import Options, Strace
 from guests import build
 from tests.booted import Booted, MakeMachine, Recorder, native
 from tests.machine.native_host import host_is, needs_host
@@ -38,7 +39,7 @@ def test_static_glibc(machine: MakeMachine, tmp_path: Path) -> None:
     booted, program = machine(cpus=2), tmp_path / "pthreads_glibc"
     kernel: Kernel = booted.kernel
     lines: list[str] = []
-    kernel.tracer = Strace(kernel, lines.append)
+    kernel.tracer = Strace(kernel, lines.append, Options(pids=Pids.ALWAYS))
     assert booted.outcome(program, 5, 50) == native(program, [5, 50])
     assert sum("clone3(" in line and "resumed" not in line for line in lines) == 5
 
@@ -217,7 +218,7 @@ def test_proc(machine: MakeMachine) -> None:
 def strace(booted: Booted, script: str) -> list[str]:
     lines: list[str] = []
     kernel: Kernel = booted.kernel
-    kernel.tracer = Strace(kernel, lines.append)
+    kernel.tracer = Strace(kernel, lines.append, Options(pids=Pids.ALWAYS))
     booted.outcome("calls", script)
     return lines
 
@@ -225,10 +226,10 @@ def strace(booted: Booted, script: str) -> list[str]:
 def test_strace_names_threads(machine: MakeMachine) -> None:
     lines = strace(machine(), '@thread t; @a = words "x" 0; @execve "/bin/calls" a 0; end; @pause')
     assert any("clone(" in line and "CLONE_THREAD" in line and line.endswith("= 101") for line in lines)
-    superseded = lines.index("[pid 100] +++ superseded by execve in pid 101 +++")
-    assert any(line.startswith("[pid 101] execve(") for line in lines[:superseded])
-    assert lines[superseded + 1].startswith("[pid 100] <... execve resumed>")
-    assert lines[-1] == "[pid 100] +++ exited with 0 +++"
+    superseded = lines.index("100   +++ superseded by execve in pid 101 +++")
+    assert any(line.startswith("101   execve(") for line in lines[:superseded])
+    assert lines[superseded + 1].startswith("100   <... execve resumed>")
+    assert lines[-1] == "100   +++ exited with 0 +++"
 
 
 def test_a_trace_has_threads(machine: MakeMachine) -> None:

@@ -21,8 +21,9 @@ from emu.linux.mman import MapFlags, Prot
 from emu.mm.mmap import do_mmap
 from emu.syscalls.types import signal_words, sigset_words, wait_status_words
 from emu.trace.filter import KINDS, CallFilter, UnknownCall
+from emu.trace.leader import Pids
 from emu.trace.peek import peek, peek_string
-from emu.trace.strace import Strace
+from emu.trace.strace import Options, Strace
 from emu.trace.words import si_code
 from emu.tty import requests
 from tests.booted import Booted
@@ -30,25 +31,29 @@ from tests.booted import Booted
 HERE = Path(__file__).parent
 
 FORK_SHARED = """\
-[pid 100] execve("/bin/fork_shared", ["fork_shared"], [/* 0 vars */]) = 0
-[pid 100] mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0) = 0x7ffff7ff6000
-[pid 100] fork()                        = 101
-[pid 100] wait4(101,  <unfinished ...>
-[pid 101] exit_group(0)                 = ?
-[pid 101] +++ exited with 0 +++
-[pid 100] <... wait4 resumed>[{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = 101
-[pid 100] write(1, "42\\n", 3)           = 3
-[pid 100] exit_group(0)                 = ?
-[pid 100] +++ exited with 0 +++
+execve("/bin/fork_shared", ["fork_shared"], [/* 0 vars */]) = 0
+mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0) = 0x7ffff7ff6000
+strace: Process 101 attached
+fork()                                  = 101
+[pid   100] wait4(101,  <unfinished ...>
+[pid   101] exit_group(0)               = ?
+[pid   101] +++ exited with 0 +++
+<... wait4 resumed>[{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = 101
+--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=101, si_uid=0, si_status=0, si_utime=0, si_stime=0} ---
+write(1, "42\\n", 3)                     = 3
+exit_group(0)                           = ?
++++ exited with 0 +++
 """
 
 
-def traced(machine: Booted, name: str, *arguments: object, shown: str = "all") -> list[str]:
+def traced(
+    machine: Booted, name: str, *arguments: object, shown: str = "all", pids: Pids = Pids.WHILE_SEVERAL
+) -> list[str]:
     """The lines of a guest, of the calls that are ``shown``; argv[0] is its bare name."""
     lines: list[str] = []
     path = machine.install(guests.path(name))
     shows = CallFilter(shown, machine.kernel.entry.calls()).shows
-    machine.kernel.tracer = Strace(machine.kernel, lines.append, shows)
+    machine.kernel.tracer = Strace(machine.kernel, lines.append, Options(shows, pids=pids))
     machine.spawn(path, [str(argument) for argument in arguments], in_guest=True)
     machine.run(timeout_s=60)
     assert machine.audit() == []
@@ -57,7 +62,7 @@ def traced(machine: Booted, name: str, *arguments: object, shown: str = "all") -
 
 def calls(script: str, **options: Any) -> list[str]:
     """The lines of a script of the guest ``calls``, without its start, its end and what it prints."""
-    lines = [line.removeprefix("[pid 100] ") for line in traced(Booted(**options), "calls", script)]
+    lines = [line.removeprefix("[pid   100] ") for line in traced(Booted(**options), "calls", script)]
     boring = r'write\(1, "\w+ = |rt_sigaction|sigaltstack|execve\("/bin/calls"|exit_group\(0\)|\+\+\+ exited with 0'
     lines = [re.sub(r"\) += ", ") = ", line) for line in lines]
     return [line for line in lines if not re.match(boring, line)]
@@ -88,18 +93,18 @@ def test_strings_are_cut_and_paths_are_not() -> None:
 def test_a_call_that_sleeps_is_resumed() -> None:
     script = '@b = bytes 16; @pipe2 b 0; fork c; write 4 "from the child" 14; end; read 3 b 16'
     lines = traced(Booted(), "calls", script)
-    start = lines.index("[pid 100] read(3,  <unfinished ...>")
-    end = lines.index('[pid 100] <... read resumed>"from the child", 16) = 14')
-    assert '[pid 101] write(4, "from the child", 14) = 14' in lines[start:end]
+    start = lines.index("[pid   100] read(3,  <unfinished ...>")
+    end = next(at for at, line in enumerate(lines) if '<... read resumed>"from the child", 16)' in line)
+    assert '[pid   101] write(4, "from the child", 14) = 14' in lines[start:end]
 
 
 def test_a_process_that_is_killed_in_a_call() -> None:
-    lines = traced(Booted(), "calls", "fork c; kill 100 SIGTERM; end; pause")
-    at = lines.index("[pid 100] pause( <unfinished ...>")
-    assert [line for line in lines[at:] if line.startswith("[pid 100]")][1:] == [
-        "[pid 100] <... pause resumed>)          = -1 EINTR (Interrupted system call)",
-        "[pid 100] --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=101, si_uid=0} ---",
-        "[pid 100] +++ killed by SIGTERM +++",
+    lines = traced(Booted(), "calls", "fork c; kill 100 SIGTERM; end; pause", pids=Pids.ALWAYS)
+    at = lines.index("100   pause( <unfinished ...>")
+    assert [line for line in lines[at:] if line.startswith("100 ")][1:] == [
+        "100   <... pause resumed>)              = ? ERESTARTNOHAND (To be restarted if no handler)",
+        "100   --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=101, si_uid=0} ---",
+        "100   +++ killed by SIGTERM +++",
     ]
     machine = Booted()
     lines = []
@@ -108,8 +113,8 @@ def test_a_process_that_is_killed_in_a_call() -> None:
     machine.run()
     machine.kill_all()
     assert lines[-2:] == [
-        "[pid 100] pause()                       = ?",
-        "[pid 100] +++ killed by SIGKILL +++",
+        "pause()                                 = ?",
+        "+++ killed by SIGKILL +++",
     ]
 
 
@@ -136,16 +141,16 @@ def test_stopped_and_continued() -> None:
     sent = "si_code=SI_USER, si_pid=100, si_uid=0} ---"
     child = "si_pid=101, si_uid=0, si_status={}, si_utime=0, si_stime=0}} ---"
     assert [line for line in lines if "---" in line] == [
-        f"[pid 101] --- SIGSTOP {{si_signo=SIGSTOP, {sent}",
-        "[pid 101] --- stopped by SIGSTOP ---",
+        f"[pid   101] --- SIGSTOP {{si_signo=SIGSTOP, {sent}",
+        "[pid   101] --- stopped by SIGSTOP ---",
         "--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_STOPPED, " + child.format("SIGSTOP"),
-        f"[pid 101] --- SIGCONT {{si_signo=SIGCONT, {sent}",
+        f"[pid   101] --- SIGCONT {{si_signo=SIGCONT, {sent}",
         "--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_CONTINUED, " + child.format("SIGCONT"),
-        f"[pid 101] --- SIGTERM {{si_signo=SIGTERM, {sent}",
+        f"[pid   101] --- SIGTERM {{si_signo=SIGTERM, {sent}",
         "--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_KILLED, " + child.format("SIGTERM"),
     ]
     assert any(re.fullmatch(r"wait4\(101, 0x\w+, WNOHANG\|WSTOPPED, NULL\) = 0", line) for line in lines)
-    at = lines.index("[pid 101] --- stopped by SIGSTOP ---")
+    at = lines.index("[pid   101] --- stopped by SIGSTOP ---")
     assert "kill(101, SIGCONT <unfinished ...>" in lines[at:] and "<... kill resumed>) = 0" in lines[at:]
 
 
@@ -170,7 +175,7 @@ def test_the_names_of_requests_are_those_that_files_know() -> None:
 
 def test_exec_and_its_arguments() -> None:
     arguments = r'\["exec_self", "second", "", "two words", "100", "\d+"\]'
-    line = rf'\[pid 100\] execve\("/proc/self/exe", {arguments}, 0x\w+ /\* 2 vars \*/\) = 0'
+    line = rf'execve\("/proc/self/exe", {arguments}, 0x\w+ /\* 2 vars \*/\) = 0'
     assert any(re.fullmatch(line, each) for each in traced(Booted(), "exec_self"))
 
 
@@ -261,7 +266,7 @@ def host_strace(name: str, *arguments: str, calls: str = "all") -> list[str]:
 
 def masked(lines: list[str]) -> list[str]:
     """Without what differs from run to run: addresses, and numbers of processes."""
-    lines = [line.removeprefix("[pid 100] ") for line in lines if "execve(" not in line]
+    lines = [line.removeprefix("[pid   100] ") for line in lines if "execve(" not in line]
     lines = [re.sub(r"0x[0-9a-f]{5,}", "ADDRESS", line) for line in lines]
     lines = [re.sub(r"^((?:set_tid_address|getpid|gettid)\(.*= )\d+", r"\1PID", line) for line in lines]
     return [re.sub(r" +", " ", line) for line in lines]
@@ -396,10 +401,12 @@ def test_the_calls_that_are_shown_are_those_that_strace_shows(shown: str) -> Non
 def test_of_calls_that_are_not_shown_nothing_is_left() -> None:
     lines = traced(Booted(), "fork_shared", shown="write,fork")
     assert lines == [
-        "[pid 100] fork()                        = 101",
-        "[pid 101] +++ exited with 0 +++",
-        '[pid 100] write(1, "42\\n", 3)           = 3',
-        "[pid 100] +++ exited with 0 +++",
+        "strace: Process 101 attached",
+        "fork()                                  = 101",
+        "[pid   101] +++ exited with 0 +++",
+        FORK_SHARED.splitlines()[8],
+        'write(1, "42\\n", 3)                     = 3',
+        "+++ exited with 0 +++",
     ]
     assert traced(Booted(), "fork_shared", shown="execve")[0] == FORK_SHARED.splitlines()[0]
 

@@ -32,7 +32,7 @@ FORMATS = (
     Format(
         "parquet", (".parquet",), "a table, a row an event: DuckDB, Polars, pandas", "parquet:Parquet", "parquet:read"
     ),
-    Format("jsonl", (".jsonl", ".json.lines", ".ndjson"), "a line of JSON an event", "jsonlines:JsonLines", "jsonlines:read"),
+    Format("jsonl", (".jsonl", ".ndjson"), "a line of JSON an event", "jsonlines:JsonLines", "jsonlines:read"),
 )
 BY_NAME = {form.name: form for form in FORMATS}
 
