@@ -107,6 +107,10 @@ def _shared_level(kind: str, fields: dict[str, Any]) -> int | None:
     return _LEVELS.get(fields.get("level", "")) if kind in ("link", "unlink") else None
 
 
+def _other_tid(kind: str, fields: dict[str, Any]) -> int | None:
+    return fields.get("child", fields.get("previous"))
+
+
 def _mapped(rows: Columnar, values: npt.NDArray[Any]) -> Mask:
     return (rows["kind"] != _K.WALK) | (rows["rights"] != 0)
 
@@ -211,7 +215,7 @@ COLUMNS = (
     Column("signal", "dict", "the name of the signal", note=_plain("signal")),
     Column(
         "other_tid", "uint32", "the process or thread that is made, or that ran before a switch",
-        kinds=frozenset({KernelKind.SWITCH}), of="error_code", only=_not_zero, note=_plain("child"),
+        kinds=frozenset({KernelKind.SWITCH}), of="error_code", only=_not_zero, note=_other_tid,
     ),
     Column("status", "int32", "the exit status", note=_of("exit")("status")),
     Column("region", "dict", "whose shared table it is", note=_plain("region")),
@@ -346,11 +350,17 @@ def _texts(count: int, places: npt.NDArray[np.intp], texts: Sequence[str]) -> pa
     )
 
 
+#: Kinds whose fields are all columns.
+_WHOLE = ("switch", "syscall_exit")
+
+
 def _details(rows: _Rows) -> tuple[npt.NDArray[np.intp], list[str]]:
     """The texts of the column ``detail``, and where they are: what records say is in other columns, but for the
     arguments of calls."""
     places = np.flatnonzero((rows["kind"] == EventKind.NOTE) | (rows["kind"] == KernelKind.SYSCALL_ENTER))
-    return places, [note.detail for note in rows.batch.kernel_events(places)]
+    events = [*zip(places.tolist(), rows.batch.kernel_events(places), strict=True)]
+    told = [(at, note.detail) for at, note in events if note.kind not in _WHOLE]
+    return np.array([at for at, _ in told], np.intp), [text for _, text in told]
 
 
 def _of_notes(column: Column, rows: _Rows) -> list[tuple[int, Any]]:
@@ -427,7 +437,7 @@ def batch_of(rows: pa.RecordBatch | pa.Table) -> Batch:
     names = rows.column("event").to_numpy(zero_copy_only=False)
     kinds = np.array([numbers.get(name, int(EventKind.NOTE)) for name in names], np.uint8)
     records = np.zeros(len(kinds), EVENT_COLUMNS)
-    rows["kind"] = kinds
+    records["kind"] = kinds
     for column in COLUMNS:
         here = _has(column.kinds)[kinds] if column.of else None
         if here is None or column.of in ("kind", "page_size", "cached_level") or not here.any():

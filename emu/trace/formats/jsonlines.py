@@ -85,11 +85,13 @@ class _Source:
     @contextmanager
     def _reader(self) -> Iterator[TraceReader]:
         try:
-            file = open(self._path, "rb")
+            file = open(self._path, "rb")  # noqa: SIM115 (it is closed below)
         except OSError as error:
             raise TraceError(f"{self._path}: {error.strerror}") from None
-        with file:
+        try:
             yield TraceReader(file, self._path)
+        finally:
+            file.close()
 
     def batches(self) -> Iterator[Batch]:
         """The events."""

@@ -1,0 +1,128 @@
+"""A trace that is opened again: the same events from every format that can be read, and right answers from others'
+tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+import emu.trace
+from emu.cli.main import main
+from emu.trace.columns import COLUMNS
+from emu.trace.formats.jsonlines import JsonLines
+from emu.trace.formats.registry import UnknownFormat
+from emu.trace.reader import TraceError
+
+RUNS = {
+    "mshare_donor": ["mshare_donor"],
+    "two vCPUs": ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=cpumask", "region_stress", "3", "4"],
+    "five levels": ["--la57", "faults"],
+    "a modelled TLB": ["--tlb", "textbook", "--trace-accesses", "cow"],
+}
+
+
+@pytest.fixture(scope="module", params=RUNS, ids=list(RUNS))
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same run as Parquet and as lines of JSON."""
+    directory = tmp_path_factory.mktemp("traces")
+    paths = directory / "t.parquet", directory / "t.jsonl"
+    for path in paths:
+        main(["run", "--trace", str(path), *RUNS[request.param]])
+    return paths
+
+
+def test_both_have_the_same_rows(both: tuple[Path, Path]) -> None:
+    rows, others = (emu.trace.open(path).arrow() for path in both)
+    for name in rows.schema.names:
+        assert rows[name].to_pylist() == others[name].to_pylist(), name
+
+
+def test_the_lines_come_back_from_the_table(both: tuple[Path, Path]) -> None:
+    trace = emu.trace.open(both[0])
+    pieces: list[bytes] = []
+    sink = JsonLines(pieces.append)
+    sink.begin(trace.header, trace.schema, trace.levels)
+    for batch in trace.batches():
+        sink.write(batch)
+    sink.end()
+    assert b"".join(pieces) == both[1].read_bytes()
+
+
+def test_it_says_whether_it_is_complete(both: tuple[Path, Path], tmp_path: Path) -> None:
+    assert all(emu.trace.open(path).complete for path in both)
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(b"".join(both[1].read_bytes().splitlines(keepends=True)[:-1]))
+    assert not emu.trace.open(cut).complete
+
+
+def test_some_columns(both: tuple[Path, Path]) -> None:
+    for path in both:
+        table = emu.trace.open(path).arrow(["event", "vaddr"])
+        assert table.schema.names == ["event", "vaddr"] and table.num_rows > 10
+        with pytest.raises(KeyError):
+            emu.trace.open(path).arrow(["colour"])
+
+
+def test_every_column_says_what_it_means() -> None:
+    for column in COLUMNS:
+        assert column.meaning and not column.meaning.endswith(".")
+        assert column.unit or column.type not in ("uint64", "int64") or column.name in ("seq", "result"), column.name
+
+
+@pytest.mark.parametrize("format", [None, "parquet", "jsonl"])
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100), b"hello\n", bytes(8)])
+def test_files_that_are_no_traces(tmp_path: Path, content: bytes, format: str | None) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(TraceError, match=str(path)):
+        emu.trace.open(path, format)
+
+
+def test_a_table_that_is_no_trace(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(TraceError, match="this is not a trace"):
+        emu.trace.open(path)
+
+
+def test_formats_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UnknownFormat, match="parquet, jsonl, not as 'perfume'"):
+        emu.trace.open(tmp_path / "x", "perfume")
+    with pytest.raises(TraceError, match="No such file"):
+        emu.trace.open(tmp_path / "x")
+
+
+# -- others' tools -----------------------------------------------------------------------------------------------------
+
+
+def test_duckdb_reads_it(both: tuple[Path, Path]) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
+    rows = emu.trace.open(both[0]).arrow()
+    (count, pages, last) = duckdb.sql(
+        f"select count(*), count(distinct vaddr & ~4095::UBIGINT), max(vaddr) from '{both[0]}' where event = 'walk'"
+    ).fetchall()[0]
+    walks = rows.filter(pc.equal(rows["event"].cast(pa.string()), "walk"))["vaddr"].to_pylist()
+    assert (count, pages, last) == (len(walks), len({vaddr & ~4095 for vaddr in walks}), max(walks))
+
+
+def test_polars_reads_it(both: tuple[Path, Path]) -> None:
+    polars = pytest.importorskip("polars", reason="Polars is not installed")
+    for path in both:
+        frame = emu.trace.open(path).polars()
+        found = frame.filter(polars.col("event") == "walk").select(polars.col("vaddr").max()).collect().item()
+        rows = emu.trace.open(path).arrow(["event", "vaddr"]).to_pylist()
+        assert found == max(row["vaddr"] for row in rows if row["event"] == "walk")
+
+
+def test_pandas_reads_it(both: tuple[Path, Path]) -> None:
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    for path in both:
+        frame = emu.trace.open(path).pandas()
+        rows = emu.trace.open(path).arrow(["event", "vaddr"]).to_pylist()
+        expected = [row["vaddr"] for row in rows if row["event"] == "walk"]
+        assert frame[frame["event"] == "walk"]["vaddr"].tolist() == expected
