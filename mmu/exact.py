@@ -63,7 +63,7 @@ def _holds(state: MmuState, vaddr: int, access: int) -> bool:
 
 
 @native
-def _rights_to_grant(state: MmuState, vaddr: int, access: int, mine: Found, walked: bool) -> int:
+def rights_to_grant(state: MmuState, vaddr: int, access: int, mine: Found, walked: bool) -> int:
     """The translation's rights for those kinds of access that find this very translation (after this access).
 
     ``mine`` is what this one finds before it.
@@ -101,13 +101,13 @@ def _translate(state: MmuState, vaddr: int, access: int) -> int:
             walked.level = level_of_found(found)
             walked.paddr = paddr_of(found, vaddr)
             walked.rights = rights
-            walked.rights = _rights_to_grant(state, vaddr, access, found, False)
+            walked.rights = rights_to_grant(state, vaddr, access, found, False)
             return rights
     state.unsure = 1
     if quiet_walk(state, vaddr, access) != Status.OK:
         return 0
     rights = walked.rights
-    walked.rights = _rights_to_grant(state, vaddr, access, found, True)
+    walked.rights = rights_to_grant(state, vaddr, access, found, True)
     return rights
 
 
