@@ -42,6 +42,7 @@ AIMS = {
     "exact_helpers_gain": ("at least", 4.2),
     "exact_run_gain": ("at least", 2.8),
     "exact_missing_ns": ("at most", 400),
+    "exact_chase_ns": ("at most", 400),
     "translate_many_mps": ("at least", 5),
     "memory_filtered_growth": ("at most", 1.25),
     "memory_exact_growth": ("at most", 1.25),
