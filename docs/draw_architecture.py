@@ -34,7 +34,10 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
         ("emu/fs", "the VFS, tmpfs, devfs, hugetlbfs, pipes; knows who calls, and no task", 3),
         ("emu/cpu.py", "a vCPU around one Uc", 2),
     ),
-    (("emu/inline", "code that the engine has generated counts its own instructions", 1),),
+    (
+        ("emu/inline", "code that the engine has generated counts its own instructions", 3),
+        ("emu/exact_hooks.py", "native: a block in exact mode", 1),
+    ),
     (("emu/instructions", "those that the engine does wrong: found in each new block, refused or executed here", 1),),
     (
         ("emu/mm", "frames, page tables, VMAs, address spaces, faults", 4),

@@ -131,7 +131,7 @@ class Cpu:
         uc.ctl_set_tcg_buffer_size(CODE_BUFFER)
         uc.ctl_exits_enabled(True)
         self._engine = unicorn_abi.handle(uc)
-        self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus, fast=fast)
+        self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus, fast=fast, fetch_hook=False)
         self.guard = self.mmu.guard
         self.guard.stop_soon = self.end_slice
         self.guard.signals_wait_in(Cpu.enter)
@@ -179,8 +179,12 @@ class Cpu:
         pointer = self.guard.pointer
         self._library = load("emu.hooks")
         self._library.guards[self._engine] = self.guard
-        at = ctypes.addressof(trap)
-        unicorn_abi.hook_add(self.uc, UC_HOOK_BLOCK, self._library["on_block"].address, at | FAR)
+        at, on_block = ctypes.addressof(trap), self._library["on_block"]
+        if self.mmu.tlb is not None:
+            modelled = load("emu.exact_hooks")
+            modelled.guards[self._engine] = self.guard
+            on_block = modelled["on_modelled_block"]
+        unicorn_abi.hook_add(self.uc, UC_HOOK_BLOCK, on_block.address, at | FAR)
         unicorn_abi.hook_add(self.uc, UC_HOOK_INSN, self._library["on_syscall"].address, at, x86.UC_X86_INS_SYSCALL)
         unicorn_abi.hook_add(self.uc, UC_HOOK_INTR, pointer(_INTERRUPT, self._on_interrupt), 0)
         for prototype, function, instruction in (

@@ -371,7 +371,7 @@ def _attend(uc: int, address: int, size: int, trap: TrapState, returns_to: int) 
 
 
 @inlined
-def _block(uc: int, address: int, size: int, trap: TrapState, returns_to: int) -> bool:
+def enter_block(uc: int, address: int, size: int, trap: TrapState, returns_to: int) -> bool:
     """Count the block's instructions, or stop before it; whether it is known, and may count itself."""
     block, count = KnownBlock.from_address(_slot(trap, address)), Count.from_address(trap.count)
     count.block = 0
@@ -387,7 +387,7 @@ def on_block(uc: int, address: int, size: int, record: int) -> None:
     """UC_HOOK_BLOCK: count the block's instructions, or stop before it where the slice is used up (an exact point).
     From then on a plain block counts itself.  ``record``: the host address of the TrapState, with FAR."""
     trap, returns_to = TrapState.from_address(record ^ FAR), return_address()
-    if _block(uc, address, size, trap, returns_to) and trap.inline != 0:
+    if enter_block(uc, address, size, trap, returns_to) and trap.inline != 0:
         call3(trap.inline, trap.inline_record, returns_to, _slot(trap, address))
 
 
@@ -402,7 +402,7 @@ def reached(count: Count) -> int:
     goes_on = block.goes_on
     count.clock -= block.instructions
     store64(trap.registers + RIP, block.address)
-    _block(count.engine, block.address, block.size, trap, 0)
+    enter_block(count.engine, block.address, block.size, trap, 0)
     return goes_on
 
 

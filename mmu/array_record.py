@@ -1,7 +1,7 @@
 """An array of translations as native code sees it: its record, its tags, and finding a page.
 
-An array keeps its tags apart from the translations, so that a search of the ways of a set stays within a cache line or
-two:
+An array keeps its tags and its times apart from the translations, so that a search of the ways of a set, for a page or
+for a victim, stays within a cache line or two:
 
     tag = page number << 16 | (0x1000 if global, else PCID) << 3 | level << 1 | 1      (0: free)
 """
@@ -33,6 +33,7 @@ class TlbArray(ctypes.Structure):
 
     tags: int  # address of uint64[]
     held: int  # address of Held[]: what each tag stands for
+    times: int  # address of uint64[]: of each one's last use, or of its installation
     used: int  # address of uint64[], by set: the bits of the PLRU policies
     hints: int  # address of uint32[], by page number: the index where that page was found last
     hint_mask: int
@@ -62,7 +63,6 @@ class Held(ctypes.Structure):
     every: int  # AND of the entries
     any_xd: int  # OR of the entries, of which XD counts
     leaf: int  # the leaf entry
-    time: int  # of its last use, or of its installation
 
     _fields_ = fields(__annotations__)
 

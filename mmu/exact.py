@@ -13,17 +13,19 @@ from __future__ import annotations
 
 from unicorn.unicorn_const import UC_MEM_READ
 
-from mmu.access import access_once, quiet_walk, rights_of
-from mmu.array_record import Found
+from mmu.access import access_once, count_first_level, quiet_walk, rights_of
+from mmu.array_record import GLOBAL_TAG, Found, TlbArray, held_at, hint_of, tag_at, tag_of
 from mmu.engine_sync import catch_up, forget_page, remember_piece
+from mmu.entries import US, XD
 from mmu.events import ring_is_full
 from mmu.hooks import answer_physmap, cr3_written, grant
 from mmu.instruction import LONGEST, Kind, access_of, fetches_ahead, instruction_at, operand_bytes
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
-from mmu.native import call1, cold, entry, inlined, load8, load64, native, prefetch
+from mmu.native import call1, cold, entry, inlined, load8, load32, load64, native, prefetch
 from mmu.registers import Access
+from mmu.replacement import touch
 from mmu.state import MmuState, Status
-from mmu.tlb import kind_bit, level_of_found, paddr_of, peek, same_arrays
+from mmu.tlb import arrays_for, kind_bit, level_of_found, paddr_of, peek, same_arrays
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, canonical, walk
 from mmu.windows import WINDOW_SHIFT, is_alone, take_first_window, window_of
@@ -63,7 +65,7 @@ def _holds(state: MmuState, vaddr: int, access: int) -> bool:
 
 
 @native
-def _rights_to_grant(state: MmuState, vaddr: int, access: int, mine: Found, walked: bool) -> int:
+def rights_to_grant(state: MmuState, vaddr: int, access: int, mine: Found, walked: bool) -> int:
     """The translation's rights for those kinds of access that find this very translation (after this access).
 
     ``mine`` is what this one finds before it.
@@ -101,13 +103,13 @@ def _translate(state: MmuState, vaddr: int, access: int) -> int:
             walked.level = level_of_found(found)
             walked.paddr = paddr_of(found, vaddr)
             walked.rights = rights
-            walked.rights = _rights_to_grant(state, vaddr, access, found, False)
+            walked.rights = rights_to_grant(state, vaddr, access, found, False)
             return rights
     state.unsure = 1
     if quiet_walk(state, vaddr, access) != Status.OK:
         return 0
     rights = walked.rights
-    walked.rights = _rights_to_grant(state, vaddr, access, found, True)
+    walked.rights = rights_to_grant(state, vaddr, access, found, True)
     return rights
 
 
@@ -286,10 +288,44 @@ def _repeats(state: MmuState, address: int) -> bool:
     return instruction_at(state, address) & Kind.REPEATS != 0
 
 
-@entry("void", "u64", "u64", "u32", MmuState)
-def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
-    """UC_HOOK_BLOCK: one fetch a block and page; a block may come in pieces.  The iterations of a repeated instruction,
-    each of which the engine runs as a block, are one.
+@inlined
+def _hits_code(state: MmuState, vaddr: int) -> bool:
+    """The most frequent fetch, counted: the first array of the first level holds the page, of 4K, which user mode may
+    execute, and no event is to be recorded.
+
+    False, with nothing changed, for any other fetch.
+    """
+    address = load64(arrays_for(state, Access.FETCH, 1))
+    if address == 0 or state.event_mask | state.check != 0 or state.cpl != 3:
+        return False
+    array = TlbArray.from_address(address)
+    if array.present & 1 == 0 or array.twice != 0:
+        return False
+    index = load32(hint_of(array, vaddr, 1))
+    tag = tag_at(array, index)
+    if tag != tag_of(vaddr, 1, state.pcid) and tag != tag_of(vaddr, 1, GLOBAL_TAG):
+        return False
+    held = held_at(array, index)
+    if held.any_xd & XD != 0 or held.every & US == 0:
+        return False
+    array.hits += 1
+    touch(state, array, index, vaddr, 1, False)
+    count_first_level(state, Access.FETCH)
+    last = state.last_access
+    last.level, last.walked, last.array, last.place = 1, 0, address, index
+    return True
+
+
+@inlined
+def _fetch(state: MmuState, vaddr: int) -> None:
+    if not _hits_code(state, vaddr):
+        access_translated(state, vaddr, Access.FETCH, False)
+
+
+@inlined
+def fetch_block(state: MmuState, address: int, size: int) -> None:
+    """One fetch a block and page; a block may come in pieces.  The iterations of a repeated instruction, each of which
+    the engine runs as a block, are one.
     """
     if state.physmap_open != 0:
         return
@@ -304,10 +340,16 @@ def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
         return
     state.last_end = end
     if fetched != address + 1:
-        access_translated(state, address, Access.FETCH, False)
+        _fetch(state, address)
     last = end - 1
     if last >> 12 != address >> 12 and size != 0:
-        access_translated(state, last & _PAGE_MASK, Access.FETCH, False)
+        _fetch(state, last & _PAGE_MASK)
+
+
+@entry("void", "u64", "u64", "u32", MmuState)
+def on_fetch(uc: int, address: int, size: int, state: MmuState) -> None:
+    """UC_HOOK_BLOCK: the TLB handles the fetches of the block."""
+    fetch_block(state, address, size)
 
 
 # -- for Python --------------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class DataPath(ctypes.Structure):
     left: int  # how many of these are left to the engine
     missed: int  # how many were not as expected
     asked: int  # how many accesses from known places the engine was asked to make
-    unused: int
+    filled: int  # how many translations it was given without asking (mmu.helper_fills)
 
     _fields_ = fields(__annotations__)
 
@@ -74,7 +74,8 @@ class Helpers(ctypes.Structure):
     engines: WordArray  # host addresses of the engine's helpers: loads of 1, 2, 4 and 8 bytes, stores
     ours: WordArray  # and of what stands in the engine's tables in their place
     restore_state: int  # host address of cpu_restore_state
-    probe: int  # and of probe_access
+    probe: int  # of probe_access
+    set_page: int  # and of tlb_set_page
     paths: int  # of DataPath[ENGINES + PROBES]; the first one is none
 
     _fields_ = fields(__annotations__, engines=ctypes.c_uint64 * 8, ours=ctypes.c_uint64 * 8)

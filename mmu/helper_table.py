@@ -52,7 +52,8 @@ class HelperTable:
         self._paths = HostArray((ENGINES + PROBES) * PATH_BYTES, "B")
         self.record = Helpers(
             restore_state=unicorn_abi.symbol_address("cpu_restore_state_x86_64"),
-            probe=unicorn_abi.symbol_address("probe_access_x86_64"), paths=self._paths.address,
+            probe=unicorn_abi.symbol_address("probe_access_x86_64"),
+            set_page=unicorn_abi.symbol_address("tlb_set_page_x86_64"), paths=self._paths.address,
         )  # fmt: skip
         # what a helper is given besides what the engine passes: a load has four arguments, a store five
         stubs = b"".join(
@@ -190,6 +191,11 @@ class FastPath:
     def asked(self) -> int:
         """How many accesses from known places the engine was asked to make."""
         return 0 if self._path is None else self._path.asked
+
+    @property
+    def filled(self) -> int:
+        """How many translations the engine was given without asking."""
+        return 0 if self._path is None else self._path.filled
 
     def state(self) -> str:
         """In words for a user."""

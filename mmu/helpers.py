@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from mmu.access import count_first_level
 from mmu.array_record import GLOBAL_TAG, TlbArray, hint_of, tag_at, tag_of
+from mmu.engine_held import place_in_engine
 from mmu.engine_sync import catch_up
 from mmu.exact import access_translated, drain_if_full, filled_access_is_over
+from mmu.helper_fills import fill_at_once
 from mmu.helper_places import (
     ENGINE_MAKES_IT,
     ENGINES_OWN,
@@ -49,9 +51,10 @@ from mmu.registers import Access
 from mmu.replacement import touch
 from mmu.state import MmuState
 from mmu.tlb import arrays_for
-from mmu.unicorn_abi import ENTRY_ADDEND, ENTRY_CODE, ENTRY_READ, ENTRY_WRITE, TLB_MASK, TLB_NOT_DIRTY, TLB_TABLE
+from mmu.unicorn_abi import ENTRY_ADDEND, ENTRY_CODE, ENTRY_READ, ENTRY_WRITE, TLB_NOT_DIRTY
 
 _NOT_COUNTED = NO_ACCESS | LAST_PIECE
+_MARKED = _NOT_COUNTED | FIRST_PIECE
 _OFFSET, _PAGE = 0xFFF, 0x1000
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
@@ -87,8 +90,7 @@ def _hits(state: MmuState, vaddr: int, access: int) -> bool:
 @inlined
 def _translation(env: int, vaddr: int, oi: int) -> int:
     """The host address of the engine's translation of this page, or of another one that takes its place."""
-    index = env + (oi & MMU_INDEX) * 16
-    return load64((index + TLB_TABLE) & _ALL_ONES) + ((vaddr >> 6) & load64((index + TLB_MASK) & _ALL_ONES))
+    return place_in_engine(env, oi & MMU_INDEX, vaddr)
 
 
 @inlined
@@ -143,6 +145,17 @@ def _is_engines(path: DataPath, state: MmuState, vaddr: int, oi: int, size: int)
     return _crosses(vaddr, oi, size)
 
 
+@native
+def _ask(helpers: Helpers, path: DataPath, env: int, vaddr: int, access: int, oi: int, back: int) -> None:
+    """Have the engine hold a translation of the page, if it can."""
+    state, index = MmuState.from_address(path.state), oi & MMU_INDEX
+    if oi & _MARKED == 0 and fill_at_once(helpers, state, vaddr, access, index):
+        path.filled += 1
+        return
+    state.offset = vaddr & _OFFSET
+    call6(helpers.probe, env, vaddr, 0, access, index, back)
+
+
 @cold
 def _any_load(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: int) -> int:
     """Any other load, as the engine and the memory hook have it: where there is no translation the engine asks for it,
@@ -157,8 +170,7 @@ def _any_load(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: 
         return 0
     held = _translation(env, vaddr, oi)
     if not _may_load(held, vaddr):
-        state.offset = vaddr & _OFFSET
-        call6(helpers.probe, env, vaddr, 0, Access.READ, oi & MMU_INDEX, back)
+        _ask(helpers, path, env, vaddr, Access.READ, oi, back)
         held = _translation(env, vaddr, oi)
         if not _may_load(held, vaddr):
             return 0
@@ -193,8 +205,7 @@ def _any_store(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size:
         return 0
     held, page = _translation(env, vaddr, oi), (vaddr >> 12) + 1
     if load64(held + ENTRY_WRITE) | TLB_NOT_DIRTY != vaddr & _PAGE_MASK | TLB_NOT_DIRTY:
-        state.offset = vaddr & _OFFSET
-        call6(helpers.probe, env, vaddr, 0, Access.WRITE, oi & MMU_INDEX, back)
+        _ask(helpers, path, env, vaddr, Access.WRITE, oi, back)
         held = _translation(env, vaddr, oi)
     if not _may_store(held, vaddr):
         return 0

@@ -159,7 +159,7 @@ class TlbModel:
         self._keep.append(hints)
         record.tags = self._words(array.entries).ctypes.data
         record.held = self._words(array.entries * (ctypes.sizeof(Held) // 8)).ctypes.data
-        record.used = self._words(array.sets).ctypes.data
+        record.times, record.used = (self._words(number).ctypes.data for number in (array.entries, array.sets))
         record.hints, record.hint_mask = hints.ctypes.data, len(hints) - 1
         record.set_mask, record.ways, record.level = array.sets - 1, array.ways, array.level
         record.hash_shift = array.sets.bit_length() - 1 if array.index_hash == IndexHash.XOR else 0

@@ -73,6 +73,9 @@ class Mmu(TranslatedCode):
     access and every fetch goes through the model :attr:`tlb`, and a guest gets what the model holds, stale or not.
     ``seed`` is for random replacement.
 
+    ``fetch_hook=False``: in exact mode a block hook of the caller's own has the model handle the fetches of each block
+    (:func:`mmu.exact.fetch_block`).
+
     ``processors``: logical processors that take turns (:meth:`switch_to`), each with CR3, translation caches and
     counters of its own.
 
@@ -103,6 +106,7 @@ class Mmu(TranslatedCode):
         ring_capacity: int = 1 << 15,
         processors: int = 1,
         fast: bool | None = None,
+        fetch_hook: bool = True,
     ) -> None:
         check_engine(uc, ram)
         if seed < 0:
@@ -138,7 +142,7 @@ class Mmu(TranslatedCode):
         self.fast_path: FastPath | None = None
         if geometry is not None:
             self._prepare_exact(geometry, seed)
-        self._fast = fast
+        self._fast, self._fetch_hook = fast, fetch_hook
         self._attach()
 
     def _prepare_exact(self, geometry: Geometry, seed: int) -> None:
@@ -181,7 +185,10 @@ class Mmu(TranslatedCode):
             self.state.engine_cpu = unicorn_abi.cpu_state(uc)  # which is there only now that memory is mapped
             self.state.engine_windows = unicorn_abi.tlb_windows(uc)
             self._fill = exact_library()["fill_exact"]
-            for kind, name in ((UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_memory"), (UC_HOOK_BLOCK, "on_fetch")):
+            hooks = {"on_memory": UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE, "on_fetch": UC_HOOK_BLOCK}
+            if not self._fetch_hook:
+                del hooks["on_fetch"]
+            for name, kind in hooks.items():
                 unicorn_abi.hook_add(uc, kind, exact_library()[name].address, self._state_address)
             self.fast_path = begin_fast_path(Mmu, uc, self.state, self._fast)
         self.state.on_code = self.guard.pointer(_NOTICE3, self._fetched)

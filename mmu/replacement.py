@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmu.array_record import TlbArray, held_at, set_of
+from mmu.array_record import TlbArray, set_of
 from mmu.geometry import Replacement
 from mmu.native import inlined, load64, native, store64
 from mmu.state import MmuState
@@ -18,7 +18,7 @@ def touch(state: MmuState, array: TlbArray, index: int, vaddr: int, level: int, 
     policy = array.replacement
     if policy == Replacement.LRU or (policy == Replacement.FIFO and installed):
         state.tlb_time += 1
-        held_at(array, index).time = state.tlb_time
+        store64(array.times + index * 8, state.tlb_time)
     elif policy != Replacement.FIFO and policy != Replacement.RANDOM:
         _note_use(array, index, vaddr, level)
 
@@ -94,10 +94,10 @@ def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
 @native
 def _oldest(array: TlbArray, first: int) -> int:
     """The way, in the set that begins at index ``first``, that was used or installed longest ago."""
-    best, oldest = 0, held_at(array, first).time
-    way = 1
-    while way < array.ways:
-        time = held_at(array, first + way).time
+    times, ways = array.times + first * 8, array.ways
+    best, oldest, way = 0, load64(times), 1
+    while way < ways:
+        time = load64(times + way * 8)
         if time < oldest:
             best, oldest = way, time
         way += 1

@@ -37,9 +37,10 @@ from mmu.array_record import (
     tag_of,
     vaddr_of,
 )
+from mmu.engine_held import engine_may_hold
 from mmu.engine_sync import tell_engine
 from mmu.entries import A, D, G
-from mmu.native import inlined, load64, native
+from mmu.native import inlined, load8, load64, native
 from mmu.registers import CR4, Access
 from mmu.replacement import touch, victim
 from mmu.state import MmuState
@@ -251,18 +252,17 @@ def install_walked(state: MmuState, access: int, vaddr: int) -> None:
 
 
 @native
-def _kinds_with(state: MmuState, tag: int, frame: int) -> int:
-    """The kinds of access that still find this very translation in an array."""
-    kinds = 0
-    i, size = 0, 1 << (level_of(tag) - 1)
-    while i < state.tlb_number:
+def _finds_nowhere(state: MmuState, kinds: int, tag: int, frame: int) -> bool:
+    """Whether one of these kinds of access finds this very translation in no array any more."""
+    i, size = state.tlb_number, 1 << (level_of(tag) - 1)
+    while i != 0 and kinds != 0:  # those of the second level, which hold most, are the last
+        i -= 1
         array = array_number(state, i)
-        if array.present & size != 0:
+        if array.present & size != 0 and array.kinds & kinds != 0:
             index = find_tag(array, tag)
             if index != 0 and frame_at(array, index - 1) == frame:
-                kinds |= array.kinds
-        i += 1
-    return kinds
+                kinds &= _ALL_ONES ^ array.kinds
+    return kinds != 0
 
 
 @native
@@ -274,6 +274,14 @@ def _in_level_2(state: MmuState, tag: int) -> bool:
             return True
         i += 1
     return False
+
+
+@inlined
+def _concerns_engine(state: MmuState, tag: int, frame: int) -> bool:
+    """Whether the engine may hold this translation, or remember where the code of the page is."""
+    if level_of(tag) != 1 or frame >= state.ram_bytes or load8(state.has_code + (frame >> 12)) != 0:
+        return True
+    return engine_may_hold(state, vaddr_of(tag) >> 12)
 
 
 @native
@@ -298,7 +306,7 @@ def _evicted(state: MmuState, array: TlbArray, tag: int, frame: int) -> None:
     if state.engine_cpu != 0:
         context = context_of(tag)
         if context == state.pcid or context == GLOBAL_TAG:
-            if kinds & (_ALL_ONES ^ _kinds_with(state, tag, frame)) != 0:
+            if _finds_nowhere(state, kinds, tag, frame) and _concerns_engine(state, tag, frame):
                 tell_engine(state, vaddr_of(tag), level_of(tag))
 
 

@@ -69,12 +69,17 @@ ENV_CR3 = 0x8C10
 TLB_WINDOW = 0x81F0
 TLB_WINDOW_STRIDE = 0x2B8
 MMU_INDICES = 3
+#: From ``window_begin_ns``: ``large_page_addr`` (all ones where there is none), ``n_used_entries``, ``vindex`` (how
+#: many have gone to the victims since the last flush) and ``vtable``, the victims.  An index of which both numbers are
+#: 0 holds nothing.
+TLB_LARGE = 0xFFFF_FFFF_FFFF_FFF0
+TLB_USED, TLB_VICTIMS_MADE, TLB_VICTIMS, TLB_VICTIMS_END = 0x10, 0x18, 0x20, 0x220
 #: From ``env.regs``, which the engine's code has in RBP: ``CPUTLBDescFast`` (mask, table) of the first mmu index, each
-#: of 16 bytes; that of code at CPL 3 is the second.  The mask has 64 bytes for each entry but one.  A translation
+#: of 16 bytes; that of code at CPL 3 is the second.  The mask has the bytes of each entry but one.  A translation
 #: there: what the page's address is for loads, stores and fetches (all ones: not allowed; TLB_NOT_DIRTY: a store is to
 #: be told of), and what is added to an address for the host's.
 TLB_MASK, TLB_TABLE = 0xFFFF_FFFF_FFFF_FFC0, 0xFFFF_FFFF_FFFF_FFC8
-USER_INDEX, FIRST_TLB_ENTRIES = 1, 256
+USER_INDEX, FIRST_TLB_ENTRIES, TLB_ENTRY_BYTES = 1, 256, 64
 ENTRY_READ, ENTRY_WRITE, ENTRY_CODE, ENTRY_ADDEND, TLB_NOT_DIRTY = 0, 8, 0x10, 0x20, 1 << 10
 #: The beginning, in nanoseconds, of a window that never ends.
 NEVER_NS = 1 << 62
@@ -125,6 +130,7 @@ _find_code = _prototype("helper_lookup_tb_ptr_x86_64", _void_p, _void_p)
 _find_block = _prototype("tcg_tb_lookup_x86_64", _void_p, _void_p, _void_p)
 _forget_block = _prototype("tb_phys_invalidate_x86_64", None, _void_p, _void_p, _u64)
 _flush_page = _prototype("tlb_flush_page_x86_64", None, _void_p, _u64)
+_set_page = _prototype("tlb_set_page_x86_64", None, _void_p, _u64, _u64, _int, _int, _u64)
 
 
 def symbol_address(name: str) -> int:
@@ -365,6 +371,7 @@ def self_test() -> None:
     _test_registers()
     _test_fpu()
     _test_tlb_windows()
+    _test_victims()
     _test_counter()
     _test_blocks()
     _test_stops()
@@ -489,7 +496,38 @@ def _test_tlb_windows() -> None:
     begun = [_peek(first + index * TLB_WINDOW_STRIDE) for index in range(MMU_INDICES)]
     expect(all(at is not None and abs(now - at) < _CLOCK_SLACK_NS for at in begun), "CPUTLBDesc.window_begin_ns")
     masks = [_peek(_tlb_mask(uc, index)) for index in range(MMU_INDICES)]
-    expect(masks == [(FIRST_TLB_ENTRIES - 1) * 64] * MMU_INDICES, "CPUTLBDescFast.mask")
+    expect(masks == [(FIRST_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES] * MMU_INDICES, "CPUTLBDescFast.mask")
+
+
+def _test_victims() -> None:
+    """Of two pages that have one place in a TLB, the first becomes a victim; tlb_set_page gives the engine a page."""
+    buffer = (ctypes.c_char * 0x1000)()
+    uc: Any = _scratch(bytes.fromhex("488b042500100000488b042500101000488b04250020000090"), buffer)
+    use_virtual_tlb(uc)  # mov rax, [0x1000]; mov rax, [0x101000]; mov rax, [0x2000]; nop
+    uc.ctl_set_exits([24])
+    asked: list[int] = []
+
+    def answer(_uc: int, vaddr: int, _kind: int, result: int, _data: int) -> bool:
+        asked.append(vaddr)
+        entry = TlbEntry.from_address(result)
+        entry.paddr, entry.perms = 0, unicorn.UC_PROT_ALL
+        return True
+
+    guard = Guard(uc)
+    hook_add(uc, UC_HOOK_TLB_FILL, guard.pointer(FILL_CALLBACK, answer), 0)
+    index = MMU_INDICES - 1  # that of code at CPL 0
+    _set_page(cpu_state(uc), 0x2000, 0, unicorn.UC_PROT_READ, index, len(buffer))
+    check(guard.start(0), "uc_emu_start")
+    expect(asked == [0, 0x1000, 0x101000], "tlb_set_page")
+    for each in range(MMU_INDICES):
+        used = each == index
+        first, stored = (0x1000, 0x1000 | TLB_NOT_DIRTY) if used else (_ALL_ONES, _ALL_ONES)
+        for offset, value in (
+            (TLB_LARGE, _ALL_ONES), (TLB_USED, 3 * used), (TLB_VICTIMS_MADE, used), (TLB_VICTIMS + ENTRY_READ, first),
+            (TLB_VICTIMS + ENTRY_WRITE, stored), (TLB_VICTIMS_END - TLB_ENTRY_BYTES, _ALL_ONES),
+        ):  # fmt: skip
+            at = (tlb_windows(uc) + each * TLB_WINDOW_STRIDE + offset) & _ALL_ONES
+            expect(_peek(at) == value, "CPUTLBDesc.vtable")
 
 
 def _test_stops() -> None:

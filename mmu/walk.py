@@ -273,6 +273,32 @@ def plain_walk(state: MmuState, vaddr: int) -> PlainWalk:
 
 
 @inlined
+def plain_walk_from(state: MmuState, vaddr: int, start: WalkStart) -> PlainWalk:
+    """The same from where a walk begins; AND and OR with those of the entries above.  Not for five levels."""
+    level, table, every, any_xd = start.level, start.table, start.every, start.any_xd
+    shift = 12 + 9 * (level - 1)
+    while level > 1:
+        slot = table | (((vaddr >> shift) & 511) << 3)
+        if slot >= state.ram_bytes:
+            return PlainWalk(0, 0, 0)
+        entry = load64(state.ram + slot)
+        if entry & _USED != _USED or entry & state.unusual != 0:
+            return PlainWalk(0, 0, 0)
+        every &= entry
+        any_xd |= entry
+        table = entry & ADDRESS
+        level -= 1
+        shift -= 9
+    slot = table | (((vaddr >> 12) & 511) << 3)
+    if slot >= state.ram_bytes:
+        return PlainWalk(0, 0, 0)
+    pte = load64(state.ram + slot)
+    if pte & _USED != _USED or pte & state.reserved[3] != 0:
+        return PlainWalk(0, 0, 0)
+    return PlainWalk(pte, every & pte, any_xd | pte)
+
+
+@inlined
 def _walk_4k(state: MmuState, vaddr: int, access: int) -> bool:
     """A :func:`plain_walk` that is allowed, and with nothing to set in the leaf either.
 

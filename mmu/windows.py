@@ -15,7 +15,7 @@ _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
 
 
 @inlined
-def _slots(state: MmuState, frame: int) -> int:
+def slots_of(state: MmuState, frame: int) -> int:
     """The host address of what stands in the windows for a frame, one behind the other."""
     return state.page_of + frame * state.windows * 8
 
@@ -26,7 +26,7 @@ def window_of(state: MmuState, vaddr: int, frame: int) -> int:
     dropped.
     """
     page = (vaddr >> 12) + 1
-    k, slots = 0, _slots(state, frame)
+    k, slots = 0, slots_of(state, frame)
     while k < state.windows:
         slot = slots + k * 8
         holder = load64(slot)
@@ -45,7 +45,7 @@ def window_of(state: MmuState, vaddr: int, frame: int) -> int:
 def is_alone(state: MmuState, vaddr: int, frame: int) -> bool:
     """Whether no other page uses the frame in any window."""
     page = (vaddr >> 12) + 1
-    k, slots = 0, _slots(state, frame)
+    k, slots = 0, slots_of(state, frame)
     while k < state.windows:
         holder = load64(slots + k * 8)
         if holder != 0 and holder != page:
@@ -62,7 +62,7 @@ def take_first_window(state: MmuState, vaddr: int, frame: int) -> None:
     notices stores to code there only.
     """
     page = (vaddr >> 12) + 1
-    first = _slots(state, frame)
+    first = slots_of(state, frame)
     slot = first
     while load64(slot) != page:
         slot += 8

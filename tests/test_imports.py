@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("guests", "mmu", "emu", "emu.linux"),
     ("emu.mm", "emu.hooks", "emu.fpu", "emu.arithmetic"),
     ("emu.instructions",),
-    ("emu.inline",),
+    ("emu.inline", "emu.exact_hooks"),
     ("emu.fs", "emu.cpu"),
     ("emu.ipc", "emu.net", "emu.tty"),
     ("emu.kernel",),

@@ -11,7 +11,7 @@ import numpy as np
 from emu.bench.engines import NativelyHooked, PythonHooked, WithMmu, map_all
 from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, seconds
 from emu.bench.guest import MachineLoop
-from emu.bench.loops import DATA, TABLES, compute, touch
+from emu.bench.loops import DATA, TABLES, chase, compute, touch
 from mmu import Access, PhysicalMemory, Registers
 from mmu.memory import PAGE_SIZE
 from mmu.perf_events import perf_events
@@ -27,6 +27,8 @@ _DATA_ACCESSES, _ACCESSES = 4, 5
 _SECOND_LEVEL_PAGES = 512
 #: More pages than all levels have.
 _MISSING_PAGES = 4096
+#: Pages of 64 MiB.
+_CHASED_PAGES = 16384
 
 
 def exact_mode(rounds: int, turns: int) -> Measurement:
@@ -98,9 +100,11 @@ def exact_helpers(rounds: int, turns: int) -> Measurement:
     machine, hooked_machine = (
         MachineLoop(lambda data: compute(data, turns), PRESET, engine_fast=fast) for fast in (True, False)
     )
-    missing = WithMmu(DATA + _MISSING_PAGES * PAGE_SIZE, PRESET)
+    missing, chased = (WithMmu(DATA + pages * PAGE_SIZE, PRESET) for pages in (_MISSING_PAGES, _CHASED_PAGES))
     for engine in (helpers, hooks):
         engine.load(code)
+    _lay_chase(chased.ram)
+    chased.load(chase(DATA, turns))
     missing.load(touch(DATA, _MISSING_PAGES, PAGE_SIZE, passes))
     taken = alternate(
         rounds,
@@ -110,12 +114,15 @@ def exact_helpers(rounds: int, turns: int) -> Measurement:
             "machine": partial(machine.run, cpu_seconds),
             "machine, hooks": partial(hooked_machine.run, cpu_seconds),
             "missing": partial(missing.run, cpu_seconds),
+            "chase": partial(chased.run, cpu_seconds),
         },
     )
     if perf_events(helpers.mmu) != perf_events(hooks.mmu):
         raise RuntimeError("bench: both ways are meant to count the same")
     if perf_events(missing.mmu)["dTLB-load-misses"] < rounds * passes * _MISSING_PAGES:
         raise RuntimeError("bench: the loop over all pages is meant to miss")
+    if perf_events(chased.mmu)["dTLB-load-misses"] < rounds * turns * 9 // 10:
+        raise RuntimeError("bench: the pointer chase is meant to miss")
     figures = (
         Figure(
             "exact_helpers_gain",
@@ -136,8 +143,25 @@ def exact_helpers(rounds: int, turns: int) -> Measurement:
             "ns",
             aim=Aim(400),
         ),
+        Figure(
+            "exact_chase_ns",
+            "  one load of a pointer chase over the pages of 64 MiB, with the loop's fetch and 2 instructions",
+            statistics.median(taken["chase"]) / turns * 1e9,
+            "ns",
+            aim=Aim(400),
+        ),
     )
     return Measurement("exact helpers", taken, figures)
+
+
+def _lay_chase(ram: PhysicalMemory) -> None:
+    """Have each page of 64 MiB hold the address of one in another page, all in one circle, in an order that looks like
+    none; in lines of the host's caches that differ."""
+    pages = np.random.default_rng(1).permutation(_CHASED_PAGES)
+    pages = np.roll(pages, -int(np.flatnonzero(pages == 0)[0]))  # the first page is the first
+    places = (DATA + pages * PAGE_SIZE + pages % 64 * 64).tolist()
+    for place, following in zip(places, (*places[1:], places[0]), strict=True):
+        ram.write_u64(place, following)
 
 
 def _gain(slow: Sequence[float], fast: Sequence[float]) -> float:

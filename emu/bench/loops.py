@@ -95,6 +95,12 @@ def touch(data: int, pages: int, stride: int, passes: int, *, store: bool = Fals
     return _load("be", stride) + _load("ba", passes) + outer + _jump_back(len(outer))
 
 
+def chase(data: int, turns: int) -> bytes:
+    """``turns`` loads, each of the address that the one before has loaded, from ``data`` on."""
+    body = bytes.fromhex("488b1b48ffc9")  # mov rbx, [rbx]; dec rcx
+    return _load("bb", data) + _load("b9", turns) + body + _jump_back(len(body))
+
+
 def count_down(turns: int) -> bytes:
     """``turns`` turns of a loop that is a single block."""
     body = bytes.fromhex("48ffc9")  # dec rcx

@@ -2,7 +2,7 @@
 
 Whole processes are compared, in CPU time (user and system), all warm.  qemu-user compiles code and runs system calls of
 the host's kernel; Qiling answers them in Python, as we do; valgrind's lackey counts loads and stores, as exact mode
-does.
+does, and a plugin of QEMU's models a TLB for them (:mod:`emu.bench.qemu_plugin`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import NamedTuple
 import guests
 from emu.bench.figure import Aim, Figure, Measurement, alternate, median_ratio, process_seconds
 from emu.bench.loops import branches, compute, copies, program, touch
+from emu.bench.qemu_plugin import PRESET, build_plugin, command_of, find_plugin
 from emu.bench.startup import COMMAND, environment_of
 from mmu.memory import PAGE_SIZE
 
@@ -29,10 +30,10 @@ _QILING = (
     "Qiling(sys.argv[1:], '/', verbose=QL_VERBOSE.OFF).run()"
 )
 _TEXT, _DATA, _PAGES = 0x40_0000, 0x50_0000, 16384
-_OURS, _QEMU, _QILING_NAME, _LACKEY = "unimmu", "qemu-user", "Qiling", "lackey"
-#: Everybody who is looked for.
-PEERS = (_QEMU, _QILING_NAME, _LACKEY)
-_TLB = ("--tlb", "skylake-sp")
+_OURS, _QEMU, _QILING_NAME, _LACKEY, _PLUGIN = "unimmu", "qemu-user", "Qiling", "lackey", "QEMU plugin"
+#: Everybody who is looked for, and in the names of figures.
+PEERS = {_QEMU: "qemu", _QILING_NAME: "qiling", _LACKEY: "lackey", _PLUGIN: "plugin"}
+_TLB = ("--tlb", PRESET)
 
 
 class _Job(NamedTuple):
@@ -45,6 +46,8 @@ class _Job(NamedTuple):
     peers: Sequence[str] = (_QEMU,)
     #: How unimmu runs it.
     options: Sequence[str] = ()
+    #: What is wanted beside the plugin, which knows no page tables.
+    plugin_aim: Aim | None = None
 
 
 def find_peers() -> dict[str, list[str]]:
@@ -61,7 +64,17 @@ def find_peers() -> dict[str, list[str]]:
     valgrind = shutil.which("valgrind")
     if valgrind is not None:
         peers[_LACKEY] = [valgrind, "--tool=lackey", "--log-file=/dev/null"]
+    plugin = find_plugin()
+    if not plugin.missing():
+        assert plugin.qemu is not None
+        peers[_PLUGIN] = [plugin.qemu]
     return peers
+
+
+def absent_peers(found: Mapping[str, object]) -> list[str]:
+    """Those that were not found, the plugin with what it lacks."""
+    names = [peer for peer in PEERS if peer not in found]
+    return [f"{name} (without {find_plugin().missing()})" if name == _PLUGIN else name for name in names]
 
 
 def _python_of(script: str | None) -> str | None:
@@ -77,6 +90,9 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
     """The same programs in us and in each of those that were found."""
     with tempfile.TemporaryDirectory(prefix="unimmu-bench-") as directory:
         environment = environment_of(directory)
+        if _PLUGIN in found:
+            plugin = find_plugin()
+            found = {**found, _PLUGIN: command_of(plugin, build_plugin(plugin, pathlib.Path(directory)))}
         subjects: dict[str, Callable[[], float]] = {}
         jobs = _jobs(pathlib.Path(directory), calls)
         jobs = [job for job in jobs if any(peer in found for peer in job.peers)]
@@ -95,9 +111,9 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
         for peer in found:
             theirs = taken.get(f"{job.name}, {peer}")
             if theirs is not None:
-                aim = Aim(1) if peer == _QILING_NAME else None
-                name = f"{job.name}_{peer.partition('-')[0].lower()}_ratio"
-                figures.append(Figure(name, f"  unimmu / {peer}: {job.name}", median_ratio(ours, theirs), aim=aim))
+                name, what = f"{job.name}_{PEERS[peer]}_ratio", f"  unimmu / {peer}: {job.name}"
+                aim = Aim(1) if peer == _QILING_NAME else job.plugin_aim if peer == _PLUGIN else None
+                figures.append(Figure(name, what, median_ratio(ours, theirs), aim=aim))
     return Measurement("peers", taken, tuple(figures))
 
 
@@ -116,6 +132,7 @@ def _jobs(directory: pathlib.Path, calls: int) -> list[_Job]:
     costs = str(guests.path("costs"))
     few, both = max(10, calls // 10), (_QEMU, _QILING_NAME)
     modelled = f"whole process: {calls * 400} turns of a loop, each access told to a model (exact mode; lackey counts)"
+    misses = f"whole process: {passes} times a load from each page of 64 MiB, all misses (exact mode)"
     return [
         _Job("peers_start", "whole process: a static program that does nothing", [costs, "calls", "0"], peers=both),
         _Job("peers_compute", f"whole process: {calls * 400} turns of a loop", [paths["loop"]], peers=both),
@@ -127,5 +144,6 @@ def _jobs(directory: pathlib.Path, calls: int) -> list[_Job]:
         _Job("peers_signals", f"whole process: {few} signals", [costs, "signals", str(few)]),
         _Job("peers_pipes", f"whole process: a byte {few} times to a child and back", [costs, "pipes", str(few)]),
         _Job("peers_threads", f"whole process: {few} round trips of two threads", [costs, "threads", str(few)]),
-        _Job("peers_exact", modelled, [paths["loop"]], peers=(_LACKEY,), options=_TLB),
+        _Job("peers_exact", modelled, [paths["loop"]], peers=(_LACKEY, _PLUGIN), options=_TLB, plugin_aim=Aim(5)),
+        _Job("peers_misses", misses, [paths["pages"]], peers=(_PLUGIN,), options=_TLB),
     ]

@@ -24,7 +24,7 @@ from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import traps
 from emu.bench.many import KINDS, many
 from emu.bench.mappings import mapping_numbers
-from emu.bench.peers import PEERS, beside, find_peers
+from emu.bench.peers import absent_peers, beside, find_peers
 from emu.bench.processes import processes
 from emu.bench.scale import memory_sizes, process_numbers
 from emu.bench.sharers import sharer_numbers
@@ -63,8 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--json {target}: its directory does not exist, or it is a directory itself")
     old = None if arguments.compare is None else _old_figures(arguments.compare)
     found = find_peers()
-    absent = [peer for peer in PEERS if peer not in found]
-    if absent:
+    if absent := absent_peers(found):
         print(f"not installed, so not measured beside: {', '.join(absent)}", file=sys.stderr)
     measurements = []
     for what, measure in _suite(found, quick=arguments.quick):

@@ -72,6 +72,7 @@ class Inlining:
         """From now on blocks may guard their aligned operands (:meth:`guards`)."""
         self._trap.inline_record = ctypes.addressof(self.record)
         self._trap.guard = self._guards["guard_operands"].address
+        self._learn_helpers()
 
     def begin(self) -> None:
         """From now on blocks count themselves, those that the engine translates from now on."""

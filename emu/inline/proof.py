@@ -23,6 +23,7 @@ from mmu.selftest import once_for_library
 from mmu.state import MmuState
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+_NEW_BLOCK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 
 
 class Unproven(Exception):
@@ -106,6 +107,7 @@ class _Trial:
         self._views = HostArray(8 << 12, "Q")
         self._plain = PlainBlocks(code_views=self._views.address)
         self._guard = Guard(uc)
+        trap.new_block = self._guard.pointer(_NEW_BLOCK, lambda *_: 0)  # of one that does not guard itself
         self.inlining = Inlining(uc, self._guard, trap, hooks, ctypes.addressof(self._plain))
         if inline:
             self.inlining.begin()

@@ -14,6 +14,7 @@ import msharefs.module
 from emu.bench.figure import Aim, Figure, Measurement, alternate, median_difference, median_ratio
 from emu.bench.many import KINDS
 from emu.bench.peers import beside, find_peers
+from emu.bench.qemu_plugin import QemuPlugin
 from emu.cli import bench
 from emu.cli.main import main
 
@@ -41,6 +42,7 @@ AIMS = {
     "exact_helpers_gain": ("at least", 4.2),
     "exact_run_gain": ("at least", 2.8),
     "exact_missing_ns": ("at most", 400),
+    "exact_chase_ns": ("at most", 400),
     "translate_many_mps": ("at least", 5),
     "memory_filtered_growth": ("at most", 1.25),
     "memory_exact_growth": ("at most", 1.25),
@@ -124,6 +126,7 @@ def test_peers_are_timed_where_they_are_installed(tmp_path: pathlib.Path, monkey
     jobs = {name.removesuffix("_ms") for name in figures if name.endswith("_ms")}
     assert {name for name in figures if "lackey" in name} == {"peers_exact_lackey_ratio"}
     assert {name for name in figures if "qemu" in name} == {f"{job}_qemu_ratio" for job in jobs - {"peers_exact"}}
+    assert jobs >= {"peers_exact"}
     with_qiling = {f"peers_{job}_qiling_ratio" for job in ("start", "compute", "calls", "io")}
     assert {name for name, figure in figures.items() if figure.aim is not None} == with_qiling
     assert all(figure.value > 0 for name, figure in figures.items() if name.endswith("_ms"))
@@ -138,8 +141,10 @@ def test_no_peers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_not_installed_is_said(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "_suite", lambda peers, quick: _suite(0.5))
     monkeypatch.setattr(bench, "find_peers", lambda: {"qemu-user": ["qemu-x86_64"]})
+    monkeypatch.setattr("emu.bench.peers.find_plugin", lambda: QemuPlugin("/bin/qemu-x86_64", None, None))
     assert main(["bench"]) == 0
-    assert capfd.readouterr().err == "not installed, so not measured beside: Qiling, lackey\nmeasuring x ...\n"
+    absent = "Qiling, lackey, QEMU plugin (without a C compiler, qemu-plugin.h)"
+    assert capfd.readouterr().err == f"not installed, so not measured beside: {absent}\nmeasuring x ...\n"
 
 
 def test_an_earlier_run_is_shown_beside(

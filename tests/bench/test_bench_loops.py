@@ -15,7 +15,18 @@ from emu.bench.guest import MachineLoop, Timer
 from emu.bench.hardware import counting
 from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import HOOK, traps
-from emu.bench.loops import CODE, COMPUTE_INSTRUCTIONS, DATA, branches, compute, copies, count_down, doubles, touch
+from emu.bench.loops import (
+    CODE,
+    COMPUTE_INSTRUCTIONS,
+    DATA,
+    branches,
+    chase,
+    compute,
+    copies,
+    count_down,
+    doubles,
+    touch,
+)
 from emu.bench.scale import PAGES as SCALE_PAGES
 from emu.bench.scale import FarEnd, populate
 from emu.bench.sharers import MeasuredRegion
@@ -52,6 +63,10 @@ def test_a_turn_of_the_compute_loop() -> None:
     loop = turn(compute(DATA, 5))
     assert len(loop) == COMPUTE_INSTRUCTIONS
     assert sum("ptr" in line for line in loop) == 4, "two loads and two stores"
+
+
+def test_a_turn_of_the_pointer_chase() -> None:
+    assert turn(chase(DATA, 5)) == ["mov rbx, qword ptr [rbx]", "dec rcx", f"jne {CODE + 10:#x}"]
 
 
 def test_a_turn_of_the_touch_loop() -> None:
@@ -178,6 +193,7 @@ def test_the_figures_of_helpers_and_hooks() -> None:
         "exact_helpers_gain",
         "exact_run_gain",
         "exact_missing_ns",
+        "exact_chase_ns",
     ]
     assert all(figure.aim and figure.value > 0 for figure in measurement.figures)
 

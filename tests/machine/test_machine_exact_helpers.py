@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unicorn import UC_ARCH_X86, UC_HOOK_BLOCK, UC_MODE_64, Uc
 
 import guests
 import msharefs.module
+from emu.testing import GuestMachine
+from mmu import Mmu, PhysicalMemory, unicorn_abi
+from mmu.perf_events import perf_events
 from tests.machine.both_ways import compare
 from tests.machine.inline_programs import hold
 from tests.machine.test_machine_inline import ARGUMENTS
+from tests.mmu.tables import Tables
 from tests.native.guest import Guest, all_guests
 
 PRESETS = ("skylake-sp", "zen2", "textbook", "none")
@@ -39,3 +44,29 @@ def test_processors_with_a_tlb_each(name: str, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("seed", range(100, 104))
 def test_a_random_program_runs_the_same_both_ways(seed: int, events: bool, tmp_path: Path) -> None:
     hold(seed, tmp_path, tlb=PRESETS[seed % len(PRESETS)], events=events)
+
+
+def test_one_hook_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the model handle the fetch, and counts."""
+    added, hook_add = [], unicorn_abi.hook_add
+
+    def add(uc: Uc, kind: int, *arguments: int, **named: int) -> int:
+        added.append(kind)
+        return hook_add(uc, kind, *arguments, **named)
+
+    monkeypatch.setattr(unicorn_abi, "hook_add", add)
+    machine = GuestMachine(modules={}, tlb="textbook")
+    assert added.count(UC_HOOK_BLOCK) == 1
+    assert machine.run_guest("hello").stdout == "hello, world\n"
+    assert perf_events(machine.kernel.cpu.mmu)["iTLB-loads"] > 50
+
+
+def test_an_mmu_of_which_somebody_else_tells_the_fetches() -> None:
+    for fetch_hook in (True, False):
+        mmu = Mmu(uc := Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(1 << 20), tlb="textbook", fetch_hook=fetch_hook)
+        tables = Tables(mmu.ram)
+        tables.map_page(0x40_0000, 0x8_0000)
+        mmu.ram.write(0x8_0000, b"\x90\xf4")
+        mmu.load_cr3(tables.cr3)
+        uc.emu_start(0x40_0000, 0x40_0001)
+        assert perf_events(mmu)["iTLB-loads"] == fetch_hook

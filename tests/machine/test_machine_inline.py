@@ -146,3 +146,9 @@ def test_what_is_not_as_expected_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(unicorn_abi, "symbol_address", lambda name: real(name) + ("check" in name))
     with pytest.raises(Unproven, match="not as expected"):
         _prove(load("emu.hooks"))
+
+
+def test_the_proof_where_there_was_a_machine_in_exact_mode() -> None:
+    """The engine's code calls the helpers of exact mode then."""
+    GuestMachine(modules={}, tlb="textbook", engine_fast=True)
+    _prove(load("emu.hooks"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmu import Access, EventKind
+from mmu import CR4, Access, EventKind
 from mmu.helper_places import (
     ENGINES,
     FIRST_PIECE,
@@ -64,6 +64,13 @@ def helpers(world: HookWorld, call: Call) -> None:
             _access(world, call, at, helper, vaddr, known | marks | helper % 4 << 4, _CODE + 50)
             state = world.state
             world.calls.append((state.next_piece, state.piece_rip, bytes(_WORDS[0xC00:0xC10]), bytes(path)))
+    world.state.late_page = world.state.unsure = path.filled = 0
+    world.state.engine_windows = world.windows.ctypes.data
+    for vaddr, helper in product(ADDRESSES, range(8)):
+        ctypes.memset(_TABLE, 0xFF, 256)  # it holds nothing
+        _access(world, call, at, helper, vaddr, known | helper % 4 << 4, _CODE + 50)
+        world.calls.append((world.state.unsure, bytes(path)))
+    assert bool(path.filled) != bool(world.state.cr4 & CR4.LA57)
     path.off = 1
     _access(world, call, at, 3, ADDRESSES[0], known, _CODE + 50)
 
@@ -71,6 +78,7 @@ def helpers(world: HookWorld, call: Call) -> None:
 def _record(world: HookWorld) -> Helpers:
     record = Helpers.from_buffer(_RECORD.data)
     record.restore_state, record.probe = world.function("restore_state", 3), world.function("probe", 6)
+    record.set_page = world.function("set_page", 6)
     record.paths = _PATHS.ctypes.data
     for number in range(8):
         record.engines[number] = world.function(f"engine's {number}", 4 if number < 4 else 5, result=ODD)

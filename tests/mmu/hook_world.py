@@ -17,6 +17,7 @@ from mmu.objectcode import Library
 from mmu.registers import CR4_LONG_MODE
 from mmu.state import MmuState
 from mmu.translation import load_registers
+from mmu.unicorn_abi import MMU_INDICES, TLB_WINDOW_STRIDE
 from mmu.windows import WINDOWS
 from tests.mmu.tables import Tables
 
@@ -76,6 +77,8 @@ class HookWorld:
         self.model = TlbModel(self.state, GEOMETRY, seed=UPPER)
         self._arrays += self.model._keep
         self._fill_trap()
+        #: For the engine's TLB windows and victims: none is used.
+        self.windows = self.array(MMU_INDICES * TLB_WINDOW_STRIDE // 8)
         #: For results: a uc_tlb_entry, and room for arrays.
         self.scratch = self.array(128)
         self._before = self._snapshot()

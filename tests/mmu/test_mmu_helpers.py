@@ -117,6 +117,37 @@ def test_known_places_are_no_work_for_the_engine() -> None:
     assert path(other).state() == "a hook handles each access: as was asked for"
 
 
+def striding(fast: bool, opcode: str, geometry: Any) -> ExactGuest:
+    """Pages of which two each have a frame in common."""
+    one = guest(fast, geometry)
+    one.mmu.events.enable()
+    for page in range(3000):
+        one.tables.map_page(DATA + page * 0x1000, 0x40_0000 + page % 1500 * 0x1000, XD=1, A=1, D=page % 7 != 0)
+    one.program(f"{opcode} 4801f3 48ffc9 75f5")  # 1: mov rax, [rbx] (or the other way); add rbx, rsi; dec rcx; jne 1b
+    return one
+
+
+@pytest.mark.parametrize("geometry", ["skylake-sp", *GEOMETRIES], ids=str)
+@pytest.mark.parametrize("opcode", ["488b03", "488903"], ids=["load", "store"])
+def test_a_page_that_nobody_holds_is_no_work_for_the_engine(opcode: str, geometry: Any) -> None:
+    """It is given the translation; also where pages have one place in its TLB, and come back from its victims."""
+    one, other = (striding(fast, opcode, geometry) for fast in (True, False))
+    for each in (one, other):
+        for first, pages, stride in (
+            (0, 3000, 1),
+            (1, 12, 256),
+            (2, 12, 256),
+            (0, 3000, 1),
+            (7, 400, 7),
+            (3, 3000, -1),
+        ):
+            each.run(CODE, rbx=DATA + (first if stride > 0 else first + pages - 4) * 0x1000, rcx=pages - first,
+                     rsi=stride * 0x1000 & (1 << 64) - 1)  # fmt: skip
+    assert seen(one) == seen(other)
+    assert path(one).filled > 5000
+    assert path(other).filled == 0
+
+
 def bare() -> tuple[Uc, list[int]]:
     """An engine without an Mmu that runs the loop, with a memory hook."""
     uc = Uc(UC_ARCH_X86, UC_MODE_64)

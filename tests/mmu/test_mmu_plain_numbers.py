@@ -43,7 +43,7 @@ from mmu import Access, EventKind, objectcode
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
-from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView
+from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
 from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
 from mmu.windows import WINDOW_SHIFT
 from tests.mmu.executed_stories import crossing, integers, masks, sse, stores, x87
@@ -55,7 +55,8 @@ _EXECUTED = tuple(
     f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
 )
 MODULES = (
-    "emu.bench.empty", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED, "emu.instructions.plain",
+    "emu.bench.empty", "emu.exact_hooks", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED,
+    "emu.instructions.plain",
     "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.pagecopy",
     "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
@@ -178,6 +179,18 @@ def slices(world: HookWorld, call: Call) -> None:
                 call("reached", world.trap.count)
     world.trap.returns_to = 0  # which is another one for Python
     call("on_syscall", _UC, trap)
+
+
+def modelled_blocks(world: HookWorld, call: Call) -> None:
+    """Blocks of the machine in exact mode, again and again, with events and without, at two CPLs."""
+    state, trap = world.state, world.trap
+    trap.count = ctypes.addressof(state) + MmuState.clock.offset  # type: ignore[attr-defined]
+    state.check, trap.returns_to = 0, 0
+    for cpl, events, limit in product((3, 0), (False, True), (2**64 - 1, ODD, 0)):
+        state.cpl, trap.limit = cpl, limit
+        world.events.enable(*(EventKind if events else ()))
+        for address in (*ADDRESSES[:9], UPPER, UPPER, UPPER + 0xFF8, UPPER + 0xFF8, 0x40_0001):  # canonical ones
+            call("on_modelled_block", _UC, address, 16, ctypes.addressof(trap) | FAR)
 
 
 def inline(world: HookWorld, call: Call) -> None:
@@ -481,7 +494,8 @@ def nothing(world: HookWorld, call: Call) -> None:
 
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
-    windows: "mmu.exact", slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
+    windows: "mmu.exact", modelled_blocks: "emu.exact_hooks",
+    slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
     plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     page_faults: "emu.kernel.faultfill",

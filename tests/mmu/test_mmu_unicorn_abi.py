@@ -23,6 +23,7 @@ OFFSETS = {
     "CPU_UC": "uc_struct.cpu",
     "ENV_REGS": "env.regs",
     "TLB_WINDOW": "CPUTLBDesc.window_begin_ns",
+    "TLB_VICTIMS": "CPUTLBDesc.vtable",
     "CONTEXT_ERROR_CODE": "env.error_code",
     "CONTEXT_OLD_EXCEPTION": "env.old_exception",
 }

@@ -1,0 +1,21 @@
+"""The machine's block hook in exact mode: the TLB model handles the fetches of a block, and its instructions are
+counted (:mod:`emu.hooks`)."""
+
+from __future__ import annotations
+
+from emu.hooks import FAR, TrapState, enter_block
+from mmu.exact import fetch_block
+from mmu.native import entry
+from mmu.state import MmuState
+
+#: The clock is a part of the state (:class:`emu.hooks.Count`).
+_CLOCK = MmuState.clock.offset  # type: ignore[attr-defined]
+
+
+@entry("void", "u64", "u64", "u32", "u64")
+def on_modelled_block(uc: int, address: int, size: int, record: int) -> None:
+    """UC_HOOK_BLOCK: a fetch, then the block is counted, or emulation stops before it.  ``record``: the host address of
+    the TrapState, with FAR."""
+    trap = TrapState.from_address(record ^ FAR)
+    fetch_block(MmuState.from_address(trap.count - _CLOCK), address, size)
+    enter_block(uc, address, size, trap, 0)
