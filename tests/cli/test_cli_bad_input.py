@@ -256,7 +256,7 @@ def test_usage(unimmu: Unimmu, words: str, says: str) -> None:
         ("", "unimmu: a command is needed: demo, run, pt, presets, trace, bench"),
         ("fly", "unimmu: there is no command 'fly'; the commands are demo, run, pt, presets, trace, bench"),
         ("--fly", "unimmu: unrecognized arguments: --fly"),
-        ("trace", "unimmu trace: a command is needed: view"),
+        ("trace", "unimmu trace: a command is needed: stat, top, view, diff"),
         ("trace stat x", "unimmu trace: COMMAND: invalid choice: 'stat'"),
         ("trace view", "unimmu trace: the following arguments are required: FILE"),
         ("demo --processes x", "unimmu demo: --processes: 'x' is not a whole number"),
