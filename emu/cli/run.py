@@ -21,6 +21,7 @@ from emu.cli.arguments import (
     turn_lengths,
     whole_number,
 )
+from emu.cli.engine import import_engine
 from emu.cli.messages import complain, complain_lines
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return run_against(arguments)
     with _without_collections():
+        import_engine()
         from emu.cli.ending import TIMED_OUT
         from emu.cli.launch import build_machine, start_program
         from emu.cli.outputs import Outputs, Unread, check_that_they_differ
