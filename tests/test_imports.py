@@ -22,6 +22,7 @@ PACKAGES = ("mmu", "emu", "msharefs", "sharing", "guests")
 
 # From the ground up: who stands on a floor imports nobody who stands beside or above it (docs/architecture.md).
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("mmu.record",),
     ("guests", "mmu", "emu", "emu.linux"),
     ("emu.mm", "emu.hooks", "emu.fpu", "emu.arithmetic"),
     ("emu.instructions",),
