@@ -13,7 +13,8 @@ from typing import NoReturn
 
 import pytest
 
-from mmu.codekey import facts, host_cpu, key
+from mmu.codekey import facts, key
+from mmu.remembered import host_cpu
 
 SOURCES = {
     "kt_hooks": '''
