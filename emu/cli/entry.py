@@ -16,6 +16,9 @@ def main() -> int:
         # may be a copy of os.environ.
         os.putenv("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # there is no garbage while modules are imported, and looking for it is a tenth of the start
+    from emu.cli.lean import import_basics
+
+    import_basics()
     from emu.cli import main as command
 
     return command.main()

@@ -146,7 +146,8 @@ def _failed(name: str, error: Exception) -> int:
 
 def _run_command(command: str, words: list[str]) -> int:
     module = importlib.import_module(COMMANDS[command][0])
-    gc.enable()  # which emu.cli.entry has disabled
+    if command != "run":  # which does it once the machine is there
+        gc.enable()  # which emu.cli.entry has disabled
     what = COMMANDS[command][1]
     parser = Parser(f"unimmu {command}", description=f"{what[0].upper()}{what[1:]}.")
     module.add_arguments(parser)

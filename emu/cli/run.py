@@ -21,7 +21,7 @@ from emu.cli.arguments import (
     turn_lengths,
     whole_number,
 )
-from emu.cli.engine import import_engine
+from emu.cli.lean import import_engine
 from emu.cli.messages import complain, complain_lines
 
 if TYPE_CHECKING:
@@ -198,6 +198,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.strace_file and not arguments.strace:
         raise UsageError("-o needs --strace, whose output it puts into a file")
     if arguments.against_host is not None:
+        gc.enable()
         from emu.cli.against import run_against
 
         return run_against(arguments)
@@ -246,15 +247,13 @@ def _without_collections() -> Iterator[None]:
     """Do not look for garbage: there is none while modules are imported and a machine is built, and looking costs.
     Nor is what the process has then looked through later.
     """
-    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if enabled:
-            if not gc.get_freeze_count():  # once: another run in the same process would keep the garbage of this one
-                gc.freeze()
-            gc.enable()
+        if not gc.get_freeze_count():  # once: another run in the same process would keep the garbage of this one
+            gc.freeze()
+        gc.enable()
 
 
 def _run_to_the_end(machine: Machine, first: Task, stopper: Stopper, outputs: Outputs) -> tuple[Ending, float]:

@@ -28,7 +28,8 @@ NEVER = (
 #: Of the standard library: each takes as long as twenty modules of ours, and unicorn would import some of them.
 SLOW = (
     "dataclasses", "inspect", "ast", "dis", "tokenize", "importlib.resources", "importlib.metadata", "tempfile",
-    "zipfile", "shutil", "hashlib", "json", "email", "subprocess", "asyncio",
+    "zipfile", "shutil", "hashlib", "json", "email", "subprocess", "asyncio", "gettext", "locale", "urllib.parse",
+    "ipaddress",
 )  # fmt: skip
 #: Each subject of system calls is one of them: all tables are there from the start.
 MOST_OF_OUR_OWN = 215
@@ -37,6 +38,8 @@ MOST_OF_KERNEL_MODULES = 25
 
 PROGRAM = """
 import sys
+from emu.cli.lean import import_basics
+import_basics()
 from emu.cli.main import main
 status = main(sys.argv[1:])
 print(*sorted(sys.modules), file=sys.stderr)

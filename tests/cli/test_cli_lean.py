@@ -1,4 +1,4 @@
-"""unicorn as a command imports it is unicorn as everybody else does, without what only finds its library."""
+"""Libraries as a command imports them are what everybody else imports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def said(program: str) -> str:
     return done.stdout
 
 
-LEAN = "import sys\nfrom emu.cli.engine import import_engine\nimport_engine()\nimport unicorn\n"
+LEAN = "import sys\nfrom emu.cli.lean import import_engine\nimport_engine()\nimport unicorn\n"
 FACTS = "print(unicorn.unicorn_py3.unicorn.uclib._name, unicorn.uc_version(), sorted(vars(unicorn)))"
 
 
@@ -35,6 +35,20 @@ def test_nothing_stands_in_for_a_module_afterwards() -> None:
     assert out == "set()\n() -> 'None' unicorn\n"
 
 
+BASICS = "import sys\nfrom emu.cli.lean import import_basics\nimport_basics()\nimport argparse, pathlib\n"
+
+
+def test_the_basics_do_what_they_do() -> None:
+    usage = "argparse.ArgumentParser('x', add_help=False).format_usage()"
+    program = f"print({usage}, pathlib.Path('/a b').as_uri(), argparse._('options'), argparse.ngettext('a', 'b', 2))"
+    assert said(f"{BASICS}{program}") == said(f"import argparse, pathlib\n{program}")
+    slow = "{'gettext', 'locale', 'urllib.parse', 'ipaddress'}"
+    assert said(f"{BASICS}print({slow} & sys.modules.keys())") == "set()\n"
+    assert (
+        said(f"{BASICS}import gettext, urllib.parse\nprint(gettext.dgettext, urllib.parse.urlparse)").count("func") == 2
+    )
+
+
 @pytest.mark.parametrize("name", ["inspect", "importlib.resources"])
 def test_what_is_imported_already_stays(name: str) -> None:
     assert said(
@@ -45,7 +59,7 @@ def test_what_is_imported_already_stays(name: str) -> None:
 def test_somebody_who_asks_for_more_is_answered() -> None:
     """unicorn asks for no more; whoever does has the real module."""
     assert said(
-        "import sys\nfrom emu.cli.engine import _StandIn\nsys.modules['inspect'] = _StandIn('inspect', getfile=len)\n"
+        "import sys\nfrom emu.cli.lean import _StandIn\nsys.modules['inspect'] = _StandIn('inspect', getfile=len)\n"
         "import inspect\nprint(inspect.getfile('four'), inspect.isclass(int), sys.modules['inspect'] is inspect)"
     ) == ("4 True False\n")  # fmt: skip
 
