@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from unicorn.unicorn_py3.unicorn import uclib
 
-from mmu import remembered
+from mmu import remembered, unchanged
 from mmu.codecache import Image
 from mmu.remembered import Remembered
 
@@ -23,7 +23,7 @@ IMAGE = Image({"begin": 3}, b"code")
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache, in a process that began long after its sources were changed."""
-    monkeypatch.setattr(remembered, "_began", lambda: 1 << 62)
+    monkeypatch.setattr(unchanged, "_began", lambda: 1 << 62)
     tmp_path.chmod(0o700)
     return tmp_path
 
@@ -103,15 +103,15 @@ def test_a_source_that_may_have_changed_since_it_was_imported(
     source: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key is that of what was imported, and the file may hold something else by now."""
-    monkeypatch.setattr(remembered, "_began", lambda: source.stat().st_ctime_ns + 1)
+    monkeypatch.setattr(unchanged, "_began", lambda: source.stat().st_ctime_ns + 1)
     keep(directory)
     assert list(directory.glob("start-*")) == []
 
 
 def test_when_this_process_began() -> None:
-    monday, now = 1_577_000_000 * 10**9, remembered._began()
+    monday, now = 1_577_000_000 * 10**9, unchanged._began()
     assert monday < now
-    assert abs(remembered._began() - now) < 10**9
+    assert abs(unchanged._began() - now) < 10**9
 
 
 @pytest.mark.parametrize("damage", [b"", b"00000000", b"zeros" * 100, b"\xff"])
