@@ -77,6 +77,7 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
     """The same programs in us and in each of those that were found."""
     with tempfile.TemporaryDirectory(prefix="unimmu-bench-") as directory:
         environment = environment_of(directory)
+        others = environment | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # not beside our packages
         subjects: dict[str, Callable[[], float]] = {}
         jobs = _jobs(pathlib.Path(directory), calls)
         jobs = [job for job in jobs if any(peer in found for peer in job.peers)]
@@ -85,9 +86,9 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
             for peer, command in {_OURS: unimmu, **found}.items():
                 if peer == _OURS or peer in job.peers:
                     subjects[f"{job.name}, {peer}"] = functools.partial(
-                        process_seconds, [*command, *job.words], environment
+                        process_seconds, [*command, *job.words], environment if peer == _OURS else others
                     )
-        taken = alternate(rounds, subjects)
+        taken = alternate(rounds, subjects, to_and_fro=True)
     figures = []
     for job in jobs:
         ours = taken[f"{job.name}, {_OURS}"]

@@ -29,7 +29,7 @@ class Bytecode:
 
     def __init__(self) -> None:
         directory = cache_directory()
-        self._file = None if directory is None else Unchanged(directory, "modules", (sys.pycache_prefix,))
+        self._file = None if directory is None else Unchanged(directory, "modules")
         self._modules: dict[str, _Kept] = {}
         self._is_known = True
 
@@ -54,7 +54,9 @@ class Bytecode:
         if list(path) != [os.path.dirname(directory) if is_package else directory]:
             return None
         spec = ModuleSpec(name, _Loader(name, file, code), origin=file, is_package=is_package)
-        spec.has_location, spec.cached = True, cached
+        spec.has_location = True
+        if sys.pycache_prefix is None:
+            spec.cached = cached  # else it is worked out when somebody asks
         if is_package:
             spec.submodule_search_locations = [directory]
         return spec
@@ -90,4 +92,5 @@ def _ours() -> Iterator[ModuleType]:
 def _kept(module: ModuleType) -> tuple[str, Any]:
     spec: Any = module.__spec__
     code = spec.loader.get_code(spec.name)
-    return spec.name, (spec.origin, spec.cached, spec.submodule_search_locations is not None, code)
+    cached = spec.cached if sys.pycache_prefix is None else None
+    return spec.name, (spec.origin, cached, spec.submodule_search_locations is not None, code)

@@ -67,6 +67,16 @@ def test_modules_are_as_python_makes_them(package: Path) -> None:
     assert second.replace("Loader", "SourceFileLoader") == first
 
 
+def test_files_of_python_elsewhere(package: Path, tmp_path: Path) -> None:
+    """They are told where Python would have them now."""
+    elsewhere = str(tmp_path / "elsewhere")
+    for before, after in (("", elsewhere), (elsewhere, "")):
+        run(package, PYTHONPYCACHEPREFIX=before)
+        said = run(package, PYTHONPYCACHEPREFIX=after)
+        assert is_kept(said) and all(line.startswith(after or str(package)) for line in said.splitlines()[1::2])
+        (package / "plain.py").touch()
+
+
 @pytest.mark.parametrize(
     "change",
     [
