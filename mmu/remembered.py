@@ -81,6 +81,7 @@ def _sources() -> list[str]:
     return [file for module in ours if (file := getattr(module, "__file__", None)) is not None]
 
 
+@Once
 def host_cpu() -> str:
     """The host's CPU: its model and all its features.
 
