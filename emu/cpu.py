@@ -6,7 +6,6 @@ import ctypes
 import mmap
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +33,7 @@ from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.engine_tlb import EngineTlb
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
+from mmu.record import replace
 from mmu.registers import CR4, Access
 from mmu.selftest import is_wanted
 from mmu.state import MmuState

@@ -18,6 +18,7 @@ from emu.cli.arguments import (
     output_name,
     program_help,
 )
+from emu.cli.lean import import_engine
 from emu.cli.messages import complain, complain_lines
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_tlb_options(arguments)
     asked = watched(arguments)
     if arguments.against_host is not None:
+        gc.enable()
         from emu.cli.against import run_against
 
         return run_against(arguments)
@@ -131,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_once(arguments: argparse.Namespace, asked: Watched, tally: Tally | None) -> tuple[int, bool]:
     """The exit status of a run, and whether another one may follow it."""
     with _without_collections():
+        import_engine()
         from emu.cli.ending import TIMED_OUT
         from emu.cli.launch import build_machine, start_program
         from emu.cli.outputs import Outputs, Unread, check_that_they_differ
@@ -178,15 +181,13 @@ def _without_collections() -> Iterator[None]:
     """Do not look for garbage: there is none while modules are imported and a machine is built, and looking costs.
     Nor is what the process has then looked through later.
     """
-    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if enabled:
-            if not gc.get_freeze_count():  # once: another run in the same process would keep the garbage of this one
-                gc.freeze()
-            gc.enable()
+        if not gc.get_freeze_count():  # once: another run in the same process would keep the garbage of this one
+            gc.freeze()
+        gc.enable()
 
 
 def _kept_output(arguments: argparse.Namespace) -> KeptOutput | None:

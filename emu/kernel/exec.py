@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.file import File
@@ -30,6 +29,7 @@ from emu.mm.mmap import do_mmap
 from emu.mm.unmapped_area import unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
+from mmu.record import record
 
 if TYPE_CHECKING:
     from emu.fs.mount import VfsMount
@@ -49,7 +49,7 @@ _AT = dict(
 )  # fmt: skip
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class _Loaded:
     program: ElfProgram
     bias: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +32,7 @@ from emu.mm.vma import Vma, VmaTree, can_merge, merge_neighbours
 from emu.mm.vmops import MapHook, MappedFile, TableSharer
 from emu.mm.watermarks import Watermarks
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.record import field, record
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def is_data(prot: Prot, flags: VmFlags) -> bool:
     return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.GROWSDOWN)
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class MmContext:
     """The state that all address spaces of a machine share."""
 

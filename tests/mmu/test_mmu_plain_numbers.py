@@ -57,7 +57,7 @@ _EXECUTED = tuple(
 MODULES = (
     "emu.bench.empty", "emu.exact_hooks", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED,
     "emu.instructions.plain",
-    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.pagecopy",
+    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.pagecopy", "emu.trace.transpose",
     "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
@@ -499,7 +499,7 @@ STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     page_faults: "emu.kernel.faultfill",
-    copies: "emu.mm.pagecopy",
+    copies: "emu.mm.pagecopy", "emu.trace.transpose",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 

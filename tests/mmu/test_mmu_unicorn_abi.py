@@ -11,7 +11,7 @@ import unicorn
 from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
 from unicorn.x86_const import UC_X86_REG_RAX
 
-from mmu import Mmu, PhysicalMemory, selftest, unicorn_abi
+from mmu import Mmu, PhysicalMemory, remembered, selftest, unicorn_abi
 from mmu.unicorn_abi import Context, UnicornMismatch, emu_start, handle
 
 self_test = unicorn_abi.self_test.__wrapped__  # the test itself, without its memory
@@ -139,6 +139,7 @@ def test_a_library_that_has_passed_is_not_tested_again(monkeypatch: pytest.Monke
     """Unless the library, the test or what it looks for has changed."""
     monkeypatch.setenv("UNIMMU_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(selftest, "reference_mode", lambda: False)
+    monkeypatch.setattr(selftest, "remembered", remembered.remembered.__wrapped__)  # as in another process
     tmp_path.chmod(0o700)
     runs: list[int] = []
     monkeypatch.setattr(unicorn_abi, "self_test", lambda: runs.append(1))
