@@ -41,6 +41,7 @@ MAX_ARG_STRLEN = 32 * PAGE_SIZE
 MAX_ARG_TOTAL = 6 << 20
 _ARG_MAX = 128 << 10
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
+_DEFAULT, _IGNORED = SigAction(SIG_DFL), SigAction(SIG_IGN)
 
 _AT = dict(
     PHDR=3, PHENT=4, PHNUM=5, PAGESZ=6, BASE=7, FLAGS=8, ENTRY=9, UID=11, EUID=12, GID=13, EGID=14, PLATFORM=15,
@@ -344,7 +345,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     vfork_done(task)
     task.files = task.files.unshare_reserved()
     task.files.close_on_exec()
-    task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
+    task.signals.actions = [_IGNORED if a.handler == SIG_IGN else _DEFAULT for a in task.signals.actions]
     task.signals.alt_stack = AltStack()
     if task.group.timers is not None:
         task.group.timers.delete_posix()

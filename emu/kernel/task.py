@@ -85,9 +85,10 @@ class Usage:
 
     def add(self, other: Usage) -> None:
         """Add another task's figures (for children that were waited for)."""
-        most = max(self.max_rss, other.max_rss)
-        for name in self.__dataclass_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        most, figures = max(self.max_rss, other.max_rss), self.__dict__
+        for name, figure in other.__dict__.items():
+            if figure:
+                figures[name] += figure
         self.max_rss = most
 
 
