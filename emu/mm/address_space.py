@@ -29,7 +29,7 @@ from emu.mm.thp import TransparentHugePages
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
-from emu.mm.vma import Vma, VmaTree, can_merge, merge_neighbours
+from emu.mm.vma import Vma, VmaTree, can_merge, merge_between, merge_neighbours
 from emu.mm.vmops import MapHook, MappedFile, TableSharer
 from emu.mm.watermarks import Watermarks
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -342,8 +342,8 @@ class AddressSpace(UserCopy):
 
         The caller has charged its promise (VM_ACCOUNT).
         """
-        self.adopt(vma)
-        return merge_neighbours(self.vmas, vma) if merge else vma
+        below, above = self.adopt(vma)
+        return merge_between(self.vmas, below, vma, above) if merge else vma
 
     def runs(self, program: object) -> None:
         """It has been made for this program.  Most of its code is then where it was the last time: what is known of
@@ -361,11 +361,14 @@ class AddressSpace(UserCopy):
         if self.program is not None:
             self.context.programs[self.program] = self.code_id
 
-    def adopt(self, vma: Vma) -> None:
-        """Add a VMA unchanged; its code is the same as in the address space that it comes from (fork)."""
-        self.total_bytes += vma.length
-        self.vmas.add(vma)
+    def adopt(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
+        """Add a VMA unchanged, and return those below and above it; its code is the same as in the address space that
+        it comes from (fork).
+        """
+        self.total_bytes += vma.end - vma.start
+        beside = self.vmas.add(vma)
         self._hold(vma)
+        return beside
 
     def adopt_last(self, vmas: list[Vma]) -> None:
         """The same for several above those that are there, lowest first."""
@@ -483,9 +486,9 @@ class AddressSpace(UserCopy):
         if end - start <= _PIECE:
             return
         for vma in self.vmas.overlapping(start, end):
-            self.stop.check()
             low, high = max(vma.start, start), min(vma.end, end)
             if high - low > _PIECE and vma.ops.leaf_level == 1:
+                self.stop.check()
                 for piece in self.pieces(low, high):
                     vma.ops.zap(self, vma, *piece)
                     self.tables.free_tables(*piece, *piece)

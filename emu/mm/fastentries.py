@@ -14,10 +14,13 @@ from emu.mm.frames import FrameAllocator
 from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import PageTables
 from mmu.host_array import HostArray
+from mmu.native import reference_mode
 from mmu.objectcode import load
 
 #: So often it is done otherwise before native code is loaded.
 _FEW = 16
+#: In reference mode arrays are quicker than native code in Python.
+_NEVER = 1 << 62
 #: More addresses than these are not one piece of work.
 _LARGE = 1 << 29
 _UFFD_WP, _NO_RECENCY = int(VmFlags.UFFD_WP), int(VmFlags.SEQ_READ | VmFlags.RAND_READ)
@@ -48,7 +51,7 @@ class FastEntries:
     def __init__(self, frames: FrameAllocator, levels: int, nobody_told: Callable[[], bool]) -> None:
         """``nobody_told()``: whether nobody else is told of pages that are unmapped."""
         self._frames, self._levels, self._nobody_told = frames, levels, nobody_told
-        self._left = _FEW
+        self._left = _NEVER if reference_mode() else _FEW
         #: The host address of the record, once there is one.
         self._work = 0
         #: Pages of a page cache that have been cleared last, which the caller marks as used, and then drops.

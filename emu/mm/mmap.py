@@ -187,10 +187,11 @@ def check_may_lock(mm: AddressSpace, flags: VmFlags, length: int) -> None:
 
 def may_expand(mm: AddressSpace, prot: Prot, flags: VmFlags, length: int) -> bool:
     """Whether that many more bytes stay within RLIMIT_AS and RLIMIT_DATA (may_expand_vm)."""
-    space, data = mm.context.limit(Rlimit.AS), mm.context.limit(Rlimit.DATA)
+    space = mm.context.limit(Rlimit.AS)
     if space is not None and mm.total_bytes + length > space & -PAGE_SIZE:
         return False
-    return data is None or not is_data(prot, flags) or mm.data_bytes + length <= data & -PAGE_SIZE
+    data = mm.context.limit(Rlimit.DATA) if is_data(prot, flags) else None
+    return data is None or mm.data_bytes + length <= data & -PAGE_SIZE
 
 
 def _check_expansion(mm: AddressSpace, address: int, length: int, prot: Prot, flags: VmFlags, *, fixed: bool) -> None:

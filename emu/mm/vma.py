@@ -271,18 +271,20 @@ class VmaTree:
             yield vma, at, stop
             at = stop
 
-    def add(self, vma: Vma) -> None:
-        """Insert.  It must not overlap any other: that would be a mistake of ours, which ends here."""
-        below, above = self._vmas.at_or_below(vma.start), self._vmas.above(vma.start)
+    def add(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
+        """Insert, and return the VMAs below and above.  It must not overlap any other: that would be a mistake of ours,
+        which ends here.
+        """
+        below, above = self._vmas.add(vma)
         if (below is not None and below.end > vma.start) or (above is not None and above.start < vma.end):
             raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
         vma.kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
         vma.kmem.charge_reserved(VM_AREA_STRUCT)
-        self._vmas.add(vma)
         self._last = None
         if vma.bits & _GROWSDOWN:
             self._growing.add(vma)
             self.searched.clear()
+        return below, above
 
     def extend(self, vmas: list[Vma]) -> None:
         """Insert several above all others, lowest first."""
@@ -409,6 +411,11 @@ def _is_mergeable_anon_vma(low: AnonVma | None, high: AnonVma | None) -> bool:
 def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
     """Merge a VMA of the tree with the one below and the one above where possible; returns the merged VMA."""
     below, above = vmas.beside(vma)
+    return merge_between(vmas, below, vma, above)
+
+
+def merge_between(vmas: VmaTree, below: Vma | None, vma: Vma, above: Vma | None) -> Vma:
+    """The same, where it is known which these are."""
     if below is not None and below.end == vma.start and can_merge(below, vma):
         vma = _absorb(vmas, below, vma)
     if above is not None and vma.end == above.start and can_merge(vma, above):

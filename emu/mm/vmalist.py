@@ -80,13 +80,18 @@ class VmaList(Generic[Vma]):
         for at in range(piece, -1, -1):
             yield from reversed(self._pieces[at])
 
-    def add(self, vma: Vma) -> None:
-        """Insert it in its place."""
+    def add(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
+        """Insert it in its place, and return the VMAs below and above."""
         if not self._pieces:
             self._pieces, self._starts, self._firsts = [[]], [[]], [vma.start]
         piece = max(bisect_right(self._firsts, vma.start) - 1, 0)
         vmas, starts = self._pieces[piece], self._starts[piece]
         at = bisect_right(starts, vma.start)
+        below = vmas[at - 1] if at else self._pieces[piece - 1][-1] if piece else None
+        if at < len(vmas):
+            above: Vma | None = vmas[at]
+        else:
+            above = self._pieces[piece + 1][0] if piece + 1 < len(self._pieces) else None
         vmas.insert(at, vma)
         starts.insert(at, vma.start)
         self._number += 1
@@ -96,6 +101,7 @@ class VmaList(Generic[Vma]):
             self._starts[piece : piece + 1] = starts[:half], starts[half:]
             self._firsts.insert(piece + 1, starts[half])
         self._firsts[piece] = self._starts[piece][0]
+        return below, above
 
     def extend(self, vmas: list[Vma]) -> None:
         """Insert several that begin above all others, lowest first."""

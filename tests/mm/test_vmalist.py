@@ -27,7 +27,7 @@ def test_random_changes() -> None:
             start = random.randrange(20_000) * 2
             if len(places) < target and start not in places:
                 places[start] = _vma(start)
-                vmas.add(places[start])
+                assert vmas.add(places[start]) == vmas.beside(places[start])
             elif len(places) > target:
                 vmas.remove(places.pop(random.choice(list(places)) if target else min(places)))
         _check(vmas, places, random)
