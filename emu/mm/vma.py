@@ -277,6 +277,7 @@ class VmaTree:
         """
         below, above = self._vmas.add(vma)
         if (below is not None and below.end > vma.start) or (above is not None and above.start < vma.end):
+            self._vmas.remove(vma)
             raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
         vma.kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
         vma.kmem.charge_reserved(VM_AREA_STRUCT)
