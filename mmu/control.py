@@ -311,8 +311,7 @@ class Control:
         # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
         large = self.state.large_epoch == self.state.epoch
         if length <= _CEILING_BYTES and not large:
-            for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
-                unicorn_abi.flush_page(self.uc, vaddr)
+            unicorn_abi.flush_pages(self.uc, start, start + length)
         else:
             unicorn_abi.flush_tlb(self.uc)
             self.state.epoch += 1

@@ -276,6 +276,13 @@ def flush_page(uc: Uc, vaddr: int) -> None:
     _flush_page(cpu_state(uc), vaddr)
 
 
+def flush_pages(uc: Uc, start: int, end: int) -> None:
+    """The same for every page that has a byte in [start, end)."""
+    cpu = cpu_state(uc)
+    for vaddr in range(start & -4096, end, 4096):
+        _flush_page(cpu, vaddr)
+
+
 def forget_block(uc: Uc) -> bool:
     """Forget the one translated block that the engine would run next, at RIP; False if there is none.
 

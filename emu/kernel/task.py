@@ -12,7 +12,7 @@ from emu.linux.capability import IPC_LOCK
 from emu.linux.limits import INFINITY, INIT_RLIMITS, Rlimit
 from emu.linux.wait import WaitQueue
 from emu.mm.kmem import TASK_STRUCT, Kmem
-from mmu.record import field, fields, record
+from mmu.record import field, record
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -85,9 +85,10 @@ class Usage:
 
     def add(self, other: Usage) -> None:
         """Add another task's figures (for children that were waited for)."""
-        most = max(self.max_rss, other.max_rss)
-        for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        most, figures = max(self.max_rss, other.max_rss), self.__dict__
+        for name, figure in other.__dict__.items():
+            if figure:
+                figures[name] += figure
         self.max_rss = most
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntFlag
 
-from emu.linux.words import Choice, Flags, named_bits
+from emu.linux.words import Choice, Flags, named_bits, tested_often
 
 PATH_MAX = 4096
 NAME_MAX = 255
@@ -130,6 +130,7 @@ class PollEvents(IntFlag):
     RDHUP = 0x2000
 
 
+@tested_often
 class MountFlags(Flags, prefix="MS_"):
     """mount(2) flags."""
 

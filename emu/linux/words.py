@@ -75,10 +75,19 @@ F = TypeVar("F", bound=type[IntFlag])
 
 def tested_often(flags: F) -> F:
     """Flags that are tested all the time: what ``&`` gives is a plain int, which takes a tenth of the time that the
-    member of that value would.
+    member of that value would.  ``|`` gives the member, which is looked up.
     """
+    known = flags._value2member_map_
+
+    def united(self: IntFlag, other: int) -> int:
+        value = int.__or__(self, other)
+        member = known.get(value)
+        return flags(value) if member is None else member  # type: ignore[return-value]
+
     for name in ("__and__", "__rand__"):
         setattr(flags, name, getattr(int, name))
+    for name in ("__or__", "__ror__"):
+        setattr(flags, name, united)
     return flags
 
 
