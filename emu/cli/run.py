@@ -67,6 +67,7 @@ def add_arguments(parser: Parser) -> None:
     add_program_options(parser)
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
+    from emu.cli.recording import add_arguments as add_selection
     from emu.cli.watched import add_arguments as add_watched
 
     add_watched(parser, seen)
@@ -84,6 +85,7 @@ def add_arguments(parser: Parser) -> None:
         "comes in the end, and it gets no keys",
     )  # fmt: skip
     add("--json", type=output_name, metavar="FILE", help="write the figures of --stats to FILE as JSON")
+    add_selection(add)
     add(
         "--trace-accesses", action="store_true",
         help="with --tlb and --trace: record each access too, and the TLB level that had it (many lines)",
@@ -172,6 +174,9 @@ def _check_tlb_options(arguments: argparse.Namespace) -> None:
         raise UsageError("--check-tlb needs --tlb PRESET or --tlb-from-cpuid: it looks at each hit in a modelled TLB")
     if arguments.trace_accesses and not modelled:
         raise UsageError("--trace-accesses needs --tlb or --tlb-from-cpuid: it records lookups in a modelled TLB")
+    from emu.cli.recording import check as check_selection
+
+    check_selection(arguments)
     if arguments.trace_accesses and not arguments.trace:
         raise UsageError("--trace-accesses needs --trace FILE: it adds to what that records")
 
