@@ -63,7 +63,8 @@ def _left(monkeypatch: pytest.MonkeyPatch, text: str, *, natively: bool) -> tupl
         return note
 
     with monkeypatch.context() as patch:
-        patch.setattr(fastentries, "_FEW", 0 if natively else 1 << 62)
+        for limit in ("_FEW", "_NEVER"):  # the latter in reference mode
+            patch.setattr(fastentries, limit, 0 if natively else 1 << 62)
         for name in ("clear", "copy", "free_tables"):
             patch.setattr(FastEntries, name, noted(getattr(FastEntries, name)))
         machine = GuestMachine(64 << 20, modules={}, record=False)
