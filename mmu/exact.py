@@ -28,7 +28,7 @@ from mmu.state import MmuState, Status
 from mmu.tlb import arrays_for, kind_bit, level_of_found, paddr_of, peek, same_arrays
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, canonical, walk
-from mmu.windows import WINDOW_SHIFT, is_alone, take_first_window, window_of
+from mmu.windows import WINDOW_SHIFT, is_alone, slot_of, take_first_window, window_of
 
 _IN_WINDOW = (1 << WINDOW_SHIFT) - 1
 _OFFSET, _PAGE = 0xFFF, 0x1000
@@ -265,7 +265,7 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         return
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
-    page = load64(state.page_of + (frame * state.windows + (paddr >> WINDOW_SHIFT)) * 8) - 1
+    page = load64(slot_of(state, frame, paddr >> WINDOW_SHIFT)) - 1
     vaddr = (page << 12) | offset
     if vaddr == state.next_piece and _is_rest(state, rip):
         state.next_piece = 0
