@@ -7,7 +7,7 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from emu.linux.caller import UserMemory
@@ -43,12 +43,16 @@ class View:
 class Shown:
     """A call that is being printed."""
 
-    def __init__(self, values: tuple[int, ...], view: View, result: int | None = None) -> None:
+    def __init__(
+        self, values: tuple[int, ...], view: View, result: int | None = None, before: Mapping[int, str] | None = None
+    ) -> None:
         #: All its arguments, decoded.
         self.values = values
         self.view = view
         #: None before the call returns, or if it does not return.
         self.result = result
+        #: By position, what some arguments pointed at when the call began.
+        self.before = before or {}
 
     @property
     def failed(self) -> bool:
@@ -237,7 +241,7 @@ class Bits(Scalar):
 
     def __init__(self, prefix: str, *, name: str = "", zero: str = "0", width: Width = U32, **flags: int) -> None:
         names = {bit: prefix + flag for flag, bit in flags.items()}
-        super().__init__(name or f"{prefix}*", width, lambda value: named_bits(value, names, zero))
+        super().__init__(name or f"{prefix}*", width, lambda value: named_bits(value, names, zero, prefix))
 
 
 class OneOf(Scalar):

@@ -70,7 +70,9 @@ def wait_status_words(status: int) -> str:
 
 def file_mode_words(mode: int) -> str:
     """st_mode: the type of a file and its permissions."""
-    return f"{_FILE_TYPES.get(stat.S_IFMT(mode), hexadecimal(stat.S_IFMT(mode)))}|{octal(mode & 0o7777)}"
+    kind = stat.S_IFMT(mode)
+    permissions = octal(mode & 0o7777)
+    return f"{_FILE_TYPES.get(kind, hexadecimal(kind))}|{permissions}" if kind else permissions
 
 
 class _SigAction(Layout):
@@ -155,6 +157,8 @@ class _Strings(Target):
         return found
 
     def text_at(self, view: View, address: int) -> str | None:
+        if len(view.peek(address, ADDRESS.size)) < ADDRESS.size:
+            return None
         strings = self.peek(view, address)
         texts = [TEXT.text_at(view, at) or pointer(at) for at in strings[: self._most_shown]]
         return "[" + ", ".join(texts) + (", ...]" if len(strings) > self._most_shown else "]")

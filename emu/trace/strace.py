@@ -33,6 +33,7 @@ _INTERRUPTED = {
     Restart.NOHAND: "? ERESTARTNOHAND (To be restarted if no handler)",
     Restart.BLOCK: "? ERESTART_RESTARTBLOCK (Interrupted by signal)",
 }
+_ERRORS = {errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN", errno.EDEADLK: "EDEADLK"}
 _NOINTR = "? ERESTARTNOINTR (To be restarted)"
 
 
@@ -74,6 +75,11 @@ class _Pending:
     rest: list[str] = field(default_factory=list)
 
 
+def error_name(number: int) -> str:
+    """The name of an error: of two, the one that strace prints."""
+    return _ERRORS.get(number) or errno.errorcode.get(number, str(number))
+
+
 class Strace(Tracer):
     """``write`` gets one line at a time, without its newline."""
 
@@ -106,7 +112,8 @@ class Strace(Tracer):
         if not self._options.shows("restart_syscall" if resuming else name):
             return
         self._break_line(task.pid)
-        shown = CallArguments(TaskView(task, self._kernel.cpu), None if call is None else call.arguments, arguments)
+        view = TaskView(task, self._kernel.cpu)
+        shown = CallArguments(view, None if call is None else call.arguments, arguments, name)
         restart = None if call is None else call.restarts_as(arguments)
         self._pending[task.pid] = pending = _Pending(
             name, shown, [], self._leader.begin(task.pid), self._kernel.clock.now_ns(), self._worked(task),
@@ -134,8 +141,10 @@ class Strace(Tracer):
         if result == -errno.EINTR and task.signals.deliverable() and pending.interrupted is not _NOINTR:
             return pending.interrupted
         if -4096 < result < 0:
-            return f"-1 {errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
-        return str(result) if call is None else call.returns.text(result, pending.arguments.values)
+            return f"-1 {error_name(-result)} ({os.strerror(-result)})"
+        if call is None:
+            return str(result)
+        return pending.arguments.result(result) or call.returns.text(result, pending.arguments.values)
 
     def _worked(self, task: Task) -> int:
         return task.usage.system_ns + self._kernel.scheduler.running_system_ns()

@@ -164,7 +164,7 @@ def test_stopped_and_continued() -> None:
 )  # fmt: skip
 def test_requests_of_ioctl_have_names(request_: int, name: str) -> None:
     (line,) = [line for line in calls(f"@ioctl 2 {request_:#x} 0") if line.startswith("ioctl")]
-    assert line.startswith(f"ioctl(2, {name}, ")
+    assert re.match(rf"ioctl\(2, {re.escape(name)}[,)]", line)
 
 
 def test_the_names_of_requests_are_those_that_files_know() -> None:
@@ -236,7 +236,7 @@ def test_quote(data: bytes, limit: int | None, text: str) -> None:
 def test_words() -> None:
     assert words.named_bits(0, {1: "A"}) == "0"
     assert words.named_bits(0x13, {1: "A", 2: "B"}) == "A|B|0x10"
-    assert words.octal(0) == "000" and words.octal(0o644) == "0644" and words.octal(0o7) == "07"
+    assert words.octal(0) == "000" and words.octal(0o644) == "0644" and words.octal(0o7) == "007"
     assert sigset_words(1 << 31 | 1 << 32) == "[RTMIN RT_1]"
     assert sigset_words(~(1 << 8) & (1 << 64) - 1) == "~[KILL]"
     assert signal_words(99) == "99"
