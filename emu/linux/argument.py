@@ -333,7 +333,7 @@ class Buffer(Argument):
             return shown_buffer(call.view, address, call.values[at + 1])
         if not address or call.failed:
             return pointer(address)
-        return shown_buffer(call.view, address, call.result or 0)
+        return shown_buffer(call.view, address, min(call.result or 0, call.values[at + 1]))
 
     def given(self, at: int, call: Shown) -> Iterable[Part]:
         if not self.written and call.values[at]:
@@ -378,7 +378,7 @@ def compared(count: int) -> int:
 def shown_buffer(view: View, address: int, length: int) -> str:
     """The first of ``length`` bytes, or their address if they cannot be read."""
     data = view.peek(address, min(length, _MAX_SHOWN))
-    if not data and length:
+    if len(data) < min(length, _MAX_SHOWN):
         return pointer(address)
     return quote(data, cut=length > len(data))
 

@@ -66,7 +66,7 @@ class OpenFlags(Flags, prefix="O_"):
     @classmethod
     def descriptor_words(cls, value: int) -> str:
         """The flags of calls whose descriptors have no access mode (pipe2, dup3)."""
-        return named_bits(value, cls.names())
+        return named_bits(value, cls.names(), prefix=cls.prefix)
 
 
 _SHOWN_FIRST = (

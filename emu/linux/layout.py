@@ -214,7 +214,9 @@ class Iovec(Argument):
 
     def text(self, at: int, call: Shown) -> str:
         address, count = call.values[at], call.values[at + 1]
-        filled = max(call.result or 0, 0) if self.written else None
+        filled = -1 if call.failed else call.result
+        if not self.written:
+            filled = None
         if not address:
             return pointer(address)
         return self.pieces(call.view, address, count, filled) or pointer(address)
@@ -229,16 +231,18 @@ class Iovec(Argument):
 
     @staticmethod
     def pieces(view: View, address: int, count: int, filled: int | None) -> str | None:
-        """The buffers, of which ``filled`` bytes hold data (None: all); None if they cannot be read."""
+        """The buffers, of which ``filled`` bytes hold data (None: all; negative: the call has failed, and only their
+        addresses are shown); None if they cannot be read.
+        """
         texts = []
         for n in range(min(count, _MAX_SHOWN)):
             data = view.peek(address + 16 * n, 16)
             if len(data) < 16:
                 return None
             base, length = struct.unpack("<2Q", data)
-            held = length if filled is None else min(length, filled)
+            unused = not base or (filled is not None and filled < 0)
+            held = length if filled is None else min(length, max(filled, 0))
             filled = None if filled is None else filled - held
-            unused = not base or (filled is not None and not held)
             shown = pointer(base) if unused else shown_buffer(view, base, held)
             texts.append(f"{{iov_base={shown}, iov_len={length}}}")
         return "[" + ", ".join(texts) + (", ...]" if count > _MAX_SHOWN else "]")

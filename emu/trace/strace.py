@@ -151,7 +151,7 @@ class Strace(Tracer):
 
     def _count(self, task: Task, number: int, pending: _Pending, *, failed: bool) -> None:
         summary = self._options.summary
-        if summary is not None:
+        if summary is not None and not pending.name.startswith("syscall_0x"):
             latency, work = self._kernel.clock.now_ns() - pending.began, self._worked(task) - pending.worked
             summary.count(number, pending.name, latency if summary.latency else work, failed=failed)
 
@@ -262,9 +262,14 @@ class Strace(Tracer):
     def _abandon(self, pid: int, result: str) -> None:
         """The call that the process is in will not return."""
         pending = self._pending.pop(pid, None)
-        if pending is not None:
+        if pending is None:
+            return
+        left = len(pending.texts) < pending.arguments.count
+        if result == "?" and left:
+            pending.rest = [" <unfinished ...>"]
+        else:
             pending.rest = pending.arguments.after(len(pending.texts), None)
-            self._finish_line(pid, pending, result)
+        self._finish_line(pid, pending, result)
 
 
 def _ends_wait(task: Task, info: SigInfo) -> bool:

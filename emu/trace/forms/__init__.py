@@ -19,17 +19,19 @@ _FORMS: Mapping[str, Forms] = {
     for name, forms in part.FORMS.items()
 }
 _COMMANDS: Mapping[str, commands.ByArguments] = {
-    **commands.COMMANDS, **files.COMMANDS, **ipc.COMMANDS, "fcntl": descriptors.fcntl, "ioctl": descriptors.ioctl,
+    **commands.COMMANDS, **files.COMMANDS, **ipc.COMMANDS, **memory.COMMANDS, **processes.COMMANDS,
+    "fcntl": descriptors.fcntl, "ioctl": descriptors.ioctl,
 }  # fmt: skip
 #: What a call returns, where its row does not say how that is written; None: as the row has it.
 _RESULTS: Mapping[str, Callable[[int, Shown], str | None]] = {
     "poll": files.polled, "ppoll": files.polled, "select": files.selected, "pselect6": files.selected,
+    "recvmmsg": lambda found, call: str(found or "0 (Timeout)"),
     "adjtimex": times.clock_state, "clock_adjtime": times.clock_state, "membarrier": commands.barriers,
     "personality": lambda found, call: f"{found:#x} ({commands.persona(found)})" if found else "0 (PER_LINUX)",
     "ioprio_get": lambda found,
     call: f"{found} ({processes.io_priority(found)})" if found != 0 else f"0 ({processes.io_priority(0)})",
     "rt_sigtimedwait": lambda found, call: f"{found} ({signal_words(found)})",
-    "fcntl": descriptors.fcntl_result,
+    "fcntl": descriptors.fcntl_result, "prctl": commands.prctl_result,
 }  # fmt: skip
 
 

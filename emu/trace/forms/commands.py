@@ -132,7 +132,7 @@ _OF_PRCTL: dict[str, tuple[Form, ...]] = {
     "PR_GET_NAME": (Form(_got_name, written=True),),
     "PR_GET_SECCOMP": (), "PR_CAPBSET_READ": (number(CAPABILITY),), "PR_CAPBSET_DROP": (number(CAPABILITY),),
     "PR_GET_SECUREBITS": (), "PR_SET_SECUREBITS": (number(_securebits),), "PR_SET_TIMERSLACK": (DECIMAL,),
-    "PR_GET_TIMERSLACK": (), "PR_TASK_PERF_EVENTS_DISABLE": (), "PR_TASK_PERF_EVENTS_ENABLE": (),
+    "PR_GET_TIMERSLACK": (), "PR_GET_TIMING": (), "PR_TASK_PERF_EVENTS_DISABLE": (), "PR_TASK_PERF_EVENTS_ENABLE": (),
     "PR_SET_CHILD_SUBREAPER": (DECIMAL,), "PR_GET_CHILD_SUBREAPER": (got(UINT),), "PR_GET_TID_ADDRESS": (got(PLACE),),
     "PR_SET_NO_NEW_PRIVS": (DECIMAL, HEXED, HEXED, HEXED), "PR_GET_NO_NEW_PRIVS": (HEXED, HEXED, HEXED, HEXED),
     "PR_SET_THP_DISABLE": (DECIMAL, HEXED, HEXED, HEXED), "PR_GET_THP_DISABLE": (HEXED, HEXED, HEXED, HEXED),
@@ -154,6 +154,16 @@ def prctl(values: tuple[int, ...], view: View) -> Forms:
         0: number(one_of(_PRCTL, "PR_")),
         **{at: forms[at - 1] if at <= len(forms) else None for at in (1, 2, 3, 4)},
     }
+
+
+def prctl_result(found: int, call: Shown) -> str | None:
+    """What options return that is not just a number."""
+    option = _PRCTL.get(U32(call.values[0]))
+    if option == "PR_GET_DUMPABLE":
+        return f"{found} ({_DUMPABLE(found)})"
+    if option == "PR_GET_SECUREBITS":
+        return f"{found:#x} ({_securebits(found)})" if found else "0"
+    return None
 
 
 # -- keys ----------------------------------------------------------------------------------------------------------
@@ -187,6 +197,11 @@ def _read_length(at: int) -> Callable[[Shown], int]:
     return lambda call: min(call.values[at], call.result or 0)
 
 
+def _text_length(at: int) -> Callable[[Shown], int]:
+    """Without the NUL behind it."""
+    return lambda call: min(call.values[at], max(0, (call.result or 0) - 1))
+
+
 def _key_capabilities(at: int, call: Shown) -> str:
     if call.failed:
         return pointer(call.values[at])
@@ -200,10 +215,10 @@ _DEF = number(one_of(_DEFAULTS, "KEY_REQKEY_DEFL_"))
 _OF_KEYCTL: dict[int, tuple[Form, ...]] = {
     0: (KEY, SIGNED), 1: (_TEXT,), 2: (KEY, buffer(3), DECIMAL), 3: (KEY,), 4: (KEY, SIGNED, SIGNED),
     5: (KEY, number(lambda value: flags(_RIGHTS, "KEY_")(U32(value)))),
-    6: (KEY, filled(_read_length(3)), DECIMAL), 7: (KEY,),
+    6: (KEY, filled(_text_length(3)), DECIMAL), 7: (KEY,),
     8: (KEY, KEY), 9: (KEY, KEY), 10: (KEY, _TEXT, _TEXT, KEY), 11: (KEY, filled(_read_length(3)), DECIMAL),
     12: (KEY, buffer(3), DECIMAL, KEY), 13: (KEY, UNSIGNED, KEY), 14: (_DEF,), 15: (KEY, UNSIGNED), 16: (KEY,),
-    17: (KEY, filled(_read_length(3)), DECIMAL), 18: (), 21: (KEY,), 22: (SIGNED, KEY), 29: (KEY, _TEXT, _TEXT),
+    17: (KEY, filled(_text_length(3)), DECIMAL), 18: (), 21: (KEY,), 22: (SIGNED, KEY), 29: (KEY, _TEXT, _TEXT),
     30: (KEY, KEY, KEY, HEXED), 31: (Form(_key_capabilities, written=True), DECIMAL),
 }  # fmt: skip
 
@@ -263,7 +278,7 @@ _SIZES = Record("3H", ("seccomp_notif", str), ("seccomp_notif_resp", str), ("sec
 
 def arch_prctl(values: tuple[int, ...], view: View) -> Forms:
     """arch_prctl(2)."""
-    return {1: got(PLACE)} if values[0] in _ARCH_GETS else {}
+    return {1: got(PLACE)} if values[0] in _ARCH_GETS else {} if values[0] & ~3 == 0x1000 else {1: HEXED}
 
 
 def seccomp(values: tuple[int, ...], view: View) -> Forms:
@@ -335,7 +350,7 @@ def syslog(values: tuple[int, ...], view: View) -> Forms:
 
 def kcmp(values: tuple[int, ...], view: View) -> Forms:
     """kcmp(2), which looks at descriptors for files only."""
-    return {3: UNSIGNED, 4: UNSIGNED} if U32(values[2]) == 0 else {} if U32(values[2]) == 7 else {3: None, 4: None}
+    return {3: UNSIGNED, 4: UNSIGNED} if U32(values[2]) == 0 else {3: None, 4: None} if U32(values[2]) < 7 else {}
 
 
 COMMANDS: dict[str, ByArguments] = {

@@ -49,6 +49,7 @@ _HINTS = names_of("RWH_WRITE_LIFE_", "NOT_SET NONE SHORT MEDIUM LONG EXTREME")
 _HINT = Box("Q", one_of(_HINTS, "RWH_WRITE_LIFE_"))
 #: The third argument by the command; those that are not here are as the row has them.
 _OF_FCNTL: dict[int, Form] = {
+    1031: SIGNED,
     5: Form(got(_GOT_LOCK).text, written=True), 36: Form(got(_GOT_LOCK).text, written=True), 6: given(_SET_LOCK),
     7: given(_SET_LOCK), 37: given(_SET_LOCK), 38: given(_SET_LOCK), 8: SIGNED, 10: number(signal_words),
     15: given(_OWNER), 16: got(_OWNER), 1024: _LEASE, 1026: number(flags(_NOTIFY, "DN_")),
@@ -116,16 +117,17 @@ class _Termios(Record):
 _TERMIOS = _Termios()
 _GETS = got(_TERMIOS)
 _PID = Box("i")
+_CLONE_RANGE = Record("qQQQ", ("src_fd", str), ("src_offset", str), ("src_length", str), ("dest_offset", str))
 _EPOCH = struct.Struct("<q")
 _NONE: tuple[int, ...] = (
-    0x5451, 0x5450, 0x540E, 0x5422, 0x540C, 0x540D, 0x2401, 0x2400, 0x2403, 0x5437,
+    0x5451, 0x5450, 0x540E, 0x5422, 0x540C, 0x540D, 0x5437,
 )  # fmt: skip
 _OF_IOCTL: dict[int, Form] = {
     0x541B: got(INT), 0x5411: got(INT), 0x5421: given(INT), 0x5452: given(INT), 0x5401: _GETS, 0x5402: given(_TERMIOS),
     0x5403: given(_TERMIOS), 0x5404: given(_TERMIOS), 0x5413: got(_WINDOW), 0x5414: given(_WINDOW), 0x540F: got(_PID),
     0x5410: given(_PID), 0x5429: got(_PID), 0x80045430: got(UINT), 0x40045431: given(INT), 0x80045439: got(INT),
     0x8901: given(INT), 0x8903: got(INT), 0x2: got(INT), 0x80086601: Form(changed(Box("I", hexed)).text, written=True),
-    0x40049409: SIGNED,
+    0x40049409: SIGNED, 0x4020940D: given(_CLONE_RANGE),
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 from typing import Any
 
@@ -44,7 +45,7 @@ _POLL = {
     0x1: "POLLIN", 0x2: "POLLPRI", 0x4: "POLLOUT", 0x8: "POLLERR", 0x10: "POLLHUP", 0x20: "POLLNVAL",
     0x40: "POLLRDNORM",
     0x80: "POLLRDBAND", 0x100: "POLLWRNORM", 0x200: "POLLWRBAND", 0x400: "POLLMSG", 0x1000: "POLLREMOVE",
-    0x2000: "POLLRDHUP",
+    0x2000: "POLLRDHUP", 0x8000: "POLL_BUSY_LOOP",
 }  # fmt: skip
 _EVENTS = flags(_POLL, "POLL")
 _POLLFD = struct.Struct("<iHH")
@@ -115,7 +116,7 @@ def _mask_and_size(at: int, call: Shown) -> str:
     if len(data) < 16:
         return pointer(call.values[at])
     mask, size = struct.unpack("<QQ", data)
-    return f"{{sigmask={mask_at(call.view, mask)}, sigsetsize={size}}}"
+    return f"{{sigmask={mask_at(call.view, mask, size)}, sigsetsize={size}}}"
 
 
 def mask_at(view: View, address: int, size: int = 8) -> str:
@@ -238,18 +239,15 @@ def _xattr_value(at: int, call: Shown) -> str:
 _SET: Forms = {2: Form(_xattr_value), 4: _XATTR}
 _GET: Forms = {2: filled()}
 _LIST: Forms = {1: filled()}
-OFFSET = given(Box("q"))
+_POSITION = Box("Q")
+OFFSET = given(_POSITION)
 
 
 def _moved(at: int, call: Shown) -> str:
     """The offset of sendfile, and what becomes of it."""
-    text = pointed(Box("q"), call.view, call.values[at])
-    before = S32(0)
-    if call.failed or not call.values[at] or not text.startswith("["):
-        return text
-    after = int(text[1:-1])
-    before = after - (call.result or 0)
-    return text if before == after else f"[{before}] => [{after}]"
+    after = pointed(_POSITION, call.view, call.values[at])
+    before = call.before.get(at, after)
+    return after if not call.result or call.failed or not after.startswith("[") else f"{before} => {after}"
 
 
 # -- memory and files, splicing, mounts ----------------------------------------------------------------------------
@@ -294,6 +292,16 @@ def _fsconfig_value(at: int, call: Shown) -> str:
     return string(None if S32(call.values[1]) in (3, 4) else 32).text(at, call)
 
 
+_RIGHTS = {4: "R_OK", 2: "W_OK", 1: "X_OK"}
+
+
+def _access(value: int) -> str:
+    """What access is asked about."""
+    value &= 0xFFFFFFFF
+    return f"{value:#x} /* ?_OK */" if value and not value & 7 else flags(_RIGHTS, "", "F_OK")(value)
+
+
+_ACCESS, _ACCESS_FLAGS = number(_access), number(flags({**_AT, 0x200: "AT_EACCESS"}, "AT_"))
 _FSPICK = {1: "FSPICK_CLOEXEC", 2: "FSPICK_SYMLINK_NOFOLLOW", 4: "FSPICK_NO_AUTOMOUNT", 8: "FSPICK_EMPTY_PATH"}
 _RESIDENT = Bare("B", lambda value: str(value & 1))
 _LENGTH = number(lambda value: str(value & 0xFFFFFFFFFFFFFFFF))
@@ -314,7 +322,7 @@ def _fanotify(value: int) -> str:
 
 def _open_how(at: int, call: Shown) -> str:
     """struct open_how, whose mode counts only where a file may be made."""
-    data = call.view.peek(call.values[at], 24) if call.values[at] else b""
+    data = call.view.peek(call.values[at], 24) if call.values[at] and call.values[at + 1] >= 24 else b""
     if len(data) < 24:
         return pointer(call.values[at])
     kinds, mode, resolve = struct.unpack("<3Q", data)
@@ -361,19 +369,20 @@ FORMS: dict[str, Forms] = {
     "truncate": {1: _LENGTH}, "ftruncate": {1: _LENGTH},
     "fanotify_init": {0: number(_fanotify)},
     "openat2": {2: Form(_open_how)},
-    "mknod": {2: number(_device)}, "mknodat": {3: number(_device)},
     "fadvise64": {3: number(one_of(_ADVICE, "POSIX_FADV_"))},
     "mincore": {2: array(_RESIDENT, lambda call: (call.values[1] + 4095) >> 12, written=True)},
     "acct": {0: string(None)},
     "mount": {4: Form(_mount_data)},
     "fsopen": {1: number(flags({1: "FSOPEN_CLOEXEC"}, "FSOPEN_"))},
+    "access": {1: _ACCESS}, "faccessat": {2: _ACCESS}, "faccessat2": {2: _ACCESS, 3: _ACCESS_FLAGS},
+    "readlink": {2: _LENGTH}, "readlinkat": {3: _LENGTH},
     "fspick": {2: number(flags(_FSPICK, "FSPICK_"))},
     "fsmount": {1: number(flags({1: "FSMOUNT_CLOEXEC"}, "FSMOUNT_")), 2: number(_attributes)},
     "fsconfig": {1: number(one_of(_FSCONFIG, "FSCONFIG_")), 3: Form(_fsconfig_value)},
     "move_mount": {4: number(flags(_MOVE_MOUNT, "MOVE_MOUNT_"))},
     "mount_setattr": {2: number(flags({0x8000: "AT_RECURSIVE", **_AT}, "AT_")), 3: given(_MOUNT_ATTR)},
     "getgroups": {1: array(Bare("I"), result, written=True)},
-    "setgroups": {1: array(Bare("I"), argument(0))},
+    "setgroups": {1: array(Bare("I"), argument(0), most=65536)},
 }  # fmt: skip
 
 
@@ -383,6 +392,12 @@ def _handle_bytes(at: int, call: Shown) -> str:
     return str(int.from_bytes(data, "little")) if len(data) == 4 else ""
 
 
-COMMANDS = {"epoll_ctl": epoll_ctl}
+def mknod(values: tuple[int, ...], view: View) -> Forms:
+    """mknod(2) and mknodat(2), which look at a number for devices only."""
+    at = len(values) - 1
+    return {at: number(_device) if stat.S_IFMT(values[at - 1]) in (stat.S_IFCHR, stat.S_IFBLK) else None}
+
+
+COMMANDS = {"epoll_ctl": epoll_ctl, "mknod": mknod, "mknodat": mknod}
 #: What is looked at when a call begins, as the call changes it.
-BEFORE: dict[str, Forms] = {"name_to_handle_at": {2: Form(_handle_bytes)}}
+BEFORE: dict[str, Forms] = {"sendfile": {2: given(_POSITION)}, "name_to_handle_at": {2: Form(_handle_bytes)}}

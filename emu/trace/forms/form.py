@@ -168,11 +168,11 @@ def listed(record: Record, view: View, address: int, count: int) -> str:
     return f"[{', '.join(texts)}]"
 
 
-def array(record: Record, count: Callable[[Shown], int], *, written: bool = False) -> Form:
-    """A pointer to an array of so many structures."""
+def array(record: Record, count: Callable[[Shown], int], *, written: bool = False, most: int = 1 << 32) -> Form:
+    """A pointer to an array of so many structures; of more than ``most`` the call reads none."""
 
     def text(at: int, call: Shown) -> str:
-        if written and call.failed:
+        if (written and call.failed) or count(call) > most:
             return pointer(call.values[at])
         return listed(record, call.view, call.values[at], count(call))
 

@@ -99,17 +99,20 @@ _IOCB = struct.Struct("<QIiHhIQQqQII")
 _POLLED = {1: "POLLIN", 2: "POLLPRI", 4: "POLLOUT", 8: "POLLERR", 16: "POLLHUP"}
 
 
-def _iocb(view: View, address: int) -> str:
+def _iocb(view: View, address: int, *, head: bool = False) -> str:
+    """struct iocb, or only what all operations have."""
     data = view.peek(address, _IOCB.size) if address else b""
     if len(data) < _IOCB.size:
         return pointer(address)
     tag, _, _, operation, _, fd, place, size, offset, _, kinds, told = _IOCB.unpack(data)
     name = f"IOCB_CMD_{_AIO[operation]}" if operation in _AIO else f"{operation} /* IOCB_CMD_??? */"
     text = f"aio_data={hexed(tag)}, aio_lio_opcode={name}, aio_fildes={S32(fd)}"
+    if head:
+        return "{" + text + "}"
     if operation == 5:
         text += f", aio_buf={flags(_POLLED, 'POLL')(place)}"
     elif operation in (0, 1):
-        shown = quote(view.peek(place, min(size, 32)), cut=size > 32) if operation == 1 else pointer(place)
+        shown = quote(view.peek(place, min(size, 32)), cut=size > 32) if operation == 1 else hexed(place)
         text += f", aio_buf={shown}, aio_nbytes={size}, aio_offset={offset}"
     elif operation in (7, 8):
         text += f", aio_buf={pointer(place)}, aio_nbytes={size}, aio_offset={offset}"
@@ -120,7 +123,6 @@ def _iocb(view: View, address: int) -> str:
 
 def _iocbs(at: int, call: Shown) -> str:
     count = call.values[at - 1]
-    count -= (count >> 63) << 64
     address = call.values[at]
     if count < 0 or not address:
         return pointer(address)
@@ -271,7 +273,14 @@ def _params(at: int, call: Shown) -> str:
 
 
 _RECEIVE = {0o10000: "MSG_NOERROR", 0o20000: "MSG_EXCEPT", 0o40000: "MSG_COPY", 0o4000: "IPC_NOWAIT"}
-COMMANDS = {"shmctl": shmctl, "msgctl": msgctl, "landlock_add_rule": landlock_add_rule}
+
+
+def mq_open(values: tuple[int, ...], view: View) -> Forms:
+    """mq_open(2), which looks at attributes only to make a queue."""
+    return {} if values[1] & 0o100 else {3: None}
+
+
+COMMANDS = {"mq_open": mq_open, "shmctl": shmctl, "msgctl": msgctl, "landlock_add_rule": landlock_add_rule}
 FORMS: dict[str, Forms] = {
     "semop": {1: array(_SEMBUF, argument(2))},
     "semtimedop": {1: array(_SEMBUF, argument(2)), 3: given(TIMESPEC)},
@@ -288,7 +297,7 @@ FORMS: dict[str, Forms] = {
     "io_submit": {2: Form(_iocbs)},
     "io_getevents": {3: array(_IO_EVENT, result, written=True), 4: given(TIMESPEC)},
     "io_pgetevents": {3: array(_IO_EVENT, result, written=True), 4: given(TIMESPEC)},
-    "io_cancel": {1: Form(lambda at, call: _iocb(call.view, call.values[at])), 2: got(_IO_EVENT)},
+    "io_cancel": {1: Form(lambda at, call: _iocb(call.view, call.values[at], head=True)), 2: got(_IO_EVENT)},
     "landlock_create_ruleset": {0: Form(_ruleset)},
     "futex_waitv": {0: array(_WAITV, argument(1)), 2: HEXED, 3: given(TIMESPEC), 4: number(one_of(CLOCKS, "CLOCK_"))},
     "futex_wait": {4: given(TIMESPEC), 5: number(one_of(CLOCKS, "CLOCK_"))},

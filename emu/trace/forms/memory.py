@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 
-from emu.linux.argument import U32, Shown
+from emu.linux.argument import U32, Shown, View
 from emu.linux.mman import MapFlags
 from emu.linux.words import pointer
 from emu.trace.forms.form import (
@@ -44,10 +44,10 @@ def _nodes(count_at: int, *, written: bool = False) -> Form:
 
     def text(at: int, call: Shown) -> str:
         address, count = call.values[at], call.values[count_at]
-        words = (count + 63) // 64
-        if not words and address:
+        words = (count + 62) // 64 if count else 0
+        if not count and address:
             return "[]"
-        if (written and call.failed) or not address or words > _MOST_WORDS * 64:
+        if not words or (written and call.failed) or not address or words > _MOST_WORDS * 64:
             return pointer(address)
         data = call.view.peek(address, 8 * min(words, MOST_SHOWN))
         if words and len(data) < 8:
@@ -65,7 +65,22 @@ def _node(value: int) -> str:
 
 _MOVE = flags({1: "MPOL_MF_STRICT", 2: "MPOL_MF_MOVE", 4: "MPOL_MF_MOVE_ALL"}, "MPOL_")
 _SET_MODE = number(_mode)
+_RIGHTS = {1: "PKEY_DISABLE_ACCESS", 2: "PKEY_DISABLE_WRITE", 4: "PKEY_DISABLE_EXECUTE"}
+_SYNC = {4: "MS_SYNC", 1: "MS_ASYNC", 2: "MS_INVALIDATE"}
+_MOVE_PAGES = {2: "MPOL_MF_MOVE", 4: "MPOL_MF_MOVE_ALL"}
+_MAYMOVE_FIXED = 3
+
+
+def mremap(values: tuple[int, ...], view: View) -> Forms:
+    """mremap(2), which looks at an address only where the mapping may and must move."""
+    return {} if values[3] & _MAYMOVE_FIXED == _MAYMOVE_FIXED else {4: None}
+
+
+COMMANDS = {"mremap": mremap}
 FORMS: dict[str, Forms] = {
+    "memfd_secret": {0: number(flags({0o2000000: "O_CLOEXEC"}, ""))},
+    "pkey_alloc": {1: number(flags(_RIGHTS, "PKEY_"))},
+    "msync": {2: number(lambda value: flags(_SYNC, "MS_")(U32(value)))},
     "remap_file_pages": {4: number(MapFlags.words)},
     "set_mempolicy": {0: _SET_MODE, 1: _nodes(2)},
     "mbind": {2: _SET_MODE, 3: _nodes(4), 5: number(lambda value: _MOVE(U32(value)))},
@@ -74,5 +89,6 @@ FORMS: dict[str, Forms] = {
     "move_pages": {
         2: array(Bare("Q", pointer), argument(1)), 3: array(Bare("i"), argument(1)),
         4: array(Bare("i", _node), argument(1), written=True),
+        5: number(lambda value: flags(_MOVE_PAGES, "MPOL_")(U32(value))),
     },
 }  # fmt: skip

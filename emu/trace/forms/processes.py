@@ -10,7 +10,7 @@ from emu.kernel.fork import CloneFlags
 from emu.kernel.signal_state import SigInfo
 from emu.linux.argument import S32, Shown, View
 from emu.linux.words import pointer
-from emu.syscalls.types import signal_words
+from emu.syscalls.types import CLONE, signal_words
 from emu.trace.forms.files import mask
 from emu.trace.forms.form import (
     HEXED,
@@ -76,6 +76,10 @@ class _Siginfo(Record):
 SIGINFO = _Siginfo()
 
 
+def _old_mask(at: int, call: Shown) -> str:
+    return pointer(call.values[at]) if call.failed else mask(at + 1).text(at, call)
+
+
 def _one_mask(at: int, call: Shown) -> str:
     return mask(at + 3).text(at, call)
 
@@ -122,8 +126,8 @@ def _clone_args(at: int, call: Shown) -> str:
 
 
 def _tids(view: View, address: int, count: int) -> str:
-    data = view.peek(address, 4 * count) if count <= 32 else b""
-    if len(data) < 4 * count or count > 32:
+    data = view.peek(address, 4 * count) if 0 < count <= 32 else b""
+    if not data or len(data) < 4 * count:
         return pointer(address)
     return "[" + ", ".join(str(each) for (each,) in struct.iter_unpack("<i", data[: len(data) & ~3])) + "]"
 
@@ -244,11 +248,13 @@ def _usage_of_child(at: int, call: Shown) -> str:
 
 _USAGE_OF_CHILD = Form(_usage_of_child, written=True)
 _WAIT = {
-    1: "WNOHANG", 2: "WSTOPPED", 4: "WEXITED", 8: "WCONTINUED", 0x1000000: "WNOWAIT", 0x80000000: "__WCLONE",
+    1: "WNOHANG", 4: "WEXITED", 2: "WSTOPPED", 8: "WCONTINUED", 0x1000000: "WNOWAIT", 0x80000000: "__WCLONE",
     0x40000000: "__WALL", 0x20000000: "__WNOTHREAD",
 }  # fmt: skip
+_NAMESPACES = {bit: name for bit, name in CloneFlags.names().items() if name.startswith("CLONE_NEW")}
 _WAIT_OPTIONS = number(lambda value: flags(_WAIT, "W")(value & 0xFFFFFFFF))
 FORMS: dict[str, Forms] = {
+    "setns": {1: number(flags({_CLONE_NEWTIME: "CLONE_NEWTIME", **_NAMESPACES}, "CLONE_NEW"))},
     "wait4": {2: _WAIT_OPTIONS, 3: _USAGE_OF_CHILD},
     "waitid": {
         3: _WAIT_OPTIONS,
@@ -257,6 +263,7 @@ FORMS: dict[str, Forms] = {
             lambda at, call: got(RUSAGE).text(at, call) if call.result == 0 else pointer(call.values[at]), written=True
         ),
     },
+    "rt_sigprocmask": {1: mask(3), 2: Form(_old_mask, written=True)},
     "rt_sigtimedwait": {0: Form(_one_mask), 1: got(SIGINFO), 2: given(TIMESPEC)},
     "rt_sigqueueinfo": {2: given(SIGINFO)},
     "rt_tgsigqueueinfo": {3: given(SIGINFO)},
@@ -299,3 +306,23 @@ def plain_pieces(at: int, call: Shown) -> str:
     """An iovec of another process, whose buffers are not read."""
     record = Record("QQ", ("iov_base", pointer), ("iov_len", str))
     return array(record, lambda each: each.values[at + 1]).text(at, call)
+
+
+_CLONE_VFORK = 0x4000
+
+
+def _cloned(at: int, call: Shown) -> str:
+    """The arguments of clone, and the number that it has written."""
+    text, place = CLONE[0].text(at, call), call.values[2]
+    if call.failed or not place:
+        return text
+    return text.replace(f"parent_tid={pointer(place)}", f"parent_tid={pointed(INT, call.view, place)}")
+
+
+def clone(values: tuple[int, ...], view: View) -> Forms:
+    """clone(2): with some flags it writes a number, which is shown if nobody waits for it meanwhile."""
+    writes = values[0] & (_CLONE_PARENT_SETTID | _CLONE_PIDFD) and not values[0] & _CLONE_VFORK
+    return {0: Form(_cloned, written=True)} if writes else {}
+
+
+COMMANDS = {"clone": clone}

@@ -365,13 +365,22 @@ def _protocol(at: int, call: Shown) -> str:
     return one_of(_NETLINK, "NETLINK_")(call.values[at]) if family == 16 else signed(call.values[at])
 
 
+def _kind(value: int) -> str:
+    """The type of a socket, and flags of its descriptor."""
+    kind, rest = value & 0xF, value & 0xFFFFFFF0
+    name = one_of(_TYPES, "SOCK_")(kind)
+    return f"{name}|{flags({0x80000: 'SOCK_CLOEXEC', 0x800: 'SOCK_NONBLOCK'}, 'SOCK_')(rest)}" if rest else name
+
+
 LENGTH_BEFORE = Form(lambda at, call: pointed(INT, call.view, call.values[at]))
 _LENGTH_BEFORE: Forms = {2: LENGTH_BEFORE}
 MESSAGE_BEFORE = Form(_before_message)
 _ADDRESS: Forms = {1: Form(_given_address)}
 _ASKED: Forms = {1: _LENGTHS.address, 2: _LENGTHS.length}
+_KIND = number(_kind)
 FORMS: dict[str, Forms] = {
-    "socket": {2: Form(_protocol)},
+    "socket": {1: _KIND, 2: Form(_protocol)},
+    "socketpair": {1: _KIND},
     "connect": _ADDRESS,
     "bind": _ADDRESS,
     "accept": _ASKED,

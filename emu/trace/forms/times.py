@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import Any
 
@@ -172,9 +173,13 @@ _CLOCK_STATES = names_of("TIME_", "OK INS DEL OOP WAIT ERROR")
 _SLEEP = number(flags({1: "TIMER_ABSTIME"}, "TIMER_"))
 
 
+_CLOCK_REMAINS = 3
+
+
 def _remaining(at: int, call: Shown) -> str:
     """Written only where a signal has ended the sleep."""
-    return pointer(call.values[at])
+    interrupted = call.result == -errno.EINTR and not (at == _CLOCK_REMAINS and call.values[1] & 1)
+    return pointed(TIMESPEC, call.view, call.values[at]) if interrupted else pointer(call.values[at])
 
 
 FORMS: dict[str, Forms] = {
