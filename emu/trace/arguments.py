@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from emu.linux.argument import HEX, Argument, Ioctl, Shown, View
 from emu.linux.likeness import Part
+from emu.trace.forms import CALLS, Form, before_of, forms_of, result_of
 from emu.trace.peek import peek, peek_string
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
     from emu.kernel.task import Task
-    from emu.trace.forms import Form
 
 
 class TaskView(View):
@@ -66,13 +66,11 @@ class CallArguments:
         #: Those that are printed, with their positions.
         self.shown: list[tuple[int, Argument | Form]] = list(self._chosen)
         self._before: dict[int, str] = {}
-        if self._name:
+        if self._name in CALLS:
             self._take_forms()
 
     def _take_forms(self) -> None:
         """Print arguments as strace's forms have them."""
-        from emu.trace.forms import before_of, forms_of  # only where calls are shown
-
         forms = forms_of(self._name, self.values, self._view)
         if forms:
             chosen = [(at, forms.get(at, kind)) for at, kind in self._chosen]
@@ -104,10 +102,8 @@ class CallArguments:
 
     def result(self, found: int) -> str | None:
         """What the call has returned; None where its row says how that is written."""
-        if not self._name:
+        if self._name not in CALLS:
             return None
-        from emu.trace.forms import result_of
-
         return result_of(self._name, found, Shown(self.values, self._view, found, self._before))
 
     def given(self) -> list[Part]:

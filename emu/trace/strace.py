@@ -104,7 +104,8 @@ class Strace(Tracer):
     # -- system calls ----------------------------------------------------------------------------------------------
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
-        self._tell_later(task)
+        if self._later:
+            self._tell_later(task)
         self._in_call.add(task.pid)
         name = call.name if call is not None else name_of(number).replace(f"#{number}", f"syscall_{number:#x}")
         resuming = task.pid in self._resuming
@@ -116,7 +117,8 @@ class Strace(Tracer):
         shown = CallArguments(view, None if call is None else call.arguments, arguments, name)
         restart = None if call is None else call.restarts_as(arguments)
         self._pending[task.pid] = pending = _Pending(
-            name, shown, [], self._leader.begin(task.pid), self._kernel.clock.now_ns(), self._worked(task),
+            name, shown, [], self._leader.begin(task.pid), self._kernel.clock.now_ns(),
+            0 if self._options.summary is None else self._worked(task),
             _INTERRUPTED.get(restart, _NOINTR) if restart is not None else _NOINTR,
         )  # fmt: skip
         if resuming:
@@ -130,9 +132,10 @@ class Strace(Tracer):
         pending = self._pending.pop(task.pid, None)
         if pending is not None:  # else the task has ended within the call, or it is not shown
             pending.rest = pending.arguments.after(len(pending.texts), result)
-            self._count(task, number, pending, failed=-4096 < result < 0)
+            if self._options.summary is not None:
+                self._count(self._options.summary, task, number, pending, failed=-4096 < result < 0)
             self._finish_line(task.pid, pending, self._result(task, pending, call, result))
-        if not task.signals.deliverable():  # else the one that is delivered first may be the last
+        if self._later and not task.signals.deliverable():  # else the one that is delivered first may be the last
             self._tell_later(task)
 
     def _result(self, task: Task, pending: _Pending, call: Syscall | None, result: int) -> str:
@@ -149,9 +152,8 @@ class Strace(Tracer):
     def _worked(self, task: Task) -> int:
         return task.usage.system_ns + self._kernel.scheduler.running_system_ns()
 
-    def _count(self, task: Task, number: int, pending: _Pending, *, failed: bool) -> None:
-        summary = self._options.summary
-        if summary is not None and not pending.name.startswith("syscall_0x"):
+    def _count(self, summary: Summary, task: Task, number: int, pending: _Pending, *, failed: bool) -> None:
+        if not pending.name.startswith("syscall_0x"):
             latency, work = self._kernel.clock.now_ns() - pending.began, self._worked(task) - pending.worked
             summary.count(number, pending.name, latency if summary.latency else work, failed=failed)
 

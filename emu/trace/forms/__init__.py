@@ -38,6 +38,10 @@ _RESULTS: Mapping[str, Callable[[int, Shown], str | None]] = {
 _BEFORE: Mapping[str, Forms] = {**sockets.BEFORE, **files.BEFORE}
 
 
+#: The names of the calls of which there is something to say.
+CALLS = frozenset({*_FORMS, *_COMMANDS, *_RESULTS, *_BEFORE})
+
+
 def forms_of(name: str, values: tuple[int, ...], view: View) -> Forms:
     """The forms of the arguments of a call, by position; None for one that is not shown."""
     forms = _FORMS.get(name, {})
@@ -56,4 +60,4 @@ def result_of(name: str, found: int, call: Shown) -> str | None:
     return None if result is None else result(found, call)
 
 
-__all__ = ["Form", "Forms", "before_of", "forms_of", "result_of"]
+__all__ = ["CALLS", "Form", "Forms", "before_of", "forms_of", "result_of"]
