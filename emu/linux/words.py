@@ -24,7 +24,7 @@ def hexadecimal(value: int) -> str:
 
 def octal(value: int) -> str:
     """Permission bits."""
-    return f"{value:#03o}".replace("o", "") if value else "000"
+    return f"0{value:o}".zfill(3)
 
 
 def quote(data: bytes, limit: int | None = None, *, cut: bool = False) -> str:
@@ -58,13 +58,17 @@ def unknown(value: int, prefix: str) -> str:
     return f"{value & 0xFFFFFFFF:#x} /* {prefix}??? */"
 
 
-def named_bits(value: int, names: Mapping[int, str], zero: str = "0") -> str:
-    """Bits by their names, in the order of ``names``; unnamed bits as a number."""
+def named_bits(value: int, names: Mapping[int, str], zero: str = "0", prefix: str = "") -> str:
+    """Bits by their names, in the order of ``names``; unnamed bits as a number, and where all are unnamed, with the
+    ``prefix`` of the names.
+    """
     parts = []
     for bit, name in names.items():
         if value & bit == bit:
             parts.append(name)
             value &= ~bit
+    if value and not parts and prefix:
+        return f"{value:#x} /* {prefix}??? */"
     if value or not parts:
         parts.append(f"{value:#x}" if value else zero)
     return "|".join(parts)
@@ -108,7 +112,7 @@ class Flags(IntFlag):
     @classmethod
     def words(cls, value: int) -> str:
         """The flags as strace prints them."""
-        return named_bits(value, cls.names(), cls.zero)
+        return named_bits(value, cls.names(), cls.zero, cls.prefix)
 
 
 class Choice(IntEnum):
