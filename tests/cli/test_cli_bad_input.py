@@ -257,7 +257,7 @@ def test_usage(unimmu: Unimmu, words: str, says: str) -> None:
         ("fly", "unimmu: there is no command 'fly'; the commands are demo, run, pt, presets, trace, bench"),
         ("--fly", "unimmu: unrecognized arguments: --fly"),
         ("trace", "unimmu trace: a command is needed: stat, top, view, diff"),
-        ("trace stat x", "unimmu trace: COMMAND: invalid choice: 'stat'"),
+        ("trace sat x", "unimmu trace: COMMAND: invalid choice: 'sat'"),
         ("trace view", "unimmu trace: the following arguments are required: FILE"),
         ("demo --processes x", "unimmu demo: --processes: 'x' is not a whole number"),
         ("demo --sga --json -", "unimmu demo: --json: standard output has other text on it"),

@@ -159,8 +159,18 @@ def test_by_process(recorded: tuple[Trace, list[Event]], choice: Choice) -> None
     assert {(pid, kind): n for pid, counts in found.items() for kind, n in counts.events.items()} == expected
     ran = by_process(events, choice.begin or 0, choice.end or 1 << 63)
     assert {pid: n for pid, n in grouping.instructions.items() if n} == {pid: n for pid, n in ran.items() if n}
-    if trace.header.get("cpus", 1) == 1 and choice == ALL:
+    assert grouping.whole == (trace.header.get("cpus", 1) == 1)
+    if grouping.whole and choice == ALL:
         assert grouping.instructions.total() == events[-1]["clock"]
+
+
+def test_turns_that_were_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    assert main(["run", "--trace", str(path), "--trace-pid", "100", "mshare_donor"]) == 0
+    trace = emu.trace.open(path)
+    grouping = ByProcess(Coder(trace.schema, "t"), 4, (None, None))
+    counted(trace, grouping)
+    assert grouping.groups() and not grouping.whole
 
 
 def test_processes_have_the_names_of_their_programs(donor: Path) -> None:
@@ -423,7 +433,7 @@ def test_lines_of_json_have_the_same_table(said: Said, donor: Path, tmp_path: Pa
         (["--range", "5"], r"--range: '5' is not a range of addresses \(.*\)"),
         (["--range", "9-5"], "--range: '9-5' is not a range .*"),
         (["--range", "0+0"], "--range: '0.0' is not a range .*"),
-        (["--range", f"0-{1 << 64:#x}"], "--range: .* is not a range .*"),
+        (["--range", f"0-{(1 << 64) + 1:#x}"], "--range: .* is not a range .*"),
         (["--from", "-1"], "--from: .*"),
         (["--from", "x"], "--from: 'x' is not a number of instructions"),
         (["--to", "9" * 5000], "--to: '9+' is not a number of instructions"),

@@ -13,7 +13,7 @@ from emu.trace.choice import Choice
 if TYPE_CHECKING:
     from emu.trace.opened import Trace
 
-_RANGE = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([-+])(0[xX][0-9a-fA-F]+|\d+)")
+_RANGE = re.compile(r"(0[xX][0-9a-fA-F]{1,20}|\d{1,20})([-+])(0[xX][0-9a-fA-F]{1,20}|\d{1,20})")
 _MOST = (1 << 64) - 1
 
 
@@ -27,7 +27,8 @@ def add_choice(parser: Parser) -> None:
     add("--pid", type=_numbers, action="extend", default=[], metavar="N,...", help="only events of these processes")
     add(
         "--range", type=_range, metavar="A-B|A+N",
-        help="only events at these virtual addresses: from A to B, or N bytes from A (0x7f0000000000+0x200000)",
+        help="only events at these virtual addresses: from A up to and without B, or N bytes from A "
+        "(0x7f0000000000+0x200000)",
     )  # fmt: skip
     add("--from", dest="begin", type=_count, metavar="N", help="only events when N instructions have run, and later")
     add("--to", dest="end", type=_count, metavar="N", help="only events before N instructions have run")
@@ -79,9 +80,13 @@ def _count(text: str) -> int:
 
 def _range(text: str) -> tuple[int, int]:
     found = _RANGE.fullmatch(text)
-    first, last = (0, -1) if found is None else (int(found[1], 0), int(found[3], 0))
+    first, end = (0, 0) if found is None else (_integer(found[1]), _integer(found[3]))
     if found is not None and found[2] == "+":
-        last += first - 1
-    if not 0 <= first <= last <= _MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a range of addresses (0x400000-0x4fffff, 0x400000+0x1000)")
-    return first, last
+        end += first
+    if not first < end <= _MOST + 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range of addresses (0x400000-0x500000, 0x400000+0x1000)")
+    return first, end - 1
+
+
+def _integer(text: str) -> int:
+    return int(text, 16 if text[:2] in ("0x", "0X") else 10)

@@ -83,7 +83,7 @@ class _Tables:
 
         self.coder = coder = Coder(trace.schema, trace.path)
         self.programs: Programs = programs_of(trace, files)
-        self._cpus, levels, regions = trace.header.get("cpus", 1), trace.levels, Regions()
+        levels, regions = trace.levels, Regions()
         self._process = groupings.ByProcess(coder, levels, (choice.begin, choice.end))
         known: dict[str, Any] = {
             "process": self._process,
@@ -109,8 +109,7 @@ class _Tables:
         """Of each process, where they are known: vCPUs take turns that no event tells of."""
         from emu.trace.stat.tables import Column
 
-        ran = self._process.instructions
-        known = self._cpus == 1 and bool(ran)
+        ran, known = self._process.instructions, self._process.whole
         return Column("instructions", lambda label, counts: f"{ran[label[0]]:,}" if known else "-")
 
 

@@ -50,7 +50,7 @@ def both(chosen: Chosen, more: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 class ByProcess:
     """Events by process; and how many instructions each ran, where every turn of it was recorded."""
 
-    columns = ("event", "pid", "clock", "other_tid", "detail")
+    columns = ("event", "pid", "tid", "clock", "other_tid", "detail")
 
     def __init__(self, coder: Coder, levels: int, within: tuple[int | None, int | None]) -> None:
         self._coder, self._levels = coder, levels
@@ -58,8 +58,11 @@ class ByProcess:
         self._tally = Tally("pid", "code")
         self._paths: dict[int, str] = {}
         self._running: int | None = None
+        self._tid = np.uint32(0)
         self._since = self._last = 0
-        #: Instructions by process.
+        #: Whether every switch says that the thread of the one before it ran until then.
+        self._gapless = True
+        #: Instructions by process; those that are known.
         self.instructions: Counter[int] = Counter()
 
     def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
@@ -71,6 +74,9 @@ class ByProcess:
                 self._paths.setdefault(child, self._paths[pid])
         switches = np.flatnonzero(codes >> KIND_SHIFT == self._coder.kind("switch"))
         clock = np.clip(numbers(rows.column("clock")), np.uint64(self._begin), np.uint64(self._end))
+        tids, befores = (numbers(rows.column(name))[switches] for name in ("tid", "other_tid"))
+        self._gapless &= bool(np.all(np.append(self._tid, tids)[:-1] == befores))
+        self._tid = tids[-1] if len(tids) else self._tid
         self._turns(numbers(rows.column("pid"))[switches].astype(np.uint64), clock[switches])
         self._last = int(clock[-1])
 
@@ -85,6 +91,11 @@ class ByProcess:
         np.add.at(ran, at, np.diff(clocks))
         self.instructions.update(dict(zip(found.tolist(), ran.tolist(), strict=True)))
         self._running, self._since = int(pids[-1]), int(clocks[-1])
+
+    @property
+    def whole(self) -> bool:
+        """Whether :attr:`instructions` is what each process ran: all its turns on one vCPU were recorded."""
+        return self._gapless and bool(self.instructions)
 
     def groups(self) -> Groups:
         """A process and the program that it ran last."""
