@@ -21,7 +21,8 @@ def write_elf(
     titles = b"\0.text\0.symtab\0.strtab\0"
     at = 64 + 56
     end = max((value + size for value, size in functions.values()), default=0) + 0x1000
-    sections = [bytes(64), struct.pack("<IIQQQQIIQQ", 1, 1, 6, 0, at, 0, 0, 0, 1, 0)]
+    begin = min((value for value, _ in functions.values()), default=0)
+    sections = [bytes(64), struct.pack("<IIQQQQIIQQ", 1, 1, 6, begin, at, end - begin, 0, 0, 1, 0)]
     body = symbols + names + titles
     sections.append(struct.pack("<IIQQQQIIQQ", 7, 2, 0, 0, at, len(symbols), 3, 1, 8, 24))
     sections.append(struct.pack("<IIQQQQIIQQ", 15, 3, 0, 0, at + len(symbols), len(names), 0, 0, 1, 0))

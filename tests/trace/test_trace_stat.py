@@ -302,6 +302,32 @@ def test_a_position_independent_program_is_found_where_it_ran_first(tmp_path: Pa
     assert found["all"] == int((rips != 0).sum()) - 1  # the event of the end has no process
 
 
+def test_another_program_of_the_same_path_gives_no_names(donor: Path, tmp_path: Path) -> None:
+    trace = emu.trace.open(donor)
+    rips = np.asarray(trace.arrow(["rip"])["rip"])
+    entry = int(rips[rips != 0][0])
+    for begins, remarks in ((entry, 0), (entry + 1, 1)):
+        elf = Elf(write_elf(tmp_path / "x", {"f": (0x400000, 0x100000)}, entry=begins))
+        programs = Programs(trace.header["command"], {"/bin/mshare_donor": elf}.get)
+        grouping = ByFunction(Coder(trace.schema, "t"), 4, programs)
+        counted(trace, grouping)
+        assert ("f" in {label[0] for label, _ in grouping.groups()}) == (not remarks)
+        said = [*programs.remarks()]
+        assert len(said) == remarks
+        assert all(line.startswith("no symbols of /bin/mshare_donor: what ran began elsewhere") for line in said)
+
+
+def test_a_program_that_executes_itself(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    assert main(["run", "--trace", str(path), "exec_self"]) == 0
+    trace = emu.trace.open(path)
+    elf = Elf(write_elf(tmp_path / "exec_self", {"f": (0x400000, 0x100000)}))
+    programs = Programs(trace.header["command"], no_file, [Given(elf)])
+    counted(trace, ByFunction(Coder(trace.schema, "t"), 4, programs))
+    assert len(programs.images) > 1
+    assert {image.path for image in programs.images} == {"/bin/exec_self"}
+
+
 def test_a_library_is_where_the_user_says(donor: Path, tmp_path: Path) -> None:
     trace = emu.trace.open(donor)
     elf = Elf(write_elf(tmp_path / "lib.so", {"f": (0x1000, 0x100000)}, type=ET_DYN))
@@ -320,11 +346,14 @@ def test_a_library_is_where_the_user_says(donor: Path, tmp_path: Path) -> None:
 
 def test_symbols(tmp_path: Path) -> None:
     high = 0xFFFFFFFF81000000
-    functions = {"b": (0x2000, 16), "a": (0x1000, 0), "alias": (0x2000, 8), "top": (high, 64)}
+    functions = {"b": (0x2000, 16), "a": (0x1000, 0), "alias": (0x2000, 8), "top": (high, 64), "end": (high + 64, 0)}
     elf = Elf(write_elf(tmp_path / "x", functions))
-    addresses = np.array([0, 0xFFF, 0x1000, 0x1FFF, 0x2000, 0x200F, 0x2010, high, high + 63, high + 64], np.uint64)
-    names = [elf.name(place) if place >= 0 else None for place in elf.places(addresses).tolist()]
-    assert names == [None, None, "a", "a", "b", "b", None, "top", "top", None]
+    places = {
+        0: None, 0xFFF: None, 0x1000: "a", 0x1FFF: "a", 0x2000: "b", 0x200F: "b", 0x2010: None, high: "top",
+        high + 63: "top", high + 64: "end", high + 64 + 0xFFF: "end", high + 64 + 0x1000: None, (1 << 64) - 1: None,
+    }  # fmt: skip
+    found = elf.places(np.array([*places], np.uint64)).tolist()
+    assert [elf.name(place) if place >= 0 else None for place in found] == [*places.values()]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"\x7fELF\2\1\1" + bytes(57), b"#!/bin/sh\n", bytes(200)])

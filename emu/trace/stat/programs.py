@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os.path import basename
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ from emu.trace.stat.timeline import NONE, Change, Timeline
 #: How far above ELF_ET_DYN_BASE the kernel puts programs (MMAP_RND_BITS), and the largest of them.
 _RANDOM = 1 << 41
 NO_SYMBOLS = "(no symbols)"
+#: By this path a program executes itself.
+_ITSELF = "/proc/self/exe"
 
 #: The ELF file of a program that was executed by this path; None: there is none at hand.
 Find = Callable[[str], Elf | None]
@@ -46,11 +48,17 @@ class Image:
     elf: Elf | None
     #: What is added to the addresses of the file; None as long as nobody knows.
     base: int | None = None
-    settled: bool = field(default=False)
+    #: Whether the user says that this is the file.
+    given: bool = False
+    settled: bool = False
+    #: Whether the file is not what ran: another program has its path.
+    other: bool = False
 
     def __post_init__(self) -> None:
-        if self.elf is None or not self.elf.position_independent or self.base is not None:
-            self.base, self.settled = self.base or 0, True
+        if self.elf is None or self.base is not None:
+            self.settled = True
+        elif not self.elf.position_independent and (self.given or self.elf.interpreted):
+            self.base, self.settled = 0, True
 
     def learn(self, rips: npt.NDArray[np.uint64]) -> None:
         """Find the base from where it ran first: at its entry."""
@@ -60,9 +68,12 @@ class Image:
             rips = rips[here]
         if not len(rips):
             return
-        low, bases = int(rips.min()), (self.elf.base_from(rip) for rip in dict.fromkeys(rips[:_TRIED].tolist()))
-        self.base = next((b for b in bases if b is not None and b <= low < b + self.elf.end), None)
-        self.settled = True
+        if self.elf.position_independent:
+            low, bases = int(rips.min()), (self.elf.base_from(rip) for rip in dict.fromkeys(rips[:_TRIED].tolist()))
+            self.base = next((b for b in bases if b is not None and b <= low < b + self.elf.end), None)
+        elif int(rips[0]) == self.elf.entry:
+            self.base = 0
+        self.settled, self.other = True, self.base is None
 
 
 #: Instructions among which the entry is sought: a program's own resolvers of functions may run before.
@@ -105,7 +116,8 @@ class Programs:
         now = dict(self._line.now)
         for at, (pid, path, child) in executions(rows):
             if path is not None:
-                changed = Change(at, pid, self._image(path))
+                again = path == _ITSELF and pid in now
+                changed = Change(at, pid, self._image(self.images[now[pid]].path if again else path))
             elif pid in now:
                 changed = Change(at, child, now[pid])
             else:
@@ -119,7 +131,7 @@ class Programs:
             self.images.append(Image(path, self._find(path)))
         else:
             given.used = True
-            self.images.append(Image(path, given.elf, given.base))
+            self.images.append(Image(path, given.elf, given.base, given=True))
         return len(self.images) - 1
 
     def functions(self, image: int, rips: npt.NDArray[np.uint64]) -> list[str]:
@@ -145,8 +157,10 @@ class Programs:
                 yield f"no symbols of {path}: there is no such ELF file here; --elf FILE says where it is"
             elif own[0].elf.stripped:
                 yield f"no symbols of {path}: it is stripped; --elf FILE says where it is with symbols"
+            elif any(image.other for image in own) and not own[0].given:
+                yield f"no symbols of {path}: what ran began elsewhere than the file of that path; --elf FILE names it"
             elif any(image.base is None for image in own):
-                yield f"no symbols of {path}: it is not known where it was loaded; --elf {path}@BASE says so"
+                yield f"no symbols of {path}: it is not known where it was loaded; --elf FILE@BASE says so"
         for given in self._given:
             if not given.used and not given.anywhere:
                 yield f"{given.elf.path} is no program of this trace: --elf {given.elf.path}@BASE says where it is"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
@@ -57,9 +58,13 @@ class Elf:
         if table is not None:
             data = table.data()
             self._names = elf.get_section(table["sh_link"]).data()
-            code = [i for i, section in enumerate(elf.iter_sections()) if section["sh_flags"] & _SHF_EXECINSTR]
+            code = {
+                number: section["sh_addr"] + section["sh_size"]
+                for number, section in enumerate(elf.iter_sections())
+                if section["sh_flags"] & _SHF_EXECINSTR and number < _NO_SECTION
+            }
             found = _functions(np.frombuffer(data, _SYMBOL, len(data) // _SYMBOL.itemsize), code)
-        self._begins, self._ends = found["value"], _ends(found)
+        self._begins, self._ends = found["value"], found["value"] + found["size"]
         self._name_at = found["name"]
 
     @property
@@ -85,10 +90,11 @@ class Elf:
         return base if base >= 0 and base % _PAGE == 0 else None
 
 
-def _functions(symbols: npt.NDArray[Any], code: list[int]) -> npt.NDArray[Any]:
-    """Those that are functions, by address, one at each; a label that is none only where no function is."""
+def _functions(symbols: npt.NDArray[Any], code: Mapping[int, int]) -> npt.NDArray[Any]:
+    """Those that are functions, by address, one at each; a label that is none only where no function is.  ``code`` are
+    sections, and where each ends."""
     kind = symbols["info"] & 15
-    in_code = np.isin(symbols["section"], np.array(code, np.uint16)) & (symbols["section"] < _NO_SECTION)
+    in_code = np.isin(symbols["section"], np.array([*code], np.uint16))
     functions = symbols[in_code & ((kind == _FUNC) | (kind == _IFUNC))]
     labels = symbols[in_code & (kind == _NOTYPE) & (symbols["name"] != 0)]
     order = np.lexsort((functions["name"], -functions["size"].astype(np.int64), functions["value"]))
@@ -101,7 +107,7 @@ def _functions(symbols: npt.NDArray[Any], code: list[int]) -> npt.NDArray[Any]:
         )
         labels = labels[~within]
     both = np.concatenate([functions, labels])
-    return _first(both[np.lexsort((both["name"], both["value"]))])
+    return _sized(_first(both[np.lexsort((both["name"], both["value"]))]), code)
 
 
 def _first(symbols: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -110,7 +116,11 @@ def _first(symbols: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return symbols[first]
 
 
-def _ends(symbols: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
-    """Behind each function; one that does not say its size reaches to the next."""
-    following = np.append(symbols["value"][1:], np.uint64((1 << 64) - 1)).astype(np.uint64)
-    return np.where(symbols["size"] == 0, following, symbols["value"] + symbols["size"])
+def _sized(symbols: npt.NDArray[Any], code: Mapping[int, int]) -> npt.NDArray[Any]:
+    """One that does not say its size reaches to the next, or to the end of its section."""
+    last = np.array([code[section] for section in symbols["section"].tolist()], np.uint64)
+    following = np.append(symbols["value"][1:], last[-1:])
+    until = np.maximum(np.minimum(following, last), symbols["value"])
+    sized = symbols.copy()
+    sized["size"] = np.where(symbols["size"] == 0, until - symbols["value"], symbols["size"])
+    return sized
