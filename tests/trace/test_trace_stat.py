@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from emu.trace.stat.timeline import Change, Timeline
 from tests.trace.symbols import ET_DYN, write_elf
 
 Event = dict[str, Any]
+EXAMPLE = Path(__file__).parent / "example.jsonl"
 RUNS = {
     "mshare_donor": ["mshare_donor"],
     "two vCPUs": ["--cpus", "2", "pthreads"],
@@ -552,6 +554,20 @@ def test_damage_of_any_byte_is_said_or_does_no_harm(said: Said, donor: Path, tmp
         for words in (["stat", "--by", "process,function,region,sharing"], ["top"], ["view"], ["diff", donor]):
             status, _, err = said(*words, path)
             assert status in (0, 1, 2), err
+
+
+@pytest.mark.parametrize(
+    ("at", "field", "value"), [(7, "clock", -1), (12, "tid", 1 << 63), (12, "child", 1 << 40), (1, "pid", -5)]
+)
+def test_numbers_that_no_event_has(said: Said, tmp_path: Path, at: int, field: str, value: int) -> None:
+    header, *events = map(json.loads, EXAMPLE.read_text().splitlines())
+    events[at][field] = value
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in (header, *events)))
+    for words in (["stat"], ["top"], ["diff", EXAMPLE]):
+        status, _, err = said(*words, path)
+        kind = events[at]["event"]
+        assert (status, err) == (2, f"unimmu trace: {path}: line {at + 2}: {kind}: a number is out of range\n")
 
 
 def test_a_row_that_is_no_event(donor: Path, tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ _COMMON = {"seq": "seq", "clock": "clock", "time": "time", "pid": "asid", "tid":
 
 #: Characters that are collected before they are written.
 _BUFFER = 1 << 20
+_T = TypeVar("_T")
+_Events = Sequence[Mapping[str, Any]]
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -95,18 +97,36 @@ class _Source:
 
     def batches(self) -> Iterator[Batch]:
         """The events."""
-        with self._reader() as reader:
-            events = iter(reader)
-            while some := list(islice(events, _READ)):
-                yield batch_of_events(some, self.schema)
+        return self._made(lambda events: batch_of_events(events, self.schema))
 
     def tables(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The same as rows, with all columns or these."""
         from emu.trace.columns import Tabulator, arrow_schema
 
         tabulator, names = Tabulator(self.schema, self.header.get("levels", 4)), arrow_schema(columns).names
-        for batch in self.batches():
-            yield tabulator.table(batch).select(names)
+        return self._made(lambda events: tabulator.table(batch_of_events(events, self.schema)).select(names))
+
+    def _made(self, make: Callable[[_Events], _T]) -> Iterator[_T]:
+        """What is made of the events, many at a time."""
+        with self._reader() as reader:
+            events, line = iter(reader), 2
+            while some := list(islice(events, _READ)):
+                yield self._fitting(some, line, make)
+                line += len(some)
+
+    def _fitting(self, events: _Events, line: int, make: Callable[[_Events], _T]) -> _T:
+        """What is made of events, the first of which is in this line.  :class:`TraceError` for a number that no event
+        can have."""
+        try:
+            return make(events)
+        except (OverflowError, ValueError):
+            for at, event in enumerate(events, line):
+                try:
+                    make([event])
+                except (OverflowError, ValueError):
+                    kind = event["event"]
+                    raise TraceError(f"{self._path}: line {at}: {kind}: a number is out of range") from None
+            raise
 
     def is_complete(self) -> bool:
         """Whether the last event says so."""
