@@ -6,7 +6,7 @@ import ctypes
 from enum import IntEnum
 
 from mmu.native import native
-from mmu.state import MmuState, WordArray, fields
+from mmu.state import MmuState, WordArray, clock_of, fields
 
 
 class EventKind(IntEnum):
@@ -73,7 +73,7 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
         return
     record = next_record(state)
     record.seq = state.ring_head
-    record.clock = state.clock
+    record.clock = clock_of(state)
     record.kind = kind
     record.access = access
     record.level = level
