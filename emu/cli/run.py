@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.program is None:
         raise UsageError("a program is needed (`unimmu run --help` says more)")
-    _check_tlb_options(arguments)
+    _check_options(arguments)
     asked = watched(arguments)
     if arguments.against_host is not None:
         from emu.cli.against import run_against
@@ -163,7 +163,7 @@ def _run_once(arguments: argparse.Namespace, asked: Watched, tally: Tally | None
     return OUTPUT_FAILED if outputs.failed else status, stopper.cause is None and not outputs.failed
 
 
-def _check_tlb_options(arguments: argparse.Namespace) -> None:
+def _check_options(arguments: argparse.Namespace) -> None:
     modelled = check_tlb_options(arguments)
     if arguments.check_tlb and not modelled:
         raise UsageError("--check-tlb needs --tlb PRESET or --tlb-from-cpuid: it looks at each hit in a modelled TLB")
@@ -171,6 +171,21 @@ def _check_tlb_options(arguments: argparse.Namespace) -> None:
         raise UsageError("--trace-accesses needs --tlb or --tlb-from-cpuid: it records lookups in a modelled TLB")
     if arguments.trace_accesses and not arguments.trace:
         raise UsageError("--trace-accesses needs --trace FILE: it adds to what that records")
+    if arguments.trace_format and not arguments.trace:
+        raise UsageError("--trace-format needs --trace FILE, whose format it is")
+    if arguments.trace:
+        _check_trace_format(arguments)
+
+
+def _check_trace_format(arguments: argparse.Namespace) -> None:
+    from emu.trace.formats.registry import UnknownFormat, format_of
+
+    try:
+        form = format_of(arguments.trace, arguments.trace_format)
+    except UnknownFormat as error:
+        raise UsageError(f"--trace: {error}") from None
+    if form.of_accesses and not arguments.trace_accesses:
+        raise UsageError(f"--trace: {form.name} has nothing but accesses: give --tlb PRESET --trace-accesses too")
 
 
 @contextlib.contextmanager

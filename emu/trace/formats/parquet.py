@@ -104,6 +104,7 @@ class _Source:
         except (OSError, pa.ArrowException, ValueError) as error:
             raise TraceError(f"{path}: {str(error).splitlines()[0]}") from None
         self._path = path
+        self.count = self._file.metadata.num_rows
         missing = [name for name in arrow_schema().names if name not in self._file.schema_arrow.names]
         if missing:
             raise TraceError(f"{path}: there is no column {missing[0]}")
