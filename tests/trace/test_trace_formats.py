@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import emu.trace
 from emu.cli.main import main
 from emu.trace.batch import Batch
+from emu.trace.formats.protobuf import fixed64, number, text, varint
 from emu.trace.formats.registry import BY_NAME, FORMATS, Format, format_of
 from emu.trace.header import make_header
 from emu.trace.schema import Schema
@@ -144,6 +146,13 @@ def test_a_trace_without_its_end(shared: Path, tmp_path: Path, capsys: pytest.Ca
     assert json.loads((tmp_path / "t.json").read_text())["traceEvents"]
 
 
+def test_the_page_has_every_format() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "tracing.md").read_text("utf-8")
+    for form in FORMATS:
+        suffixes = ", ".join(f"`{suffix}`" for suffix in form.suffixes)
+        assert f"\n| `{form.name}` | {suffixes} | " in page
+
+
 def test_the_longest_suffix_decides() -> None:
     assert format_of("a.perf.txt").name == "perf-script"
     assert format_of("a.trace.json").name == "chrome"
@@ -263,6 +272,23 @@ def test_chrome_has_them_too(shootdowns: Path, tmp_path: Path) -> None:
     assert Counter((starts[id], ends[id]) for id in starts) == arrows(shootdowns) != Counter()
 
 
+def test_perfettos_trace_processor_opens_it(shared: Path, shootdowns: Path, tmp_path: Path) -> None:
+    binary = shutil.which("trace_processor_shell") or shutil.which("trace_processor")
+    if binary is None:
+        pytest.skip("Perfetto's trace processor is not installed")
+    api = pytest.importorskip("perfetto.trace_processor", reason="the perfetto package is not installed")
+    for recorded in (shared, shootdowns):
+        path = tmp_path / "t.pftrace"
+        assert convert(recorded, path) == 0
+        with api.TraceProcessor(trace=str(path), config=api.TraceProcessorConfig(bin_path=binary)) as processor:
+            for query, expected in (
+                ("select count(*) as n from stats where severity = 'error' and value > 0", 0),
+                ("select count(*) as n from slice where name = 'fault'", len(rows(recorded, "fault"))),
+                ("select count(*) as n from flow", arrows(recorded).total()),
+            ):
+                assert [row.n for row in processor.query(query)] == [expected]
+
+
 def test_links_are_counted(shared: Path, tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     assert convert(shared, path) == 0
@@ -295,6 +321,14 @@ def test_addresses_of_the_upper_half_stay_whole() -> None:
     assert (event["args"]["vaddr"], event["args"]["entry_1"]) == (f"{HIGH:#x}", "0x8000000000001025")
     assert f"vaddr={HIGH:#x} entry_1=0x8000000000001025" in write("perf-script", HIGH).decode()
     assert f'"{HIGH:#x}"' in write("csv", HIGH, 1).decode().splitlines()[1]
+
+
+def test_numbers_of_protocol_buffers() -> None:
+    """Examples of protobuf.dev, "Encoding"."""
+    assert number(1, 150) == bytes.fromhex("089601")
+    assert text(2, "testing") == bytes.fromhex("120774657374696e67")
+    assert varint(-2) == bytes.fromhex("feffffffffffffffff01")
+    assert fixed64(47, 1) == bytes.fromhex("f902" + "01" + "00" * 7)
 
 
 # -- tables and text ---------------------------------------------------------------------------------------------------

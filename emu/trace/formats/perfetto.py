@@ -7,6 +7,7 @@ Perfetto counts with is signed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from emu.trace.formats.protobuf import chunk, fixed64, number, text
@@ -33,6 +34,8 @@ UNIT, UNIT_COUNT = 3, 2
 _SEQUENCE = number(SEQUENCE_ID, 1)
 _NEEDS = number(SEQUENCE_FLAGS, NEEDS_STATE)
 _MACHINE, _COUNTERS = 1, 1 << 61
+#: Annotations that are kept as they are written.
+_MOST = 1 << 16
 _SPACE = {"process": 2 << 56, "thread": 3 << 56, "cpu": 4 << 56}
 
 
@@ -47,6 +50,9 @@ class Perfetto(Timeline):
         #: Names that the next packet must bring.
         self._new: list[bytes] = []
         self._counters: dict[tuple[Track | None, str], int] = {}
+        #: Annotations as they are written: most come again.
+        self._annotated: dict[tuple[str, type, Any], bytes] = {}
+        self._titles: dict[tuple[str, str], bytes] = {}
 
     def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
         super().begin(header, schema, levels)
@@ -108,18 +114,29 @@ class Perfetto(Timeline):
         self._pieces.put(chunk(TRACE_PACKET, body + _SEQUENCE))
 
     def _called(self, category: str, name: str) -> bytes:
-        return number(CATEGORY_IIDS, self._interned(CATEGORIES, category)) + number(
-            NAME_IID, self._interned(EVENT_NAMES, name)
-        )
+        found = self._titles.get((category, name))
+        if found is None:
+            iids = self._interned(CATEGORIES, category), self._interned(EVENT_NAMES, name)
+            found = self._titles[category, name] = number(CATEGORY_IIDS, iids[0]) + number(NAME_IID, iids[1])
+        return found
 
     def _annotations(self, fields: Fields) -> bytes:
-        return b"".join(
-            chunk(
-                DEBUG_ANNOTATIONS,
-                number(ANNOTATION_NAME_IID, self._interned(ANNOTATION_NAMES, name)) + self._value(value),
-            )
-            for name, value in fields.items()
-        )
+        return b"".join([self._annotation(name, value) for name, value in fields.items()])
+
+    def _annotation(self, name: str, value: Any) -> bytes:
+        if type(value) is list:
+            return self._annotate(name, value)
+        key = name, type(value), value
+        found = self._annotated.get(key)
+        if found is None:
+            if len(self._annotated) == _MOST:
+                self._annotated.clear()
+            found = self._annotated[key] = self._annotate(name, value)
+        return found
+
+    def _annotate(self, name: str, value: Any) -> bytes:
+        named = number(ANNOTATION_NAME_IID, self._interned(ANNOTATION_NAMES, name))
+        return chunk(DEBUG_ANNOTATIONS, named + self._value(value))
 
     def _value(self, value: Any) -> bytes:
         match value:
@@ -144,5 +161,6 @@ class Perfetto(Timeline):
         return found
 
 
+@lru_cache(1 << 14)
 def _uuid(track: Track) -> int:
     return _SPACE[track.kind] | track.pid << 24 | track.tid

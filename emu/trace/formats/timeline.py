@@ -64,6 +64,8 @@ class Timeline(Sink):
         self._notes = NoteFields(schema)
         self._processes = Processes()
         self._declared: dict[Track, str] = {}
+        #: By vCPU, process and thread: where an event of theirs is shown.
+        self._places: dict[tuple[int, int, int], Track] = {}
         #: Tracks with a slice that has not ended.
         self._open: set[Track] = set()
         self._faults: Counter[int] = Counter()
@@ -94,7 +96,9 @@ class Timeline(Sink):
             self.count(record.time, self._process(record.asid), "page faults", self._faults[record.asid])
 
     def _kernel(self, record: Any, note: Note) -> None:
-        self._processes.told(record.asid, note)
+        if note.kind in ("exec", "fork"):
+            self._processes.told(record.asid, note)
+            self._places.clear()
         track, fields = self._thread(record), self._notes.of(note)
         if note.kind == "syscall_enter":
             self._end(track, {})
@@ -140,10 +144,17 @@ class Timeline(Sink):
 
     def _thread(self, record: Any) -> Track:
         """The thread of an event; its process or its vCPU where there is none."""
-        if not record.asid:
-            return self._cpu(record.cpu)
-        process = self._process(record.asid)
-        return self._known(Track("thread", record.asid, record.tid), process.pid) if record.tid else process
+        key = record.cpu, record.asid, record.tid
+        found = self._places.get(key)
+        if found is None:
+            found = self._places[key] = self._place(*key)
+        return found
+
+    def _place(self, cpu: int, pid: int, tid: int) -> Track:
+        if not pid:
+            return self._cpu(cpu)
+        process = self._process(pid)
+        return self._known(Track("thread", pid, tid), pid) if tid else process
 
     def _process(self, pid: int) -> Track:
         return self._known(Track("process", pid), pid)
