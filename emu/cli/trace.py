@@ -7,7 +7,7 @@ import contextlib
 import sys
 from typing import BinaryIO
 
-from emu.cli.arguments import Parser, UsageError
+from emu.cli.arguments import Parser, UsageError, output_name
 from emu.cli.messages import complain
 
 _EXAMPLES = """\
@@ -15,6 +15,12 @@ examples:
   unimmu trace view t.jsonl | less
   unimmu trace view --kind link,unlink,shootdown t.jsonl
   unimmu trace view --kind walk --pid 101 t.jsonl
+"""
+_CONVERT_EXAMPLES = """\
+examples:
+  unimmu trace convert t.parquet t.pftrace                       a picture, for ui.perfetto.dev
+  unimmu trace convert --kind walk,fault t.parquet t.csv
+  unimmu trace convert --pid 100 --format champsim t.parquet cow.trace
 """
 
 
@@ -26,13 +32,30 @@ def add_arguments(parser: Parser) -> None:
     view.description = "Print the events of a trace as text, a walk with its entries in words."
     view.epilog = _EXAMPLES
     view.add_argument("file", metavar="FILE", help="the trace; - is standard input")
-    view.add_argument(
+    _add_choice(view)
+    convert = commands.add_parser("convert", help="write a trace in another format")
+    convert.description = "Write a trace in another format, for another tool."
+    convert.epilog = f"formats:\n{_formats()}\n{_CONVERT_EXAMPLES}"
+    convert.add_argument("file", metavar="IN", help="the trace, in Parquet or lines of JSON")
+    convert.add_argument("to", metavar="OUT", type=output_name, help="the new file; its name says in which format")
+    convert.add_argument("--format", metavar="NAME", help="the format, whatever the name ends with")
+    _add_choice(convert)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--kind", type=_names, action="extend", default=[], metavar="K,...",
         help="only events of these kinds: fill, walk, fault, link, unlink, syscall_enter, ... (the EVENT column)",
     )  # fmt: skip
-    view.add_argument(
+    parser.add_argument(
         "--pid", type=_numbers, action="extend", default=[], metavar="N,...", help="only events of these processes"
     )
+
+
+def _formats() -> str:
+    from emu.trace.formats.registry import FORMATS
+
+    return "".join(f"  {form.name:<12} {', '.join(form.suffixes):<27} {form.meaning}\n" for form in FORMATS)
 
 
 def _names(text: str) -> list[str]:
@@ -47,12 +70,20 @@ def _numbers(text: str) -> list[int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the trace."""
+    """Do what the command says."""
+    if arguments.action is None:
+        raise UsageError("a command is needed: view, convert (`unimmu trace --help` says more)")
+    if arguments.action == "convert":
+        from emu.cli.convert import convert
+
+        return convert(arguments)
+    return _view(arguments)
+
+
+def _view(arguments: argparse.Namespace) -> int:
     from emu.trace.reader import TraceError, TraceReader
     from emu.trace.view import view
 
-    if arguments.action is None:
-        raise UsageError("a command is needed: view (`unimmu trace --help` says more)")
     with contextlib.ExitStack() as stack:
         file, name = _open(arguments.file, stack)
         try:

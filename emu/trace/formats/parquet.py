@@ -108,6 +108,7 @@ class _Source:
         except (OSError, pa.ArrowException, ValueError) as error:
             raise TraceError(f"{path}: {str(error).splitlines()[0]}") from None
         self._path = path
+        self.count = self._file.metadata.num_rows
 
     def tables(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The rows, with all columns or these."""
