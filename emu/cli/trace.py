@@ -7,6 +7,7 @@ import contextlib
 import sys
 from typing import BinaryIO
 
+from emu.cli import trace_report
 from emu.cli.arguments import Parser, UsageError
 from emu.cli.messages import complain
 
@@ -33,6 +34,7 @@ def add_arguments(parser: Parser) -> None:
     view.add_argument(
         "--pid", type=_numbers, action="extend", default=[], metavar="N,...", help="only events of these processes"
     )
+    trace_report.add_arguments(commands)
 
 
 def _names(text: str) -> list[str]:
@@ -47,12 +49,14 @@ def _numbers(text: str) -> list[int]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the trace."""
+    """Print the trace, or write a page of it."""
+    if arguments.action == "report":
+        return trace_report.run(arguments)
     from emu.trace.reader import TraceError, TraceReader
     from emu.trace.view import view
 
     if arguments.action is None:
-        raise UsageError("a command is needed: view (`unimmu trace --help` says more)")
+        raise UsageError("a command is needed: view or report (`unimmu trace --help` says more)")
     with contextlib.ExitStack() as stack:
         file, name = _open(arguments.file, stack)
         try:
