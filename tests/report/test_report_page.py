@@ -207,13 +207,14 @@ def test_a_page_of_a_million_events_is_small(tmp_path: Path) -> None:
         random = np.random.default_rng(7)
         records = events(1_000_000)
         records["kind"] = random.choice([EventKind.WALK, EventKind.FILL, EventKind.FAULT], len(records))
-        records["asid"] = 100 + random.integers(0, 60, len(records))
-        records["vaddr"] = random.integers(0, 1 << 48, len(records), np.uint64) << np.uint64(16) >> np.uint64(16)
-        records["vaddr"] |= np.where(records["vaddr"] >> np.uint64(47), np.uint64(0xFFFF << 48), np.uint64(0))
-        records["rip"] = 0x401000 + 16 * random.integers(0, 5000, len(records))
-        records["cr3"], records["level"], records["rights"] = records["asid"].astype(np.uint64) << 12, 1, 7
+        process, page = (random.integers(0, most, len(records), np.uint64) for most in (60, 512))
+        records["asid"], records["cr3"] = 100 + process, 0x1000_0000 + (process << 12)
+        records["vaddr"] = (page << 12) + np.where(page % 2, 0xFFFF_8880_0000_0000, 0x7F00_0000_0000).astype(np.uint64)
+        records["rip"] = 0x40_1000 + 16 * random.integers(0, 5000, len(records))
+        records["level"], records["rights"] = 1, 7
         for level in range(1, 5):
-            records[f"entry_{level}"] = (random.integers(1, 1 << 16, len(records), np.uint64) << np.uint64(12)) | 7
+            frame = (process << 16) + (page if level == 1 else page % 2) + (level << 13)
+            records[f"entry_{level}"] = (frame << 12) | 7
         return [Batch(records[at : at + 65536], []) for at in range(0, len(records), 65536)]
 
     text = report_page(emu.trace.open(written(tmp_path / "t.parquet", batches())), {})

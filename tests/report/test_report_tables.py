@@ -115,6 +115,30 @@ def test_a_table_that_was_freed_and_is_another_processs_now_is_not_shared() -> N
     assert found.tables[0x4000].entries[0] == 0x6001
 
 
+def test_a_page_that_becomes_a_table_is_none_that_is_shared() -> None:
+    found = learnt(
+        walks(
+            (100, 0x1000, 0x40_0000, (0x2000, 0x3000, 0x5000, 0x4000)),
+            (100, 0x1000, 0x80_0000, (0x2000, 0x3000, 0x4000, 0x7000)),
+            (101, 0x9000, 0x40_0000, (0xA000, 0xB000, 0x4000, 0x6000)),
+        )
+    )
+    assert not find_sharing(found).roots
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_a_walk_says_which_table_is_shared(level: int) -> None:
+    private, shared = (0x2000, 0x3000, 0x4000), (0x12000, 0x13000, 0x14000)
+    records = walks(
+        (100, 0x1000, 0x40_0000, (*private[: 3 - level], *shared[3 - level :], 0x5000)),
+        (101, 0x9000, 0x40_0000, (*(at + 0x8000 for at in private[: 3 - level]), *shared[3 - level :], 0x5000)),
+    )
+    records["shared_level"] = level
+    found = learnt(records)
+    (root,) = find_sharing(found).roots
+    assert (root.level, root.tables, len(root.links)) == (level, level, 2)
+
+
 def test_an_entry_that_is_gone_leads_nowhere() -> None:
     found = learnt(
         walks(

@@ -109,7 +109,7 @@ class Knowledge:
             return []
         entries = rows[f"entry_{level}"][here] & _KEPT
         entries[(entries & np.uint64(P)) == 0] = 0
-        if level < 4:
+        if level - 1 in LEVEL_OF.values():
             shared = rows["shared_level"][here] == level - 1
             self._shared.update((np.unique(entries[shared]) & np.uint64(ADDRESS)).tolist())
         prefixes = (rows["vaddr"][here] & np.uint64(self._translated)) >> np.uint64(_PAGE_SHIFT + 9 * (level - 1))
