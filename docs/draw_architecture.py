@@ -48,6 +48,7 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
         ("mmu", "the hardware: memory, walk, TLBs, events, Unicorn", 5), ("emu/linux", "words that all speak", 4),
         ("guests", "C programs", 3),
     ),
+    (("mmu/record.py", "how records are declared", 1),),
 )  # fmt: skip
 
 STYLE = """

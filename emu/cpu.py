@@ -6,7 +6,6 @@ import ctypes
 import mmap
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +33,7 @@ from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
 from mmu.engine_tlb import EngineTlb
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
+from mmu.record import replace
 from mmu.registers import CR4, Access
 from mmu.selftest import is_wanted
 from mmu.state import MmuState
@@ -152,6 +152,7 @@ class Cpu:
         self._flags_call = self._engine, x86.UC_X86_REG_RFLAGS, ctypes.addressof(self._flags)
         #: The x87 and SSE state.
         self.fpu = Fpu(uc)
+        self._spare_contexts = unicorn_abi.SpareContexts()
         self._template = self._enter_cpl3(entry_frame)
         self._install_hooks()
         self._vector_context = self.new_context_like_current()
@@ -268,17 +269,17 @@ class Cpu:
 
     def fresh_context(self, rsp: int) -> unicorn_abi.Context:
         """A context in that state."""
-        current = unicorn_abi.Context(self.uc)
+        current = unicorn_abi.Context(self.uc, self._spare_contexts)
         current.save()
         self.load_fresh(rsp)
-        context = unicorn_abi.Context(self.uc)
+        context = unicorn_abi.Context(self.uc, self._spare_contexts)
         context.save()
         current.restore()
         return context
 
     def new_context_like_current(self) -> unicorn_abi.Context:
         """A context with the registers that are in the CPU now."""
-        context = unicorn_abi.Context(self.uc)
+        context = unicorn_abi.Context(self.uc, self._spare_contexts)
         context.save()
         return context
 

@@ -6,7 +6,6 @@ import errno
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from emu.boot import boot
@@ -409,6 +408,8 @@ class Machine:
         >>> machine.counters["page_faults"]
         2
         """
+        from dataclasses import asdict  # late: it takes long to import
+
         kernel = self.kernel
         return {
             "instructions": kernel.cpu.clock,

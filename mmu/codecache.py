@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import pathlib
 import stat
@@ -65,12 +63,16 @@ class Image(NamedTuple):
 
     def pack(self, name: str) -> bytes:
         """As it stands in the file ``name``: a digest of the rest, a line of JSON, and the code."""
+        import json  # as hashlib: most runs find the code without opening its file (mmu.remembered)
+
         rest = json.dumps({"name": name, "offsets": self.offsets}).encode() + b"\n" + self.code
         return _digest(rest) + b"\n" + rest
 
     @classmethod
     def unpack(cls, name: str, data: bytes) -> Image | None:
         """What :meth:`pack` made; None for anything else."""
+        import json
+
         digest, _, rest = data.partition(b"\n")
         if digest != _digest(rest):
             return None
@@ -88,6 +90,8 @@ class Image(NamedTuple):
 
 
 def _digest(data: bytes) -> bytes:
+    import hashlib
+
     return hashlib.sha256(data).hexdigest().encode()
 
 
@@ -125,6 +129,11 @@ class CodeCache:
 
     def read(self, name: str) -> Image | None:
         """The image of that name; None where there is none, or where it is damaged or nobody's that we trust."""
+        data = self.read_bytes(name)
+        return None if data is None else Image.unpack(name, data)
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """What is in the file of that name; None where there is none, or nobody's that we trust."""
         try:
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
         except OSError:
@@ -137,7 +146,7 @@ class CodeCache:
             data = b""
             while len(data) < found.st_size and (more := os.read(fd, found.st_size - len(data))):
                 data += more
-            return Image.unpack(name, data)
+            return data
         except OSError:
             return None
         finally:

@@ -12,7 +12,6 @@ import ctypes
 import dis
 import hashlib
 import importlib.util
-import itertools
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ import unicorn
 
 from mmu import native
 from mmu.native import EntryPoint, entry_points, global_names, is_native, is_record, is_result
+from mmu.remembered import host_cpu
 
 
 def key(module: ModuleType) -> str:
@@ -34,11 +34,16 @@ def key(module: ModuleType) -> str:
     digest = hashlib.sha256()
     here = pathlib.Path(__file__)
     compiler = [here.with_name(name) for name in ("native.py", "compiler.py", "linker.py")]
-    for path in (*compiler, _version_file("numba"), _version_file("llvmlite")):
+    for path in (*compiler, *version_files()):
         digest.update(path.read_bytes())
     for fact in (unicorn.__version__, sys.version, host_cpu(), *facts(module)):
         digest.update(fact.encode() + b"\0")
     return digest.hexdigest()[:32]
+
+
+def version_files() -> list[pathlib.Path]:
+    """The files that tell the versions of the compiler and its library.  ModuleNotFoundError without them."""
+    return [_version_file("numba"), _version_file("llvmlite")]
 
 
 def _version_file(package: str) -> pathlib.Path:
@@ -47,22 +52,6 @@ def _version_file(package: str) -> pathlib.Path:
     if found is None or found.origin is None:
         raise ModuleNotFoundError(f"{package} is not installed; unimmu needs it once, to compile its hooks")
     return pathlib.Path(found.origin).with_name("_version.py")
-
-
-def host_cpu() -> str:
-    """The host's CPU: its model and all its features.
-
-    As the kernel tells them of the first one; as the compiler sees them where there is no /proc.
-    """
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            first = itertools.takewhile(str.strip, file)
-            told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first)}
-    except OSError:
-        import llvmlite.binding as llvm
-
-        return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    return " ".join(told.get(name, "") for name in ("vendor_id", "cpu family", "model", "stepping", "flags"))
 
 
 def facts(module: ModuleType) -> Iterator[str]:

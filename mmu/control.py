@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unicorn import Uc
@@ -18,6 +17,7 @@ from mmu.guard import Guard
 from mmu.host_array import low_record
 from mmu.memory import PAGE_SIZE, BusError, PhysicalMemory
 from mmu.processors import COUNTERS, PLAIN_FILLS, Processors
+from mmu.record import record, replace
 from mmu.registers import CR3_NO_FLUSH, CR4, EFER, Registers, check_cr0, check_cr3, check_cr4, check_efer
 from mmu.state import MmuState
 from mmu.translation import load_registers
@@ -32,7 +32,7 @@ _CEILING_BYTES = SINGLE_PAGE_CEILING * PAGE_SIZE
 _IGNORED = 0xFE7
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Counters:
     """What the MMU has done since it was attached."""
 
@@ -311,8 +311,7 @@ class Control:
         # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
         large = self.state.large_epoch == self.state.epoch
         if length <= _CEILING_BYTES and not large:
-            for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
-                unicorn_abi.flush_page(self.uc, vaddr)
+            unicorn_abi.flush_pages(self.uc, start, start + length)
         else:
             unicorn_abi.flush_tlb(self.uc)
             self.state.epoch += 1

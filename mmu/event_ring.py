@@ -81,7 +81,7 @@ class EventRing:
 
     def hold(self) -> int:
         """Keep the last FAULT event, and what follows, in the ring until :meth:`release`; returns its number plus 1."""
-        held = self._state.last_fault
+        held, self._state.last_fault = self._state.last_fault, 0
         self._held = held - 1 if held else None
         return int(held)
 

@@ -126,6 +126,8 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
 
     A walk has left its entries there, and a change of A or D what it changed.
     """
+    if kind == EventKind.FAULT:
+        state.last_fault = 0
     if (state.event_mask >> kind) & 1 == 0:
         return
     if state.event_filter != 0 and not passes(state, kind, level, vaddr, 0):

@@ -21,14 +21,14 @@ from mmu.events import ring_is_full
 from mmu.hooks import answer_physmap, cr3_written, grant
 from mmu.instruction import LONGEST, Kind, access_of, fetches_ahead, instruction_at, operand_bytes
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
-from mmu.native import call1, cold, entry, inlined, load8, load32, load64, native, prefetch
+from mmu.native import call1, cold, entry, inlined, load8, load32, load64, native, prefetch, store64
 from mmu.registers import Access
 from mmu.replacement import touch
 from mmu.state import MmuState, Status
 from mmu.tlb import arrays_for, kind_bit, level_of_found, paddr_of, peek, same_arrays
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, canonical, walk
-from mmu.windows import WINDOW_SHIFT, is_alone, take_first_window, window_of
+from mmu.windows import WINDOW_SHIFT, is_alone, slot_of, take_first_window, window_of
 
 _IN_WINDOW = (1 << WINDOW_SHIFT) - 1
 _OFFSET, _PAGE = 0xFFF, 0x1000
@@ -231,6 +231,12 @@ def _access_at_end(state: MmuState, vaddr: int, size: int, access: int, host: in
 
 
 @cold
+def note_size(state: MmuState, rip: int, size: int) -> None:
+    """How many bytes the operand has, of which the engine accesses ``size`` now; for the events."""
+    state.access_bytes = operand_bytes(instruction_at(state, rip), size)
+
+
+@cold
 def filled_access_is_over(state: MmuState) -> None:
     """The access for which a fill has walked has been made."""
     state.unsure = 0
@@ -259,13 +265,14 @@ def on_memory(uc: int, access_type: int, paddr: int, size: int, value: int, stat
         return
     offset = paddr & _OFFSET
     frame = (paddr & _IN_WINDOW) >> 12
-    page = load64(state.page_of + (frame * state.windows + (paddr >> WINDOW_SHIFT)) * 8) - 1
+    page = load64(slot_of(state, frame, paddr >> WINDOW_SHIFT)) - 1
     vaddr = (page << 12) | offset
     if vaddr == state.next_piece and _is_rest(state, rip):
         state.next_piece = 0
         return
     state.next_piece, state.piece_rip = vaddr + 8, rip
     if state.event_mask != 0:
+        note_size(state, rip, size)
         drain_if_full(state)
     if state.late_page != 0 and (access == Access.READ or state.late_page != page + 1):
         catch_up(state)
@@ -330,6 +337,8 @@ def fetch_block(state: MmuState, address: int, size: int) -> None:
     if state.physmap_open != 0:
         return
     if state.event_mask != 0:
+        store64(state.engine_rip, address)
+        state.access_bytes = 0
         drain_if_full(state)
     state.second_page = 0
     if state.late_page != 0:

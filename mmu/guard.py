@@ -24,12 +24,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
 
 from unicorn import Uc
 from unicorn.unicorn_py3.unicorn import uclib
+
+from mmu.record import field, record
 
 _SIGNALS = tuple(int(number) for number in sorted(signal.valid_signals()))
 #: Python frames that a callback needs before it can keep what is raised.
@@ -42,7 +43,7 @@ def _make_sure_of(frames: int) -> None:
         _make_sure_of(frames - 1)
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class _Entered:
     """A ``with`` that is entered: what it has installed."""
 

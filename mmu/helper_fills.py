@@ -18,7 +18,7 @@ from mmu.state import MmuState, Status
 from mmu.structure_cache import begin_walk
 from mmu.tlb import kind_bit, peek
 from mmu.walk import CAN_READ, CAN_WRITE, canonical, key_denies, page_rights, plain_walk_from, root
-from mmu.windows import WINDOW_SHIFT, slots_of, window_of
+from mmu.windows import WINDOW_SHIFT, slot_of, window_of
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _PAGE, _PAGE_MASK = 0x1000, 0xFFFF_FFFF_FFFF_F000
@@ -42,7 +42,7 @@ def fill_at_once(helpers: Helpers, state: MmuState, vaddr: int, access: int, ind
         return False
     frame = paddr >> 12
     prefetch(state.ram + paddr + (vaddr & 0xFFF))
-    prefetch(slots_of(state, frame))
+    prefetch(slot_of(state, frame, 0))
     rights = page_rights(state, found.every, found.any_xd) & (_ALL_ONES ^ key_denies(state, found.every, found.pte))
     rights &= CAN_READ if found.pte & D == 0 else CAN_READ | CAN_WRITE  # a frame with code is not one of these
     if rights & kind_bit(access) == 0 or load8(state.has_code + frame) != 0:

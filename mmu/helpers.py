@@ -13,7 +13,7 @@ from mmu.access import count_first_level
 from mmu.array_record import GLOBAL_TAG, TlbArray, hint_of, tag_at, tag_of
 from mmu.engine_held import place_in_engine
 from mmu.engine_sync import catch_up
-from mmu.exact import access_translated, drain_if_full, filled_access_is_over
+from mmu.exact import access_translated, drain_if_full, filled_access_is_over, note_size
 from mmu.helper_fills import fill_at_once
 from mmu.helper_places import (
     ENGINE_MAKES_IT,
@@ -157,6 +157,13 @@ def _ask(helpers: Helpers, path: DataPath, env: int, vaddr: int, access: int, oi
 
 
 @cold
+def _prepare_events(helpers: Helpers, env: int, state: MmuState, back: int, size: int) -> None:
+    """Events of an access will follow, which say where and of how many bytes it is."""
+    note_size(state, rip_at(helpers, env, state, back), size)
+    drain_if_full(state)
+
+
+@cold
 def _any_load(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: int) -> int:
     """Any other load, as the engine and the memory hook have it: where there is no translation the engine asks for it,
     and when the access has made it forget that, again.  Returns the host address to load from, with the access done; 0
@@ -183,7 +190,7 @@ def _any_load(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: 
     else:
         _note_piece(state, vaddr, oi, size)
         if state.event_mask != 0:
-            drain_if_full(state)
+            _prepare_events(helpers, env, state, back, size)
         catch_up(state)
         access_translated(state, vaddr, Access.READ, state.unsure == 0)
         if state.unsure != 0:
@@ -215,7 +222,7 @@ def _any_store(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size:
         return host
     _note_piece(state, vaddr, oi, size)
     if state.event_mask != 0:
-        drain_if_full(state)
+        _prepare_events(helpers, env, state, back, size)
     if state.late_page != page:
         catch_up(state)
     state.busy_page = page

@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mmu.codecache import CacheUnusable, CodeCache, Image, cache_directory
-from mmu.codekey import key
 from mmu.native import CTYPES, EntryPoint, entry_points, reference_mode
 from mmu.once import Once
+from mmu.remembered import remembered
 
 if TYPE_CHECKING:
     from mmu.guard import Guard
@@ -164,18 +164,31 @@ def _compiled(module: ModuleType, wanted: str, how: str) -> Image:
 
 
 def _load_native(module: ModuleType) -> Library:
+    memory = remembered()
+    known = None if memory is None else memory.image(module.__name__)
+    wanted, made = _looked_for(module) if known is None else known
+    memory_of_code, start = executable(made.code)
+    library = Library("native")
+    library.key = wanted
+    for name, entry in entry_points(module).items():
+        address = start + made.offsets[name]
+        library.functions[name] = Function(address, entry.prototype()(address), memory_of_code)
+    return library
+
+
+def _looked_for(module: ModuleType) -> tuple[str, Image]:
+    """The key of a module and its image, which are remembered from now on."""
+    from mmu.codekey import key, version_files  # late: most runs remember them
+
     try:
         wanted = key(module)
         made = _kept(module, wanted)
     except ModuleNotFoundError as error:
         raise CompileError(str(error)) from None
-    memory, start = executable(made.code)
-    library = Library("native")
-    library.key = wanted
-    for name, entry in entry_points(module).items():
-        address = start + made.offsets[name]
-        library.functions[name] = Function(address, entry.prototype()(address), memory)
-    return library
+    memory = remembered()
+    if memory is not None:
+        memory.keep_image(module.__name__, wanted, made, version_files())
+    return wanted, made
 
 
 def executable(code: bytes) -> tuple[mmap.mmap, int]:

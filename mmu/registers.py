@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import ClassVar
 
+from mmu.record import record
 from mmu.shown import ShownInHex
 
 
@@ -129,7 +129,7 @@ def check_cr4(old: int, new: int, cr3: int) -> None:
         raise Refused(f"#GP(0): CR4.PCIDE cannot be set while bits 11:0 of CR3 ({cr3:#x}) are not 0")
 
 
-@dataclass(frozen=True, repr=False)
+@record(frozen=True, repr=False)
 class Registers(ShownInHex):
     """The state that decides a translation (SDM vol. 3, 4.1).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 from mmu import unicorn_abi
 from mmu.codecache import CacheUnusable, CodeCache, Image, cache_directory
 from mmu.native import reference_mode
+from mmu.remembered import remembered
 
 #: What switches off, for everybody who is not told, all that stands on what the engine's code looks like.
 VARIABLE = "UNIMMU_ENGINE_FAST"
@@ -37,15 +37,22 @@ def check_library() -> None:
 def once_for_library(name: str, source: str, facts: str, test: Callable[[], object]) -> None:
     """Call a test that raises if this library fails it, unless it has passed before: the test of this name, whose
     source is in this file, about these facts."""
+    memory = remembered()
+    if memory is not None and memory.has_passed(name, facts):
+        return
     kept = None if reference_mode() else _name(name, source, facts)
     if kept is None or not _kept(kept):
         test()
         if kept is not None:
             _keep(kept)
+    if memory is not None:
+        memory.keep_passed(name, facts)
 
 
 def _name(name: str, source: str, facts: str) -> str | None:
     """The name of the file that says so; None where the library or the source cannot be looked at."""
+    import hashlib  # late: most runs remember that it has passed
+
     try:
         found = os.stat(uclib._name)
         text = pathlib.Path(source).read_bytes()

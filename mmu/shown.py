@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, ClassVar
 
 
 class ShownInHex:
-    """A dataclass (``repr=False``) whose ``_hexadecimal`` fields print in hexadecimal."""
+    """A dataclass or a record (``repr=False``) whose ``_hexadecimal`` fields print in hexadecimal."""
 
     _hexadecimal: ClassVar[frozenset[str]] = frozenset()
 
     def __repr__(self) -> str:
+        from dataclasses import fields  # late: it takes long to import
+
         record: Any = self
         shown = (f"{field.name}={self._shown(field.name, getattr(self, field.name))}" for field in fields(record))
         return f"{type(self).__name__}({', '.join(shown)})"

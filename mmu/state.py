@@ -175,7 +175,7 @@ class MmuState(ctypes.Structure):
     structure_caches: int  # address of StructureCache[6], by level
     access_counts: int  # address of AccessCounts[3], by access
     last_access: LastAccess
-    page_of: int  # address of uint64[frames][windows]: the page number that stands in a window for a frame, plus 1
+    page_of: int  # address of uint64[windows][frames]: the page number that stands in a window for a frame, plus 1
     frames: int
     windows: int
     engine_cpu: int  # CPUState of the engine, 0 where there is none

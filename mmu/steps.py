@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar
 
 from mmu.entries import describe
+from mmu.record import record
 from mmu.shown import ShownInHex
 
 #: :class:`mmu.state.FailedWalk`.
 _FAILED = Struct("<14Q")
 
 
-@dataclass(frozen=True, repr=False)
+@record(frozen=True, repr=False)
 class WalkStep(ShownInHex):
     """One entry that a walk read: its level, its physical address, its value before the walk touched it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -13,6 +12,7 @@ from mmu.events import EventRecord
 from mmu.faults import GeneralProtection, PageFault, StackFault
 from mmu.memory import BusError, PhysicalMemory
 from mmu.objectcode import Library, load
+from mmu.record import record
 from mmu.registers import CR4, EFER, Access, Registers, Rights, check_access, check_linear
 from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
@@ -60,7 +60,7 @@ _ENTRIES = 1
 Outcomes: TypeAlias = "npt.NDArray[np.void]"
 
 
-@dataclass(frozen=True, repr=False)
+@record(frozen=True, repr=False)
 class Translation(ShownInHex):
     """A successful walk.
 

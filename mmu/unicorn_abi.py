@@ -86,6 +86,8 @@ NEVER_NS = 1 << 62
 #: After so many loads of CR3 a window ends.
 TLB_WINDOW_LOADS = 64
 _CLOCK_SLACK_NS = 3600 * 10**9
+#: Contexts that are kept for the next ones.
+_MOST_SPARE = 16
 #: In a saved context: ``env.error_code`` and ``env.old_exception``.
 CONTEXT_ERROR_CODE = 0x1530
 CONTEXT_OLD_EXCEPTION = 0x15A0
@@ -276,6 +278,13 @@ def flush_page(uc: Uc, vaddr: int) -> None:
     _flush_page(cpu_state(uc), vaddr)
 
 
+def flush_pages(uc: Uc, start: int, end: int) -> None:
+    """The same for every page that has a byte in [start, end)."""
+    cpu = cpu_state(uc)
+    for vaddr in range(start & -4096, end, 4096):
+        _flush_page(cpu, vaddr)
+
+
 def forget_block(uc: Uc) -> bool:
     """Forget the one translated block that the engine would run next, at RIP; False if there is none.
 
@@ -303,15 +312,43 @@ def instructions_counted(uc: Uc) -> int:
     return ctypes.c_size_t.from_address(handle(uc) + EMU_COUNTER).value
 
 
+def _new_context(engine: int) -> int:
+    """The host address of a new ``uc_context``."""
+    pointer = ctypes.c_void_p()
+    check(context_alloc(engine, ctypes.byref(pointer)), "uc_context_alloc")
+    assert pointer.value is not None
+    return pointer.value
+
+
+class SpareContexts:
+    """Contexts of one engine that nobody has any more: the next ones take no allocation."""
+
+    def __init__(self) -> None:
+        self._addresses: list[int] = []
+
+    def take(self) -> int:
+        """The host address of one, with any contents, or 0."""
+        return self._addresses.pop() if self._addresses else 0
+
+    def give(self, address: int) -> bool:
+        """Keep one; False if there are enough."""
+        if len(self._addresses) >= _MOST_SPARE:
+            return False
+        self._addresses.append(address)
+        return True
+
+    def __del__(self) -> None:
+        for address in self._addresses:
+            context_free(address)
+
+
 class Context:
     """A saved register context (``uc_context``), with the two private words that matter."""
 
-    def __init__(self, uc: Uc) -> None:
-        self._uc = handle(uc)
-        pointer = ctypes.c_void_p()
-        check(context_alloc(self._uc, ctypes.byref(pointer)), "uc_context_alloc")
-        assert pointer.value is not None
-        self.address = pointer.value
+    def __init__(self, uc: Uc, spare: SpareContexts | None = None) -> None:
+        """``spare`` has what others have had."""
+        self._uc, self._spare = handle(uc), spare
+        self.address = (spare.take() if spare is not None else 0) or _new_context(self._uc)
 
     def save(self) -> None:
         """Copy the engine's registers here."""
@@ -337,7 +374,8 @@ class Context:
 
     def __del__(self) -> None:
         if getattr(self, "address", 0):
-            context_free(self.address)
+            if self._spare is None or not self._spare.give(self.address):
+                context_free(self.address)
             self.address = 0
 
 

@@ -249,7 +249,7 @@ class VirtualMemory(Control):
 
     def virtual_address(self, paddr: int) -> int:
         """The virtual address for which the engine makes an access at this one, which has its window in it."""
-        page = self._page_of.view[((paddr & _IN_WINDOW) >> PAGE_SHIFT) * WINDOWS + (paddr >> WINDOW_SHIFT)]
+        page = self._page_of.view[(paddr >> WINDOW_SHIFT) * self.ram.frames + ((paddr & _IN_WINDOW) >> PAGE_SHIFT)]
         return int(page - 1) * PAGE_SIZE + paddr % PAGE_SIZE
 
     def _open_windows(self) -> None:

@@ -15,9 +15,10 @@ _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
 
 
 @inlined
-def slots_of(state: MmuState, frame: int) -> int:
-    """The host address of what stands in the windows for a frame, one behind the other."""
-    return state.page_of + frame * state.windows * 8
+def slot_of(state: MmuState, frame: int, window: int) -> int:
+    """The host address of what stands in a window for a frame; of all frames, one behind the other, as most have one
+    page."""
+    return state.page_of + (window * state.frames + frame) * 8
 
 
 @native
@@ -26,16 +27,18 @@ def window_of(state: MmuState, vaddr: int, frame: int) -> int:
     dropped.
     """
     page = (vaddr >> 12) + 1
-    k, slots = 0, slots_of(state, frame)
+    k = 0
     while k < state.windows:
-        slot = slots + k * 8
+        slot = slot_of(state, frame, k)
         holder = load64(slot)
-        if holder == page or holder == 0:
+        if holder == page:
+            return k
+        if holder == 0:
             store64(slot, page)
             return k
         k += 1
     k = page % state.windows
-    slot = slots + k * 8
+    slot = slot_of(state, frame, k)
     call3(state.engine_flush_page, state.engine_cpu, (load64(slot) - 1) << 12, 0)
     store64(slot, page)
     return k
@@ -45,10 +48,12 @@ def window_of(state: MmuState, vaddr: int, frame: int) -> int:
 def is_alone(state: MmuState, vaddr: int, frame: int) -> bool:
     """Whether no other page uses the frame in any window."""
     page = (vaddr >> 12) + 1
-    k, slots = 0, slots_of(state, frame)
+    k = 0
     while k < state.windows:
-        holder = load64(slots + k * 8)
-        if holder != 0 and holder != page:
+        holder = load64(slot_of(state, frame, k))
+        if holder == 0:  # and so are those behind it
+            return True
+        if holder != page:
             return False
         k += 1
     return True
@@ -62,13 +67,13 @@ def take_first_window(state: MmuState, vaddr: int, frame: int) -> None:
     notices stores to code there only.
     """
     page = (vaddr >> 12) + 1
-    first = slots_of(state, frame)
-    slot = first
-    while load64(slot) != page:
-        slot += 8
+    k = 0
+    while load64(slot_of(state, frame, k)) != page:
+        k += 1
+    first = slot_of(state, frame, 0)
     other = load64(first)
     if other != page:
-        store64(slot, other)
+        store64(slot_of(state, frame, k), other)
         store64(first, page)
         call3(state.engine_flush_page, state.engine_cpu, (other - 1) << 12, 0)
         call3(state.engine_flush_page, state.engine_cpu, vaddr & _PAGE_MASK, 0)

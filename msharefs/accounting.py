@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from emu.linux.mman import Prot
+from mmu.record import field, record
 
 #: The most processes that a region's figures list; pages of further ones count as nobody's.
 MAX_PIDS = 4096
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Peaks:
     """The peak figures of a region."""
 
@@ -19,7 +18,7 @@ class Peaks:
     resident_bytes: int = 0
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Figures:
     """Counts of one region since it was made."""
 

@@ -7,8 +7,9 @@ same address; mshare_unlink() removes the name once all of them have called it.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntFlag
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emu.fs.dentry import Path
@@ -18,7 +19,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import PATHNAME, STRING
 from emu.linux.mman import Prot
-from emu.linux.syscall import Syscall, compile_entry
+from emu.linux.syscall import Enter, Syscall, compile_entry
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import LEVEL_OF
 from emu.mm.vma import MMAP_MIN_ADDR, Vma
@@ -70,9 +71,9 @@ class MshareCalls:
         asked = any(sb.has_calls and (sb.options.syscalls or sb.options.abi == "v1") for sb in self._mounted)
         for call in self.table:
             self._entry.register(call, replace=True)
-            later = None if asked else self._entry.replaced(call.number)
-            if later is not None:
-                self._entry.register(later if off else _either(call, later), replace=True)
+            if not asked and self._entry.has_replaced(call.number):
+                later = partial(self._entry.replaced, call.number)
+                self._entry.register(later() if off else _either(call, later), replace=True)
         for sb in self._mounted:
             for call in sb.abi.own_calls(self._mounted):
                 self._entry.register(call, replace=True)
@@ -219,13 +220,15 @@ class MshareCalls:
         return 0
 
 
-def _either(early: Syscall, later: Syscall) -> Syscall:
+def _either(early: Syscall, later: Callable[[], Syscall]) -> Syscall:
     """A call that is the later kernel's where its first argument is a descriptor or AT_FDCWD, since no name is there:
     below the lowest address that can be mapped, or a negative ``int``.
     """
-    enters = compile_entry(early), compile_entry(later)
+    enters: list[Enter] = []
 
     def enter(kernel: Kernel, task: Task, *registers: int) -> Any:
+        if not enters:  # most programs make neither
+            enters.extend(map(compile_entry, (early, later())))
         first = registers[0]
         is_number = first < MMAP_MIN_ADDR or first >> 31 == 1 or first >= 1 << 63
         return enters[is_number](kernel, task, (*registers, 0))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Mount options: one frozen dataclass whose fields are the table of names, values, defaults and meanings.
+"""Mount options: one frozen record whose fields are the table of names, values, defaults and meanings.
 
 ``level=pud,tlb=all,quirk=a,b`` is read by :func:`parse`; a mount shows its options in /proc/mounts, and
 ``mount -o remount`` changes those that may change under a mounted instance.
@@ -6,15 +6,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emu.linux.errors import LinuxError
 from emu.mm.tlbflush import TLB_POLICIES
+from mmu.record import field, fields, record, replace
 from msharefs.quirks import Quirk
+
+if TYPE_CHECKING:
+    from dataclasses import Field
 
 #: The shared table: see msharefs.region.
 LEVELS = ("pte", "pmd", "pud")
@@ -23,10 +25,10 @@ ON_OFF = ("on", "off")
 
 def _option(default: str, values: Collection[str], meaning: str, *, fixed: bool = False) -> Any:
     """A field: its values (empty: those passed to :func:`parse`), and whether it is ``fixed`` once mounted."""
-    return dataclasses.field(default=default, metadata={"values": tuple(values), "meaning": meaning, "fixed": fixed})
+    return field(default=default, metadata={"values": tuple(values), "meaning": meaning, "fixed": fixed})
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountOptions:
     """What a mounted instance does.  An option's name is the field's, with ``-`` for ``_``; the bare name of an on/off
     option means on.  ``quirk=`` can be given several times and be followed by more names; ``quirk=none`` clears the
@@ -48,7 +50,7 @@ class MountOptions:
         "whether process_vm_readv, futex and their like see pages that this process has not touched yet",
     )
     strict_fd: str = _option("off", ON_OFF, "a descriptor for reading only changes nothing")
-    quirks: frozenset[Quirk] = dataclasses.field(
+    quirks: frozenset[Quirk] = field(
         default=frozenset(),
         metadata={"values": tuple(Quirk), "meaning": "defects of the postings that are to be there", "fixed": False},
     )
@@ -70,7 +72,7 @@ class MountOptions:
     def shown(self) -> str:
         """The options for /proc/mounts: the level, which no posting has, and all that differ from the default."""
         words = [f"level={self.level}"]
-        for option in dataclasses.fields(self):
+        for option in fields(self):
             value = getattr(self, option.name)
             if option.name == "quirks":
                 words += [f"quirk={quirk}" for quirk in sorted(value)]
@@ -79,11 +81,11 @@ class MountOptions:
         return "".join(f",{word}" for word in words)
 
 
-def _name(option: dataclasses.Field[Any]) -> str:
+def _name(option: Field[Any]) -> str:
     return "quirk" if option.name == "quirks" else option.name.replace("_", "-")
 
 
-_BY_NAME = {_name(f): f for f in dataclasses.fields(MountOptions)}
+_BY_NAME = {_name(f): f for f in fields(MountOptions)}
 
 
 def parse(text: str, abis: Collection[str], before: MountOptions | None = None) -> MountOptions:
@@ -109,7 +111,7 @@ def parse(text: str, abis: Collection[str], before: MountOptions | None = None) 
         if before is not None and option.metadata["fixed"] and value != getattr(before, option.name):
             raise LinuxError(errno.EINVAL, f"{name} cannot change from {getattr(before, option.name)} to {value}")
         values[option.name] = value
-    return dataclasses.replace(start, quirks=frozenset(quirks), **values)
+    return replace(start, quirks=frozenset(quirks), **values)
 
 
 def _add_quirk(quirks: set[Quirk], name: str) -> None:

@@ -11,7 +11,6 @@ keep it, and if it was the owner's, one of them becomes its owner.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.dentry import d_path
@@ -21,6 +20,7 @@ from emu.mm.pagetable import ADDRESS, A, P, level_name, span
 from emu.mm.vma import Vma
 from emu.mm.vmops import TableSharer
 from mmu.memory import PAGE_SHIFT
+from mmu.record import field, record
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -47,7 +47,7 @@ class Place(NamedTuple):
         return self.mm.serial, self.base
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class SharedTable:
     """A PMD table that several PUD entries point at."""
 

@@ -9,7 +9,6 @@ PMD entries then point at the host mm's PTE pages.  Any other mapping is silentl
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emu.fs.file import file_of
@@ -22,6 +21,7 @@ from emu.mm.ordinary import ORDINARY
 from emu.mm.shared_tables import SharedTableOperations, SharedTables
 from emu.mm.vma import Vma
 from emu.mm.vmops import MapHook
+from mmu.record import record
 
 if TYPE_CHECKING:
     from emu.fs.file import File
@@ -35,7 +35,7 @@ UNIT = 2 << 20
 _SHARED_TYPES = (MapFlags.SHARED, MapFlags.SHARED_VALIDATE)
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Share:
     """The terms on which processes share a file's page tables: those of the first mapping."""
 

@@ -22,6 +22,7 @@ PACKAGES = ("mmu", "emu", "msharefs", "sharing", "guests")
 
 # From the ground up: who stands on a floor imports nobody who stands beside or above it (docs/architecture.md).
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("mmu.record",),
     ("guests", "mmu", "emu", "emu.linux"),
     ("emu.mm", "emu.hooks", "emu.fpu", "emu.arithmetic"),
     ("emu.instructions",),
@@ -65,6 +66,8 @@ LIBRARIES = {
     "numba": "numba",
     "llvmlite": "llvmlite",
     "pyarrow": "pyarrow",
+    "pandas": "pandas",
+    "polars": "polars",
     "rich": "rich",
     "pytest": "pytest",
     "hypothesis": "hypothesis",

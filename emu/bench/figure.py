@@ -73,17 +73,21 @@ class Measurement:
         ]
 
 
-def alternate(rounds: int, subjects: Mapping[str, Callable[[], float]]) -> Rounds:
+def alternate(rounds: int, subjects: Mapping[str, Callable[[], float]], *, to_and_fro: bool = False) -> Rounds:
     """Measure the subjects in turns, ``rounds`` times each, after one turn that does not count.
 
-    Turns, so that what disturbs the host for a while disturbs them all.
+    Turns, so that what disturbs the host for a while disturbs them all; ``to_and_fro``, so that none of two is always
+    the one that comes after something large, which has taken the caches.
     """
     for subject in subjects.values():
         subject()
     results: Rounds = {name: [] for name in subjects}
+    order = list(subjects)
     for _ in range(rounds):
-        for name, subject in subjects.items():
-            results[name].append(subject())
+        for name in order:
+            results[name].append(subjects[name]())
+        if to_and_fro:
+            order.reverse()
     return results
 
 

@@ -93,6 +93,7 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
         if _PLUGIN in found:
             plugin = find_plugin()
             found = {**found, _PLUGIN: command_of(plugin, build_plugin(plugin, pathlib.Path(directory)))}
+        others = environment | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # not beside our packages
         subjects: dict[str, Callable[[], float]] = {}
         jobs = _jobs(pathlib.Path(directory), calls)
         jobs = [job for job in jobs if any(peer in found for peer in job.peers)]
@@ -101,9 +102,9 @@ def beside(found: Mapping[str, Sequence[str]], rounds: int, calls: int) -> Measu
             for peer, command in {_OURS: unimmu, **found}.items():
                 if peer == _OURS or peer in job.peers:
                     subjects[f"{job.name}, {peer}"] = functools.partial(
-                        process_seconds, [*command, *job.words], environment
+                        process_seconds, [*command, *job.words], environment if peer == _OURS else others
                     )
-        taken = alternate(rounds, subjects)
+        taken = alternate(rounds, subjects, to_and_fro=True)
     figures = []
     for job in jobs:
         ours = taken[f"{job.name}, {_OURS}"]

@@ -10,8 +10,8 @@ import guests
 from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, median_difference, process_seconds
 from emu.bench.guest import Timer
 
-#: The process that forks has written to so much.
-RESIDENT_MIB = 100
+#: The process that forks has written to so much, and another one has made so many mappings.
+RESIDENT_MIB, MAPPINGS = 100, 2000
 _MEMORY = 512 << 20
 _FEW, _HOST = ", few", ", the host"
 
@@ -43,8 +43,11 @@ _COSTS = (
     _Cost("switch_us", "a switch between two threads, with a wake and a wait by futex(2)", "threads", 4, 100,
           aim=Aim(20), parts=2),
     _Cost("io_us", "a read(2) and a write(2) of 512 bytes", "io", 4, 100),
+    _Cost("thread_us", "make a thread and join it: 11 calls of musl, 2 switches", "joins", 32, 50, aim=Aim(120)),
     _Cost("fork_ms", f"fork, exit and wait of a process with {RESIDENT_MIB} MiB resident", "forks", 400, 1, "ms",
           aim=Aim(15), more=str(RESIDENT_MIB)),
+    _Cost("mappings_ms", f"fork, exit and wait of a process with {MAPPINGS:,} mappings", "mappings", 400, 1, "ms",
+          aim=Aim(4), more=str(MAPPINGS)),
     _Cost("program_ms", "fork, exec, exit and wait of a small static program", "programs", 500, 4, "ms",
           beside=7),
 )  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from emu.cli.streams import Cause, Stopper
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import (
@@ -19,6 +17,7 @@ from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.machine import Machine, exit_status
 from mmu.faults import ErrorCode
+from mmu.record import field, record
 
 TIMED_OUT = 124  # as timeout(1)'s
 IDLE = 125
@@ -71,7 +70,7 @@ def _death(task: Task, info: SigInfo) -> str:
     return f": {at}" if info.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) else ""
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Ending:
     """``reason`` in one word, for ``--json``; ``lines`` for stderr."""
 

@@ -3,6 +3,7 @@
 import _signal  # type: ignore[import-not-found]  # signal, which looks enumerations up, takes ten times as long
 import gc
 import os
+import sys
 
 
 def main() -> int:
@@ -16,6 +17,15 @@ def main() -> int:
         # may be a copy of os.environ.
         os.putenv("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # there is no garbage while modules are imported, and looking for it is a tenth of the start
+    from emu.cli.lean import import_basics
+
+    import_basics()
+    bytecode = None
+    if sys.argv[1:2] == ["run"]:
+        from emu.cli.bytecode import Bytecode
+
+        bytecode = Bytecode()
+        bytecode.begin()
     from emu.cli import main as command
 
-    return command.main()
+    return command.main(at_end=None if bytecode is None else bytecode.keep)

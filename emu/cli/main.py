@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from emu.cli.arguments import Parser, UsageError
@@ -42,8 +42,8 @@ _SPEAK_FOR_THEMSELVES = ("AddressSpaceTooSmall", "CompileError", "ModuleError", 
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The ``unimmu`` command; returns its exit status.
+def main(argv: Sequence[str] | None = None, at_end: Callable[[int], None] | None = None) -> int:
+    """The ``unimmu`` command; returns its exit status.  ``at_end`` is given it when all has been printed.
 
     As the entry point of a process, without ``argv``, it does not return: taking the interpreter and the engine down
     piece by piece would cost more than a short program takes.
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 stream.flush()
         except OSError:
             pass  # said already, or nowhere left to complain
+    if at_end is not None:
+        at_end(status)
     os._exit(status)
 
 
@@ -147,7 +149,8 @@ def _failed(name: str, error: Exception) -> int:
 
 def _run_command(command: str, words: list[str]) -> int:
     module = importlib.import_module(COMMANDS[command][0])
-    gc.enable()  # which emu.cli.entry has disabled
+    if command != "run":  # which does it once the machine is there
+        gc.enable()  # which emu.cli.entry has disabled
     what = COMMANDS[command][1]
     parser = Parser(f"unimmu {command}", description=f"{what[0].upper()}{what[1:]}.")
     module.add_arguments(parser)

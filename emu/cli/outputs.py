@@ -22,6 +22,7 @@ from emu.machine import Machine
 
 if TYPE_CHECKING:
     from emu.cli.events import Events
+    from emu.cli.recording import Recording
     from emu.trace.recorder import Recorder
     from emu.trace.strace import Options
 
@@ -140,6 +141,7 @@ class Outputs:
         options = strace_options(arguments, asked, machine.kernel.entry.calls) if asked.strace else None
         #: The events of --stats.
         self.events = _events(machine, asked) if counts else None
+        self._recording = _recording(machine, arguments) if arguments.trace else None
         stopper.begin()
         try:
             for option, name in _given(arguments):
@@ -217,14 +219,22 @@ class Outputs:
         return Strace(machine.kernel, lambda line: file.write(f"{line}\n".encode("utf-8", "surrogateescape")), options)
 
     def _record(self, machine: Machine, first: Task, arguments: argparse.Namespace) -> Recorder:
-        from emu.trace.formats.registry import format_of
         from emu.trace.recorder import Recorder
 
+        assert self._recording is not None
         file = self._files["--trace"]
         command = [argument.decode("utf-8", "backslashreplace") for argument in first.argv]
         accesses: bool = arguments.trace_accesses
-        sink = format_of(arguments.trace, arguments.trace_format).sink(file.write)
-        return Recorder(machine, sink, command=command, seed=arguments.seed, version=version(), accesses=accesses)
+        return Recorder(
+            machine, self._recording.format.sink(file.write), command=command, seed=arguments.seed, version=version(),
+            accesses=accesses, selection=self._recording.selection,
+        )  # fmt: skip
+
+
+def _recording(machine: Machine, arguments: argparse.Namespace) -> Recording:
+    from emu.cli.recording import recording
+
+    return recording(machine, arguments)
 
 
 def _events(machine: Machine, asked: Watched) -> Events:

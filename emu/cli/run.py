@@ -18,6 +18,7 @@ from emu.cli.arguments import (
     output_name,
     program_help,
 )
+from emu.cli.lean import import_engine
 from emu.cli.messages import complain, complain_lines
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def add_arguments(parser: Parser) -> None:
     add_program_options(parser)
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
+    from emu.cli.recording import add_arguments as add_selection
     from emu.cli.watched import add_arguments as add_watched
 
     add_watched(parser, seen)
@@ -83,6 +85,7 @@ def add_arguments(parser: Parser) -> None:
         "comes in the end, and it gets no keys",
     )  # fmt: skip
     add("--json", type=output_name, metavar="FILE", help="write the figures of --stats to FILE as JSON")
+    add_selection(add)
     add(
         "--trace-accesses", action="store_true",
         help="with --tlb and --trace: record each access too, and the TLB level that had it (many lines)",
@@ -112,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_tlb_options(arguments)
     asked = watched(arguments)
     if arguments.against_host is not None:
+        gc.enable()
         from emu.cli.against import run_against
 
         return run_against(arguments)
@@ -131,6 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_once(arguments: argparse.Namespace, asked: Watched, tally: Tally | None) -> tuple[int, bool]:
     """The exit status of a run, and whether another one may follow it."""
     with _without_collections():
+        import_engine()
         from emu.cli.ending import TIMED_OUT
         from emu.cli.launch import build_machine, start_program
         from emu.cli.outputs import Outputs, Unread, check_that_they_differ
@@ -169,6 +174,9 @@ def _check_tlb_options(arguments: argparse.Namespace) -> None:
         raise UsageError("--check-tlb needs --tlb PRESET or --tlb-from-cpuid: it looks at each hit in a modelled TLB")
     if arguments.trace_accesses and not modelled:
         raise UsageError("--trace-accesses needs --tlb or --tlb-from-cpuid: it records lookups in a modelled TLB")
+    from emu.cli.recording import check as check_selection
+
+    check_selection(arguments)
     if arguments.trace_accesses and not arguments.trace:
         raise UsageError("--trace-accesses needs --trace FILE: it adds to what that records")
 
@@ -178,15 +186,13 @@ def _without_collections() -> Iterator[None]:
     """Do not look for garbage: there is none while modules are imported and a machine is built, and looking costs.
     Nor is what the process has then looked through later.
     """
-    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if enabled:
-            if not gc.get_freeze_count():  # once: another run in the same process would keep the garbage of this one
-                gc.freeze()
-            gc.enable()
+        if not gc.get_freeze_count():  # once: another run in the same process would keep the garbage of this one
+            gc.freeze()
+        gc.enable()
 
 
 def _kept_output(arguments: argparse.Namespace) -> KeptOutput | None:

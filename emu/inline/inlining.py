@@ -18,10 +18,10 @@ from emu.inline.stubs import Stubs
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import Mode
 from mmu import unicorn_abi
-from mmu.codekey import host_cpu
 from mmu.guard import Guard
 from mmu.host_array import HostArray
 from mmu.objectcode import Library, load
+from mmu.remembered import host_cpu
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF

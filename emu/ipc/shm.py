@@ -259,7 +259,7 @@ def segment_of(vma: Vma) -> Segment | None:
 class _OrdinaryShm(OrdinaryMemory):
     """The operations of an attachment (shm_vm_ops)."""
 
-    mergeable = False
+    mergeable = gathered = False
 
     def __init__(self, segments: Segments) -> None:
         self._segments = segments

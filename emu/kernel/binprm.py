@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
@@ -14,6 +13,7 @@ from emu.fs.notify import OPEN_EXEC, Notice
 from emu.kernel.elf import NotExecutable
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May
+from mmu.record import record
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -45,7 +45,7 @@ class ExeFile:
         self._file.put()
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Program:
     """A file to execute (linux_binprm), opened; whoever has it calls :meth:`close`."""
 

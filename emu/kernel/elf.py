@@ -14,6 +14,8 @@ from emu.linux.mman import Prot
 
 _HEADER_BYTES = 64
 _MAX_PHDRS = 128
+#: Programs of which headers are remembered.
+_MOST_KNOWN = 256
 _EM_X86_64 = 62
 _ET_EXEC, _ET_DYN = 2, 3
 _PT_LOAD, _PT_INTERP, _PT_GNU_STACK = 1, 3, 0x6474E551
@@ -65,6 +67,13 @@ class Segment(NamedTuple):
     prot: Prot
 
 
+class Extent(NamedTuple):
+    """From where to where."""
+
+    start: int
+    end: int
+
+
 class ElfProgram(NamedTuple):
     """What the loader needs of an ELF file."""
 
@@ -77,19 +86,39 @@ class ElfProgram(NamedTuple):
     executable_stack: bool
     #: The largest alignment that a segment asks for.
     alignment: int
-
-    @property
-    def low(self) -> int:
-        """The lowest address, page-aligned."""
-        return min(s.vaddr for s in self.segments) & -4096
-
-    @property
-    def high(self) -> int:
-        """The end of the last segment."""
-        return max(s.vaddr + s.memsz for s in self.segments)
+    #: From the lowest address, page-aligned, to the end of the last segment.
+    whole: Extent
+    #: Where code and data are (load_elf_binary); the last segment begins the data, whatever there is in it.
+    code: Extent
+    data: Extent
 
 
-def read_elf(image: Image, size: int) -> ElfProgram:
+class Headers(NamedTuple):
+    """What is read of a file: what says that it is an ELF file, its program headers, and how long it is."""
+
+    head: bytes
+    table: bytes
+    size: int
+
+
+class KnownPrograms:
+    """What has been found out of headers, of programs without an interpreter: many run again and again."""
+
+    def __init__(self) -> None:
+        self._programs: dict[Headers, ElfProgram] = {}
+
+    def find(self, headers: Headers) -> ElfProgram | None:
+        """The program with these headers."""
+        return self._programs.get(headers)
+
+    def add(self, headers: Headers, program: ElfProgram) -> None:
+        """Remember it."""
+        if len(self._programs) >= _MOST_KNOWN:
+            self._programs.clear()
+        self._programs[headers] = program
+
+
+def read_elf(image: Image, size: int, known: KnownPrograms) -> ElfProgram:
     """Parse and check the headers of a file of ``size`` bytes.  :class:`NotExecutable` says what is wrong with it."""
     head = image.pread(_HEADER_BYTES, 0)
     if head[:4] != b"\x7fELF":
@@ -106,13 +135,19 @@ def read_elf(image: Image, size: int) -> ElfProgram:
     table = image.pread(_PHDR.size * e_phnum, e_phoff) if e_phoff < 1 << 62 else b""
     if len(table) < _PHDR.size * e_phnum:
         raise NotExecutable("truncated: the program headers lie beyond the end of the file")
+    read = Headers(head, table, size)
+    if (found := known.find(read)) is not None:
+        return found
     if e_machine != _EM_X86_64:
         machine = _name_of("ENUM_E_MACHINE", e_machine)
         raise NotExecutable(f"an ELF file for another machine ({machine}); only x86-64 programs can run")
     if e_type not in (_ET_EXEC, _ET_DYN):
         raise NotExecutable(f"an ELF file that is not a program ({_name_of('ENUM_E_TYPE', e_type)})")
     headers = [_ProgramHeader(*fields) for fields in _PHDR.iter_unpack(table)]
-    return _program(image, size, e_type == _ET_DYN, e_entry, e_phoff, headers)
+    program = _program(image, size, e_type == _ET_DYN, e_entry, e_phoff, headers)
+    if program.interpreter is None:  # whose name is read
+        known.add(read, program)
+    return program
 
 
 def _name_of(enumeration: str, value: int) -> str:
@@ -146,6 +181,7 @@ def _program(
             executable_stack = bool(ph.p_flags & _PF_X)
     if not segments:
         raise NotExecutable("an ELF file with nothing to load")
+    code = [segment for segment in segments if segment.prot & Prot.EXEC]
     return ElfProgram(
         position_independent,
         entry,
@@ -155,6 +191,9 @@ def _program(
         interpreter,
         executable_stack,
         alignment,
+        Extent(min(s.vaddr for s in segments) & -4096, max(s.vaddr + s.memsz for s in segments)),
+        Extent(min((s.vaddr for s in code), default=0), max((s.vaddr + s.filesz for s in code), default=0)),
+        Extent(max(s.vaddr for s in segments), max(s.vaddr + s.filesz for s in segments)),
     )
 
 

@@ -73,10 +73,16 @@ class Entry:
         """More system calls: by number, what gives a table with it, which is taken when a program makes the call."""
         self._late.update(tables)
 
-    def replaced(self, number: int) -> Syscall | None:
-        """The system call that a module has replaced; None if there was none."""
+    def has_replaced(self, number: int) -> bool:
+        """Whether a module has replaced a call, and not only added one."""
+        return number in self._late or self._replaced.get(number) is not None
+
+    def replaced(self, number: int) -> Syscall:
+        """The system call that a module has replaced."""
         self._take_late(number)
-        return self._replaced[number]
+        replaced = self._replaced[number]
+        assert replaced is not None
+        return replaced
 
     def replaces(self, numbers: Iterable[int]) -> bool:
         """Whether a module has replaced one of these calls."""

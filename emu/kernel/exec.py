@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.fs.file import File
@@ -30,6 +29,7 @@ from emu.mm.mmap import do_mmap
 from emu.mm.unmapped_area import unmapped_area
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE
+from mmu.record import record
 
 if TYPE_CHECKING:
     from emu.fs.mount import VfsMount
@@ -41,6 +41,7 @@ MAX_ARG_STRLEN = 32 * PAGE_SIZE
 MAX_ARG_TOTAL = 6 << 20
 _ARG_MAX = 128 << 10
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
+_DEFAULT, _IGNORED = SigAction(SIG_DFL), SigAction(SIG_IGN)
 
 _AT = dict(
     PHDR=3, PHENT=4, PHNUM=5, PAGESZ=6, BASE=7, FLAGS=8, ENTRY=9, UID=11, EUID=12, GID=13, EGID=14, PLATFORM=15,
@@ -49,7 +50,7 @@ _AT = dict(
 )  # fmt: skip
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class _Loaded:
     program: ElfProgram
     bias: int
@@ -77,7 +78,7 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
     mm = None
     try:
         _check_size(task, program, argv, envp)
-        elf = read_elf(file, file.inode.size)
+        elf = read_elf(file, file.inode.size, kernel.known_programs)
         interpreter = _open_interpreter(kernel, task, elf)
         rights = _rights_after(kernel, task, file)
         try:
@@ -174,7 +175,7 @@ def _open_interpreter(kernel: Kernel, task: Task, program: ElfProgram) -> tuple[
     except LinuxError as error:
         raise LinuxError(error.errno, f"its interpreter {program.interpreter} is missing (a dynamic program)") from None
     try:
-        return file, read_elf(file, file.inode.size)
+        return file, read_elf(file, file.inode.size, kernel.known_programs)
     except LinuxError:
         allow_write(file)
         raise LinuxError(errno.ELIBBAD, f"its interpreter {program.interpreter} is not a usable program") from None
@@ -228,8 +229,8 @@ def _map_page_zero(mm: AddressSpace) -> None:
 
 def _free_place(mm: AddressSpace, program: ElfProgram) -> int:
     """The bias of an interpreter, or of a program without one, which goes where mappings go."""
-    length, align = page_align(program.high) - program.low, max(program.alignment, PAGE_SIZE)
-    return unmapped_area(mm, length, align=align) - program.low
+    low, high = program.whole
+    return unmapped_area(mm, page_align(high) - low, align=max(program.alignment, PAGE_SIZE)) - low
 
 
 def _bias(mm: AddressSpace, program: ElfProgram, layout: Layout, *, interpreted: bool) -> int:
@@ -242,7 +243,7 @@ def _bias(mm: AddressSpace, program: ElfProgram, layout: Layout, *, interpreted:
 
 def _place_heap(mm: AddressSpace, main: _Loaded, layout: Layout, *, interpreted: bool) -> None:
     """The heap begins behind the program, unless that lies among the mappings."""
-    end = main.program.high + main.bias
+    end = main.program.whole.end + main.bias
     if main.program.position_independent and not interpreted:
         end = ELF_ET_DYN_BASE
     mm.start_brk = mm.brk_end = page_align(end) + layout.heap
@@ -280,13 +281,10 @@ def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -
 
 
 def _note_places(mm: AddressSpace, main: _Loaded) -> None:
-    """Where code and data are (load_elf_binary); the last segment begins the data, whatever there is in it."""
-    segments, bias = main.program.segments, main.bias
-    code = [segment for segment in segments if segment.prot & Prot.EXEC]
-    mm.start_code = bias + min((segment.vaddr for segment in code), default=0)
-    mm.end_code = bias + max((segment.vaddr + segment.filesz for segment in code), default=0)
-    mm.start_data = bias + max(segment.vaddr for segment in segments)
-    mm.end_data = bias + max(segment.vaddr + segment.filesz for segment in segments)
+    """Where code and data are."""
+    program, bias = main.program, main.bias
+    mm.start_code, mm.end_code = bias + program.code.start, bias + program.code.end
+    mm.start_data, mm.end_data = bias + program.data.start, bias + program.data.end
 
 
 def _build_stack(
@@ -344,7 +342,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     vfork_done(task)
     task.files = task.files.unshare_reserved()
     task.files.close_on_exec()
-    task.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in task.signals.actions]
+    task.signals.actions = [_IGNORED if a.handler == SIG_IGN else _DEFAULT for a in task.signals.actions]
     task.signals.alt_stack = AltStack()
     if task.group.timers is not None:
         task.group.timers.delete_posix()

@@ -15,7 +15,7 @@ from emu.linux.limits import Rlimit
 from emu.linux.namespace import NEW_NAMESPACES, TimeNamespace
 from emu.linux.pidns import PidNamespace
 from emu.linux.wait import WaitQueue
-from emu.linux.words import Flags
+from emu.linux.words import Flags, tested_often
 from emu.mm.kmem import SLAB_UNRECLAIMABLE, Kmem
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
 
 
+@tested_often
 class CloneFlags(Flags, prefix="CLONE_"):
     """CLONE_*."""
 

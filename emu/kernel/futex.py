@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Generator, Hashable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.wait import WaitQueue
 from emu.mm.gup import get_user_page
 from mmu.memory import PAGE_SIZE
+from mmu.record import field, record
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
     return mm.serial, address
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Waiter:
     """One waiting task; a wake with any of its bits wakes it."""
 
@@ -71,7 +71,7 @@ class Waiter:
     requeued_only: ClassVar[bool] = False
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class PiWaiter:
     """A task that waits for a lock with priority inheritance; ``granted`` once it has it."""
 
@@ -81,7 +81,7 @@ class PiWaiter:
     granted: bool = False
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class PiState:
     """Such a lock with waiters, first the one that gets it next."""
 

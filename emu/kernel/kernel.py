@@ -13,6 +13,7 @@ from emu.cpu import Cpu
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
 from emu.kernel.aiolimits import AioLimits
+from emu.kernel.elf import KnownPrograms
 from emu.kernel.entry import Entry
 from emu.kernel.exit import do_exit, do_group_exit, reap_traced
 from emu.kernel.futex import Futexes
@@ -104,6 +105,7 @@ class Kernel:
         self._logged: set[str] = set()
         #: The source of random bytes.
         self.random = random.Random(seed)
+        self.known_programs = KnownPrograms()
         #: kernel.randomize_va_space, vm.legacy_va_layout, and where places for programs come from.
         self.randomize_va_space = 2 if aslr else 0
         self.legacy_va_layout = 0

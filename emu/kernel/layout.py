@@ -6,6 +6,7 @@ from enum import IntFlag
 from random import Random
 from typing import NamedTuple
 
+from emu.linux.words import tested_often
 from emu.mm.address_space import TASK_SIZE, page_align
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -19,6 +20,7 @@ MMAP_RND_BITS, _STACK_RND_BITS = 28, 22
 _BRK_RANGE, _STACK_ALIGN_RANGE = 1 << 30, 8192
 
 
+@tested_often
 class Persona(IntFlag):
     """personality(2)."""
 

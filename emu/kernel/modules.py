@@ -50,8 +50,9 @@ def find_modules() -> dict[str, Init]:
 def _own_points() -> dict[str, str]:
     """The entry points of our own distribution, ``module:function`` by name; none in a checkout that is not installed.
 
-    They are read from the file that pip leaves beside our packages: importlib.metadata, which knows other forms too,
-    imports a parser of mails, and that takes longer than any module of ours.
+    They are read from the file that pip leaves beside our packages, or setuptools beside our sources:
+    importlib.metadata, which knows other forms too, imports a parser of mails, and that takes longer than any module
+    of ours.
     """
     begins = f"{DISTRIBUTION}-", f"{DISTRIBUTION}."
     for place in sys.path:
@@ -59,7 +60,7 @@ def _own_points() -> dict[str, str]:
             names = [name for name in os.listdir(place or ".") if name.startswith(begins) and name.endswith("-info")]
         except OSError:
             continue
-        if len(names) == 1 and names[0].endswith(".dist-info"):
+        if len(names) == 1:
             return _points_in(os.path.join(place, names[0], "entry_points.txt"))
         if names:
             break

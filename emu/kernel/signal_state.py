@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.mm.kmem import SIGQUEUE, Kmem
+from mmu.record import field, record
 
 NSIG = 64
 
@@ -225,7 +225,7 @@ def mask_of(queue: list[SigInfo]) -> int:
     return mask
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class SignalState:
     """One task's actions for signals, its mask, and its pending signals.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -13,6 +12,7 @@ from emu.linux.capability import IPC_LOCK
 from emu.linux.limits import INFINITY, INIT_RLIMITS, Rlimit
 from emu.linux.wait import WaitQueue
 from emu.mm.kmem import TASK_STRUCT, Kmem
+from mmu.record import field, record
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -49,7 +49,7 @@ class TaskState(IntEnum):
 _STATE_LETTER = dict(zip(TaskState, "RSTtSZX", strict=True))
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Usage:
     """A task's resource usage, named as in getrusage where it has a name; ``hw_faults`` counts #PF exceptions,
     ``link_faults`` faults that linked a shared table.
@@ -85,9 +85,10 @@ class Usage:
 
     def add(self, other: Usage) -> None:
         """Add another task's figures (for children that were waited for)."""
-        most = max(self.max_rss, other.max_rss)
-        for name in self.__dataclass_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        most, figures = max(self.max_rss, other.max_rss), self.__dict__
+        for name, figure in other.__dict__.items():
+            if figure:
+                figures[name] += figure
         self.max_rss = most
 
 
@@ -115,7 +116,7 @@ class Scheduling(NamedTuple):
         )
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Rseq:
     """What a thread has registered for restartable sequences (rseq(2))."""
 
@@ -143,7 +144,7 @@ class Counted(Protocol):
 Sleeping = Generator[Any, None, int]
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Task:
     """One thread; ``pid`` is its own number (gettid), ``group`` is its process."""
 
@@ -334,7 +335,7 @@ class Task:
         return f"<Task {self.pid} {self.comm} {self.state.name}>"
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class ThreadGroup:
     """One process.
 

@@ -18,6 +18,7 @@ from emu.kernel.signal_state import (
     Sig,
 )
 from emu.linux.errors import LinuxError
+from emu.linux.words import tested_often
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _CORE_DUMPED, _STOPPED, _CONTINUED = 0x80, 0x7F, 0xFFFF
 
 
+@tested_often
 class Wait(IntFlag):
     """What to wait for, and how (include/uapi/linux/wait.h)."""
 

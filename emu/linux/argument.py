@@ -7,7 +7,7 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from emu.linux.caller import UserMemory
@@ -43,12 +43,16 @@ class View:
 class Shown:
     """A call that is being printed."""
 
-    def __init__(self, values: tuple[int, ...], view: View, result: int | None = None) -> None:
+    def __init__(
+        self, values: tuple[int, ...], view: View, result: int | None = None, before: Mapping[int, str] | None = None
+    ) -> None:
         #: All its arguments, decoded.
         self.values = values
         self.view = view
         #: None before the call returns, or if it does not return.
         self.result = result
+        #: By position, what some arguments pointed at when the call began.
+        self.before = before or {}
 
     @property
     def failed(self) -> bool:
@@ -237,7 +241,7 @@ class Bits(Scalar):
 
     def __init__(self, prefix: str, *, name: str = "", zero: str = "0", width: Width = U32, **flags: int) -> None:
         names = {bit: prefix + flag for flag, bit in flags.items()}
-        super().__init__(name or f"{prefix}*", width, lambda value: named_bits(value, names, zero))
+        super().__init__(name or f"{prefix}*", width, lambda value: named_bits(value, names, zero, prefix))
 
 
 class OneOf(Scalar):
@@ -329,7 +333,7 @@ class Buffer(Argument):
             return shown_buffer(call.view, address, call.values[at + 1])
         if not address or call.failed:
             return pointer(address)
-        return shown_buffer(call.view, address, call.result or 0)
+        return shown_buffer(call.view, address, min(call.result or 0, call.values[at + 1]))
 
     def given(self, at: int, call: Shown) -> Iterable[Part]:
         if not self.written and call.values[at]:
@@ -374,7 +378,7 @@ def compared(count: int) -> int:
 def shown_buffer(view: View, address: int, length: int) -> str:
     """The first of ``length`` bytes, or their address if they cannot be read."""
     data = view.peek(address, min(length, _MAX_SHOWN))
-    if not data and length:
+    if len(data) < min(length, _MAX_SHOWN):
         return pointer(address)
     return quote(data, cut=length > len(data))
 

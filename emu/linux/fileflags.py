@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntFlag
 
-from emu.linux.words import Choice, Flags, named_bits
+from emu.linux.words import Choice, Flags, named_bits, tested_often
 
 PATH_MAX = 4096
 NAME_MAX = 255
@@ -49,9 +49,13 @@ class OpenFlags(Flags, prefix="O_"):
 
     @classmethod
     def names(cls) -> dict[int, str]:
-        """All flags but the access mode; first those that include the bits of others."""
+        """All flags but the access mode, in strace's order."""
         bits = {bit: name for bit, name in super().names().items() if bit > cls.ACCMODE}
-        return {int(cls.TMPFILE): "O_TMPFILE", int(cls.SYNC): "O_SYNC", **bits}
+        first = {int(flag): bits.pop(flag) for flag in _SHOWN_FIRST} | {int(cls.SYNC): "O_SYNC"}
+        directory = bits.pop(cls.DIRECTORY)
+        del bits[cls.ASYNC]
+        last = {int(cls.TMPFILE): "O_TMPFILE", int(cls.DIRECTORY): directory, int(cls.ASYNC): "FASYNC"}
+        return first | bits | last
 
     @classmethod
     def words(cls, value: int) -> str:
@@ -62,9 +66,12 @@ class OpenFlags(Flags, prefix="O_"):
     @classmethod
     def descriptor_words(cls, value: int) -> str:
         """The flags of calls whose descriptors have no access mode (pipe2, dup3)."""
-        return named_bits(value, cls.names())
+        return named_bits(value, cls.names(), prefix=cls.prefix)
 
 
+_SHOWN_FIRST = (
+    OpenFlags.CREAT, OpenFlags.EXCL, OpenFlags.NOCTTY, OpenFlags.TRUNC, OpenFlags.APPEND, OpenFlags.NONBLOCK,
+)  # fmt: skip
 #: The flags that F_SETFL may change.
 SETFL_MASK = OpenFlags.APPEND | OpenFlags.NONBLOCK | OpenFlags.DIRECT | OpenFlags.NOATIME
 
@@ -130,6 +137,7 @@ class PollEvents(IntFlag):
     RDHUP = 0x2000
 
 
+@tested_often
 class MountFlags(Flags, prefix="MS_"):
     """mount(2) flags."""
 

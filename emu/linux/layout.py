@@ -122,13 +122,15 @@ class Struct(Layout):
 
 
 _TIME = Scalar("long", S64, likeness=Likeness.FREE)
+#: Programs give negative ones by mistake, and strace takes them to be unsigned.
+_FRACTION = Scalar("long", S64, lambda value: str(value & 0xFFFFFFFFFFFFFFFF), likeness=Likeness.FREE)
 
 
 class Time(Struct):
     """A time in seconds and fractions; handlers get it in nanoseconds."""
 
     def __init__(self, name: str, fraction: str, ns: int, *, carries: bool = False) -> None:
-        super().__init__(name, tv_sec=_TIME, **{fraction: _TIME})
+        super().__init__(name, tv_sec=_TIME, **{fraction: _FRACTION})
         #: Nanoseconds of a unit of the fraction.
         self._ns = ns
         #: Whether a fraction may be more than a second.
@@ -212,10 +214,12 @@ class Iovec(Argument):
 
     def text(self, at: int, call: Shown) -> str:
         address, count = call.values[at], call.values[at + 1]
-        filled = max(call.result or 0, 0) if self.written else None
-        if not address and not self.written:
+        filled = -1 if call.failed else call.result
+        if not self.written:
+            filled = None
+        if not address:
             return pointer(address)
-        return self._pieces(call.view, address, count, filled) or pointer(address)
+        return self.pieces(call.view, address, count, filled) or pointer(address)
 
     def given(self, at: int, call: Shown) -> Iterable[Part]:
         if not self.written:
@@ -226,17 +230,19 @@ class Iovec(Argument):
             yield buffers(call.view, call.values[at], call.values[at + 1], max(call.result or 0, 0))
 
     @staticmethod
-    def _pieces(view: View, address: int, count: int, filled: int | None) -> str | None:
-        """``filled`` bytes of the buffers hold data; None: all."""
+    def pieces(view: View, address: int, count: int, filled: int | None) -> str | None:
+        """The buffers, of which ``filled`` bytes hold data (None: all; negative: the call has failed, and only their
+        addresses are shown); None if they cannot be read.
+        """
         texts = []
         for n in range(min(count, _MAX_SHOWN)):
             data = view.peek(address + 16 * n, 16)
             if len(data) < 16:
                 return None
             base, length = struct.unpack("<2Q", data)
-            held = length if filled is None else min(length, filled)
+            unused = not base or (filled is not None and filled < 0)
+            held = length if filled is None else min(length, max(filled, 0))
             filled = None if filled is None else filled - held
-            unused = not base or (filled is not None and not held)
             shown = pointer(base) if unused else shown_buffer(view, base, held)
             texts.append(f"{{iov_base={shown}, iov_len={length}}}")
         return "[" + ", ".join(texts) + (", ...]" if count > _MAX_SHOWN else "]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.linux.words import Choice, Flags, tested_often
+from emu.linux.words import Choice, Flags, named_bits, tested_often
 
 
 @tested_often
@@ -48,7 +48,7 @@ class MapFlags(Flags, prefix="MAP_"):
         kind, rest = value & cls.TYPE, value & ~int(cls.TYPE)
         names = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE", 8: "MAP_DROPPABLE"}
         name = names.get(kind, f"{kind:#x}")
-        return f"{name}|{super().words(rest)}" if rest else name
+        return f"{name}|{named_bits(rest, cls.names())}" if rest else name
 
 
 class Advice(Choice, prefix="MADV_"):

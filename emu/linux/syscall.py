@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.linux.argument import Argument
 from emu.linux.likeness import Likeness
-from emu.linux.words import octal
+from emu.linux.words import hexadecimal, octal
 
 if TYPE_CHECKING:
     from emu.linux.wait import WaitQueue
@@ -67,7 +67,7 @@ ZERO, NUMBER, NEVER = Returned("0"), Returned("number"), Returned("does not retu
 DESCRIPTOR, BYTES, IDENTITY = Returned("fd"), Returned("bytes"), Returned("id")
 #: The number of a task or a process: the handler returns the machine's, and the caller gets its namespace's.
 PROCESS = Returned("pid", likeness=Likeness.TASK)
-AT_ADDRESS, PERMISSIONS = Returned("address", hex, likeness=Likeness.MAPPED), Returned("mode", octal)
+AT_ADDRESS, PERMISSIONS = Returned("address", hexadecimal, likeness=Likeness.MAPPED), Returned("mode", octal)
 #: How many descriptors are ready; 0 after a timeout.
 READY = Returned("number ready", lambda result: str(result or "0 (Timeout)"))
 

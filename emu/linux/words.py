@@ -24,7 +24,7 @@ def hexadecimal(value: int) -> str:
 
 def octal(value: int) -> str:
     """Permission bits."""
-    return f"{value:#03o}".replace("o", "") if value else "000"
+    return f"0{value:o}".zfill(3)
 
 
 def quote(data: bytes, limit: int | None = None, *, cut: bool = False) -> str:
@@ -58,13 +58,17 @@ def unknown(value: int, prefix: str) -> str:
     return f"{value & 0xFFFFFFFF:#x} /* {prefix}??? */"
 
 
-def named_bits(value: int, names: Mapping[int, str], zero: str = "0") -> str:
-    """Bits by their names, in the order of ``names``; unnamed bits as a number."""
+def named_bits(value: int, names: Mapping[int, str], zero: str = "0", prefix: str = "") -> str:
+    """Bits by their names, in the order of ``names``; unnamed bits as a number, and where all are unnamed, with the
+    ``prefix`` of the names.
+    """
     parts = []
     for bit, name in names.items():
         if value & bit == bit:
             parts.append(name)
             value &= ~bit
+    if value and not parts and prefix:
+        return f"{value:#x} /* {prefix}??? */"
     if value or not parts:
         parts.append(f"{value:#x}" if value else zero)
     return "|".join(parts)
@@ -75,10 +79,19 @@ F = TypeVar("F", bound=type[IntFlag])
 
 def tested_often(flags: F) -> F:
     """Flags that are tested all the time: what ``&`` gives is a plain int, which takes a tenth of the time that the
-    member of that value would.
+    member of that value would.  ``|`` gives the member, which is looked up.
     """
+    known = flags._value2member_map_
+
+    def united(self: IntFlag, other: int) -> int:
+        value = int.__or__(self, other)
+        member = known.get(value)
+        return flags(value) if member is None else member  # type: ignore[return-value]
+
     for name in ("__and__", "__rand__"):
         setattr(flags, name, getattr(int, name))
+    for name in ("__or__", "__ror__"):
+        setattr(flags, name, united)
     return flags
 
 
@@ -99,7 +112,7 @@ class Flags(IntFlag):
     @classmethod
     def words(cls, value: int) -> str:
         """The flags as strace prints them."""
-        return named_bits(value, cls.names(), cls.zero)
+        return named_bits(value, cls.names(), cls.zero, cls.prefix)
 
 
 class Choice(IntEnum):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import functools
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +14,7 @@ from emu.linux.mman import Prot
 from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.exitmm import exit_mmap
+from emu.mm.fastentries import FastEntries
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugememory import split_at
@@ -29,10 +28,11 @@ from emu.mm.thp import TransparentHugePages
 from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext, Waiting
-from emu.mm.vma import Vma, VmaTree, can_merge, merge_neighbours
+from emu.mm.vma import Vma, VmaTree, can_merge, merge_between, merge_neighbours
 from emu.mm.vmops import MapHook, MappedFile, TableSharer
 from emu.mm.watermarks import Watermarks
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.record import field, record
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ _RECLAIMED = 32
 _RECLAIM_RETRIES = 16
 #: How often a fault without a frame is tried again, whatever is made free meanwhile.
 _MOST_TRIES = 4096
+_ACCOUNT = int(VmFlags.ACCOUNT)
 #: Programs of which the last code_id is kept.
 _MOST_PROGRAMS = 1024
 
@@ -67,7 +68,7 @@ def is_data(prot: Prot, flags: VmFlags) -> bool:
     return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.GROWSDOWN)
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class MmContext:
     """The state that all address spaces of a machine share."""
 
@@ -128,10 +129,14 @@ class MmContext:
     #: Whether pages can go to swap.
     swapping: bool = False
     swap: Swap = field(init=False)
+    #: Many entries of tables at once.
+    entries: FastEntries = field(init=False)
 
     def __post_init__(self) -> None:
         self.commit = Commit(self.frames.total)
         self.swap = Swap(self.frames)
+        flusher, swap = self.flusher, self.swap
+        self.entries = FastEntries(self.frames, self.levels, lambda: not swap.cached and flusher.detector is None)
         self.swap.areas.changed = self._swap_changed
         self.watermarks = Watermarks(self.frames.total)
 
@@ -149,7 +154,10 @@ class MmContext:
     @property
     def map_flags(self) -> int:
         """The flags of mmap(2) that modules have added."""
-        return functools.reduce(int.__or__, (hook.flags for hook in self.map_hooks), 0)
+        flags = 0
+        for hook in self.map_hooks:
+            flags |= hook.flags
+        return flags
 
     def new_code_id(self) -> int:
         """A number that no code has had before (29 bits)."""
@@ -277,7 +285,9 @@ class AddressSpace(UserCopy):
 
     def note_peak(self) -> None:
         """Pages are about to go."""
-        self._peak = self.peak
+        resident = self.rss_anon + self.rss_cache
+        if resident > self._peak:
+            self._peak = resident
 
     def gives_slot_up(self, frame: int) -> bool:
         """A page that one entry maps is about to be written there: whether it is this process's alone, after it has
@@ -303,6 +313,12 @@ class AddressSpace(UserCopy):
         """The flush that a change of the tables of [start, end) owes; a shootdown reports ``reason``."""
         return Flush(self.context.flusher, self, start, end, reason)
 
+    def note_new(self, start: int, end: int) -> None:
+        """Entries of [start, end) are new, and owe no flush (:meth:`Flush.was_not_present`)."""
+        flusher = self.context.flusher
+        if flusher.detector is not None:
+            Flush(flusher, self, start, end, "change").was_not_present()
+
     def linked_from(self, address: int) -> list[tuple[int, int]]:
         """If another address space's tables translate this address: that one's serial number, and the address there."""
         vma = self.vmas.find(address)
@@ -326,8 +342,8 @@ class AddressSpace(UserCopy):
 
         The caller has charged its promise (VM_ACCOUNT).
         """
-        self.adopt(vma)
-        return merge_neighbours(self.vmas, vma) if merge else vma
+        below, above = self.adopt(vma)
+        return merge_between(self.vmas, below, vma, above) if merge else vma
 
     def runs(self, program: object) -> None:
         """It has been made for this program.  Most of its code is then where it was the last time: what is known of
@@ -345,17 +361,22 @@ class AddressSpace(UserCopy):
         if self.program is not None:
             self.context.programs[self.program] = self.code_id
 
-    def adopt(self, vma: Vma) -> None:
-        """Add a VMA unchanged; its code is the same as in the address space that it comes from (fork)."""
-        self.total_bytes += vma.length
-        self.vmas.add(vma)
+    def adopt(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
+        """Add a VMA unchanged, and return those below and above it; its code is the same as in the address space that
+        it comes from (fork).
+        """
+        self.total_bytes += vma.end - vma.start
+        beside = self.vmas.add(vma)
         self._hold(vma)
+        return beside
 
-    def adopt_last(self, vma: Vma) -> None:
-        """The same for one above those that are there."""
-        self.total_bytes += vma.length
-        self.vmas.append(vma)
-        self._hold(vma)
+    def adopt_last(self, vmas: list[Vma]) -> None:
+        """The same for several above those that are there, lowest first."""
+        self.vmas.extend(vmas)
+        for vma in vmas:
+            self.total_bytes += vma.end - vma.start
+            if not vma.ordinary or vma.page_cache is not None or vma.file is not None:
+                self._hold(vma)
 
     def _hold(self, vma: Vma) -> None:
         """A VMA has been made: notify its object, its file and its owner."""
@@ -431,16 +452,15 @@ class AddressSpace(UserCopy):
         vma.ops.unmap(self, vma)
         self.vmas.remove(vma)
         self.hiwater_bytes = max(self.hiwater_bytes, self.total_bytes)
-        self.total_bytes -= vma.length
-        if vma.flags & VmFlags.ACCOUNT:
-            self.context.commit.uncharge(vma.length >> PAGE_SHIFT)
+        length = vma.end - vma.start
+        self.total_bytes -= length
+        if vma.bits & _ACCOUNT:
+            self.context.commit.uncharge(length >> PAGE_SHIFT)
         if vma.prot & Prot.EXEC:
             self.code_id = self.context.new_code_id()
         vma.ops.close(self, vma)
         if vma.page_cache is not None:
-            del vma.page_cache.mappings[vma]
-            if vma.file is None and not vma.page_cache.mappings:
-                vma.page_cache.release()  # shared anonymous memory whose last mapping has gone
+            vma.drop_cache()
         if vma.file is not None:
             vma.file.put()
 
@@ -466,9 +486,9 @@ class AddressSpace(UserCopy):
         if end - start <= _PIECE:
             return
         for vma in self.vmas.overlapping(start, end):
-            self.stop.check()
             low, high = max(vma.start, start), min(vma.end, end)
             if high - low > _PIECE and vma.ops.leaf_level == 1:
+                self.stop.check()
                 for piece in self.pieces(low, high):
                     vma.ops.zap(self, vma, *piece)
                     self.tables.free_tables(*piece, *piece)
@@ -477,10 +497,10 @@ class AddressSpace(UserCopy):
         """A VMA of the tree is about to go, and its entries have gone: free the tables that no other VMA needs."""
         if not self.users:
             return  # all go at the end
-        below, above = self.vmas.last_below(vma.start), self.vmas.next_above(vma.start)
-        self.tables.free_tables(
-            vma.start, vma.end, 0 if below is None else below.end, 1 << 57 if above is None else above.start
-        )
+        below, above = self.vmas.beside(vma)
+        floor, ceiling = 0 if below is None else below.end, 1 << 57 if above is None else above.start
+        if not self.context.entries.free_tables(self.tables, vma.start, vma.end, floor, ceiling):
+            self.tables.free_tables(vma.start, vma.end, floor, ceiling)
 
     def set_flags(self, vma: Vma, start: int, end: int, flags: VmFlags) -> Vma:
         """Give [start, end) of a VMA these flags; returns the VMA that it is then part of (vma_modify).

@@ -12,6 +12,8 @@ from mmu.memory import PAGE_SHIFT
 #: The most that is kept back from one process in mode 2, so that others can continue (vm.user_reserve_kbytes).
 _USER_RESERVE_PAGES = (128 << 20) >> PAGE_SHIFT
 
+_ANY = 1 << 52
+
 
 class Promisee(Protocol):
     """The requester of memory: an address space, with its present size in bytes."""
@@ -73,6 +75,11 @@ class Commit:
             if self.pages + pages > self.limit - reserve:
                 raise LinuxError(errno.ENOMEM)
         self.pages += pages
+
+    @property
+    def unquestioned(self) -> int:
+        """The most pages that :meth:`charge` promises at once whatever else is promised."""
+        return {Overcommit.GUESS: self._total + self.swap, Overcommit.ALWAYS: _ANY, Overcommit.NEVER: -1}[self.mode]
 
     def charge_singly(self, pages: int) -> None:
         """The same of pages that are promised one by one, as each is made (shmem_acct_blocks).  LinuxError(ENOMEM)."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import NoIntr
-from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.ordinary import ORDINARY
 from mmu.memory import PAGE_SHIFT
@@ -29,15 +28,16 @@ def exit_mmap(mm: AddressSpace) -> None:
         for run in _runs(mm.vmas):
             mm.stop.check()
             mm.empty(run[0].start, run[-1].end)
-            if len(run) == 1:
-                mm.remove(run[0])
-            else:
+            if run[0].ops.gathered:
                 _remove_run(mm, run)
+            else:
+                mm.remove(run[0])
     except NoIntr:
         mm.stop.put_off(functools.partial(exit_mmap, mm))
         return
     mm.tables.drop_links()
-    mm.tables.free_tables(0, mm.task_size)  # tables that were kept because others shared them
+    if not mm.context.entries.free_tables(mm.tables, 0, mm.task_size, 0, 1 << 57):
+        mm.tables.free_tables(0, mm.task_size)  # with tables that were kept because others shared them
     mm.context.flusher.forget(mm)
     mm.tables.destroy()
     if mm.exe_file is not None:
@@ -47,15 +47,16 @@ def exit_mmap(mm: AddressSpace) -> None:
 
 
 def _runs(vmas: Iterable[Vma]) -> Iterator[list[Vma]]:
-    """VMAs of private anonymous memory that follow each other, together; all others singly."""
+    """VMAs of memory that is gathered and that follow each other, together; all others singly."""
     run: list[Vma] = []
     for vma in list(vmas):
-        if vma.anonymous and len(run) < _RUN:
+        gathered = vma.ops.gathered
+        if gathered and len(run) < _RUN:
             run.append(vma)
             continue
         if run:
             yield run
-        run = [vma] if vma.anonymous else []
+        run = [vma] if gathered else []
         if not run:
             yield [vma]
     if run:
@@ -63,17 +64,29 @@ def _runs(vmas: Iterable[Vma]) -> Iterator[list[Vma]]:
 
 
 def _remove_run(mm: AddressSpace, run: list[Vma]) -> None:
-    """Unmap and forget VMAs of private anonymous memory, between which there are no others."""
-    ORDINARY.unmap_range(mm, run[0], run[0].start, run[-1].end)
+    """Unmap and forget VMAs of gathered memory, between which there are no others; nothing runs in them any more."""
+    unmap, first = ORDINARY.unmap_range, None
+    for vma in run:
+        if vma.anonymous:  # these together
+            first, last = first or vma, vma
+            continue
+        if first is not None:
+            unmap(mm, first, first.start, last.end)
+            first = None
+        vma.ops.unmap(mm, vma)
+    if first is not None:
+        unmap(mm, first, first.start, last.end)
     mm.vmas.remove_run(run)
     mm.hiwater_bytes = max(mm.hiwater_bytes, mm.total_bytes)
-    accounted = 0
+    total = accounted = 0
     for vma in run:
-        mm.total_bytes -= vma.length
-        if vma.flags & _ACCOUNT:
-            accounted += vma.length
+        length = vma.end - vma.start
+        total += length
+        if vma.bits & _ACCOUNT:
+            accounted += length
+        if vma.page_cache is not None:
+            vma.drop_cache()
         if vma.file is not None:
             vma.file.put()
+    mm.total_bytes -= total
     mm.context.commit.uncharge(accounted >> PAGE_SHIFT)
-    if any(vma.prot & Prot.EXEC for vma in run):
-        mm.code_id = mm.context.new_code_id()

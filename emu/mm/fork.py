@@ -15,6 +15,9 @@ from mmu.memory import PAGE_SHIFT
 #: It is looked whether the run is to end before each so many VMAs.
 _OFTEN = 64
 _LOCKS, _ACCOUNT, _DONTCOPY = int(LOCK_FLAGS), int(VmFlags.ACCOUNT), int(VmFlags.DONTCOPY)
+_WIPEONFORK = int(VmFlags.WIPEONFORK)
+#: Entries of other ordinary memory are copied only if there are private pages.
+_COPIED_ALWAYS = int(VmFlags.PFNMAP | VmFlags.MAYBE_GUARD)
 
 
 def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
@@ -41,17 +44,13 @@ def dup_mm(parent: AddressSpace, name: str) -> AddressSpace:
         if parent.ldt:
             child.charge_more(len(parent.ldt))
             child.ldt = parent.ldt
-        for number, vma in enumerate(parent.vmas):
-            if not number % _OFTEN:
-                parent.stop.check()
-            if not int(vma.flags) & _DONTCOPY:
-                _dup_vma(parent, child, vma)
+        watched = _dup_vmas(parent, child)
     except LinuxError:
         child.put()
         raise
     finally:
         flush.flush()
-    if any(vma.uffd is not None for vma in child.vmas):
+    if watched:
         _tell_monitors(parent, child)
     child.exe_file = None if parent.exe_file is None else parent.exe_file.get()
     child.code_id, child.catches_faults = parent.code_id, parent.catches_faults
@@ -66,17 +65,47 @@ def _tell_monitors(parent: AddressSpace, child: AddressSpace) -> None:
         raise
 
 
-def _dup_vma(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
-    copy = vma.copy(vma.start, vma.end)
-    copy.ops.drop_promises(copy)
-    if int(copy.flags) & _LOCKS:
-        copy.flags &= ~LOCK_FLAGS
-    if copy.uffd is not None and not copy.uffd.has(Features.EVENT_FORK):
-        copy.flags &= ~UFFD_FLAGS
-        copy.uffd = None
-    if vma.anon_vma is not None:
-        copy.anon_vma = None if vma.flags & VmFlags.WIPEONFORK else AnonVma(forked=True)
-    if int(copy.flags) & _ACCOUNT:
-        parent.context.commit.charge(copy.length >> PAGE_SHIFT, parent)
-    child.adopt_last(copy)
-    vma.ops.copy(parent, child, vma, copy)
+def _dup_vmas(parent: AddressSpace, child: AddressSpace) -> bool:
+    """Copy every VMA that is copied, and its entries; whether a userfaultfd hears of one.  LinuxError leaves the child
+    with some.
+    """
+    copies: list[Vma] = []
+    watched = False
+    commit = parent.context.commit
+    promised, unquestioned = 0, commit.unquestioned
+    try:
+        for number, vma in enumerate(parent.vmas):
+            if not number % _OFTEN:
+                parent.stop.check()
+            bits = vma.bits
+            if bits & _DONTCOPY:
+                continue
+            copy = vma.copy(vma.start, vma.end)
+            ordinary = vma.ordinary
+            if not ordinary:
+                copy.ops.drop_promises(copy)
+            if bits & _LOCKS:
+                copy.flags &= ~LOCK_FLAGS
+            if copy.uffd is not None:
+                if copy.uffd.has(Features.EVENT_FORK):
+                    watched = True
+                else:
+                    copy.flags &= ~UFFD_FLAGS
+                    copy.uffd = None
+            if vma.anon_vma is not None:
+                copy.anon_vma = None if bits & _WIPEONFORK else AnonVma(forked=True)
+            if bits & _ACCOUNT:
+                pages = (vma.end - vma.start) >> PAGE_SHIFT
+                if pages <= unquestioned:
+                    promised += pages
+                else:
+                    commit.charge(pages, parent)
+            copies.append(copy)
+            if copy.anon_vma is not None or bits & _COPIED_ALWAYS or not ordinary:
+                child.adopt_last(copies)
+                copies = []
+                vma.ops.copy(parent, child, vma, copy)
+    finally:
+        child.adopt_last(copies)
+        commit.pages += promised
+    return watched

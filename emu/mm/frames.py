@@ -451,6 +451,23 @@ class FrameAllocator(PageFlags):
                 self.memcg.uncharge(frame)
             self._freed.push(frame)
 
+    @property
+    def only_counted(self) -> bool:
+        """Whether nothing else is to be done when a reference is dropped than to count, and nobody has to be told of
+        frames that become free.
+        """
+        return self.memcg is None and not self._lazyfree and not self.left_locked
+
+    def have_gone(self, frames: list[int], kinds: memoryview[int]) -> None:
+        """Frames have become free, in this order, natively: their references and flags are gone.  ``kinds``: by their
+        use, how many they are, which is forgotten.
+        """
+        for kind in FrameKind:
+            if number := kinds[kind]:
+                self.used[kind] -= number
+                kinds[kind] = 0
+        self._freed.push_in_order(frames)
+
     def get_many(self, frames: Frames) -> None:
         """Take one more reference for each frame of an array, as often as the frame occurs."""
         if ascending(frames):

@@ -55,6 +55,10 @@ class FreeFrames:
         """One frame is free."""
         self._single.append(frame)
 
+    def push_in_order(self, frames: list[int]) -> None:
+        """Frames are free, one after the other."""
+        self._single += frames
+
     def push_many(self, frames: Frames, *, soon: bool = False) -> None:
         """An ascending array of frames is free; the lowest is to be taken first.  ``soon``: they will be, so the host
         gets no memory back.

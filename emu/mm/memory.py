@@ -42,6 +42,7 @@ _RIGHTS = P | PROTNONE | RW | XD
 #: The bits that an entry keeps when its rights change, and when fork takes write access away.
 _CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
 _OLD, _OLD_AND_CLEAN = ~A & (1 << 64) - 1, ~(A | D) & (1 << 64) - 1
+_ALL = (1 << 64) - 1
 _PTE_TABLE_SPAN = span(2)
 #: What is used there says nothing of what will be (vma_has_recency).
 _NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
@@ -144,7 +145,7 @@ class PageMemory(VmOperations):
             frame = (pte & ADDRESS) >> PAGE_SHIFT
             if access == Access.WRITE and not pte & D:
                 mm.frames.set_page_flags(frame, PG_DIRTY)
-            mm.frames.mark_accessed(frame, functools.partial(_locked, vma, [pte]))
+            mm.frames.mark_accessed(frame, functools.partial(locked_pages, vma, [pte]))
 
     def gup_forced(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
         return fault_with_more_rights(mm, vma, address, access)
@@ -192,10 +193,13 @@ class PageMemory(VmOperations):
             always = _PFNMAP if int(vma.flags) & _WIPEONFORK else _PFNMAP | _MAYBE_GUARD
             if not int(vma.flags) & always:
                 return
-        words = parent.tables.words
-        kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)
         if parent.tables.transparent:
             hugememory.copy(parent, child, vma, protected=bool(copy.flags & VmFlags.UFFD_WP))
+        if parent.context.entries.can_copy(parent, vma):
+            _copy_natively(parent, child, vma)
+            return
+        words = parent.tables.words
+        kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
             parent.stop.check()
             entries = words[slot : slot + number]
@@ -236,6 +240,17 @@ class PageMemory(VmOperations):
             changed += present
             mm.context.clock.charge(present * _MAPPED)
         return changed
+
+
+def _copy_natively(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
+    """What :meth:`PageMemory.copy` does where only pages are mapped."""
+    copied, clock = parent.context.entries.copy, parent.context.clock
+    parents = _ALL if vma.shared else _READ_ONLY
+    childs = _OLD_AND_CLEAN if vma.writes_through else _OLD
+    for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
+        parent.stop.check()
+        target = child.tables.entry_slot_alloc(vaddr, 1)
+        clock.charge(copied(child, slot, target, number, parents, childs) * _MAPPED)
 
 
 def _change_few(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
@@ -297,7 +312,7 @@ def set_new_entry(mm: AddressSpace, address: int, slot: int, entry: int) -> None
     """Install an entry where there was none."""
     mm.frames.ram.qwords[slot] = entry
     page = address & -PAGE_SIZE
-    mm.obligation(page, page + PAGE_SIZE).was_not_present()
+    mm.note_new(page, page + PAGE_SIZE)
 
 
 def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Access) -> int:
@@ -399,7 +414,7 @@ def _copy_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int, bi
         rss.put_page(mm, frame)
 
 
-def _locked(vma: Vma, entries: rss.Entries | list[int]) -> Collection[int]:
+def locked_pages(vma: Vma, entries: rss.Entries | list[int]) -> Collection[int]:
     """The pages that are locked (PG_mlocked): those of a VMA's entries, or those that others have locked."""
     if vma.flags & VmFlags.LOCKED:
         return rss.pages_of(entries)
@@ -408,6 +423,19 @@ def _locked(vma: Vma, entries: rss.Entries | list[int]) -> Collection[int]:
 
 def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
     """Zap every page of [start, end), with ``markers`` what the other entries say too."""
+    entries_of = mm.context.entries
+    if entries_of.can_clear(mm, vma, start, end):
+        mm.note_peak()
+        number = entries_of.clear(mm, vma, start, end, markers=markers)
+        if number is not None:
+            if number:
+                mm.context.flusher.flush_range(mm, start, end, "unmap")
+                for frame in entries_of.used:
+                    mm.frames.mark_accessed(frame, functools.partial(locked_pages, vma, [frame << PAGE_SHIFT | P]))
+                for frame in sorted(entries_of.used, reverse=True):
+                    mm.frames.put(frame)
+                mm.context.clock.charge(number * _MAPPED)
+            return
     found = False
     mm.note_peak()
     stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
@@ -419,7 +447,7 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
         if vma.shared:
             rss.note_dirty(mm, entries)
         if used:
-            rss.note_used(mm, entries, functools.partial(_locked, vma, entries))
+            rss.note_used(mm, entries, functools.partial(locked_pages, vma, entries))
         rss.put_pages(mm, entries)
         mm.context.clock.charge(len(entries) * _MAPPED)
         found = True
@@ -441,5 +469,5 @@ def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
             low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
             mm.obligation(low, high + PAGE_SIZE, "unmap").flush()
             if not vma.flags & _NO_RECENCY:
-                rss.note_used(mm, cleared, functools.partial(_locked, vma, cleared))
+                rss.note_used(mm, cleared, functools.partial(locked_pages, vma, cleared))
             rss.put_pages(mm, cleared)

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _MANY_VMAS = 512
 #: Memory with one of these flags is not promised to the process.
 _UNPROMISED = VmFlags.SHARED | VmFlags.NORESERVE
+# plain integers, which are looked at quicker
+_NOT_LOCKED, _ACCOUNT = int(VmFlags.DONTEXPAND | VmFlags.DROPPABLE), int(VmFlags.ACCOUNT)
+_LOCKED, _LOCKONFAULT = int(VmFlags.LOCKED), int(VmFlags.LOCKONFAULT)
+_POPULATE, _POPULATED = int(MapFlags.POPULATE), int(MapFlags.POPULATE | MapFlags.NONBLOCK)
 
 
 def do_mmap(
@@ -73,7 +77,9 @@ def find_place(
         raise LinuxError(errno.EEXIST)
     if flags & MapFlags.LOCKED and mm.context.limit(Rlimit.MEMLOCK) == 0:
         raise LinuxError(errno.EPERM)
-    check_may_lock(mm, mm.default_lock | (VmFlags.LOCKED if flags & MapFlags.LOCKED else VmFlags.NONE), length)
+    lock = mm.default_lock | VmFlags.LOCKED if flags & MapFlags.LOCKED else mm.default_lock
+    if lock:
+        check_may_lock(mm, lock, length)
     return address, length
 
 
@@ -90,7 +96,8 @@ def mmap_region(
     """Make a mapping at a place that :func:`find_place` has found."""
     check_exec_gain(mm.mdwe, prot, prot)
     vm_flags = _vm_flags(mm, flags, file)
-    fixed = bool(flags & MapFlags.FIXED)
+    # whether something is in the way
+    fixed = bool(flags & MapFlags.FIXED and mm.vmas.overlapping(address, address + length))
     if fixed:
         check_unmap(mm, address, address + length, mm.stop.check)
     _check_expansion(mm, address, length, prot, vm_flags, fixed=fixed)
@@ -102,10 +109,10 @@ def mmap_region(
     vma = Vma(address, address + length, prot, vm_flags, file=file, pgoff=offset >> PAGE_SHIFT)
     _back(mm, vma, memory)
     merge = True
-    if vma.flags & (VmFlags.DONTEXPAND | VmFlags.DROPPABLE):  # it is filled, but not locked
+    if vma.bits & _NOT_LOCKED:  # it is filled, but not locked
         merge = not vma.flags & LOCK_FLAGS  # neighbours are looked at before
         vma.flags &= ~LOCK_FLAGS
-    if not vma.ops.accountable and vma.flags & VmFlags.ACCOUNT:
+    if not vma.ops.accountable and vma.bits & _ACCOUNT:
         mm.context.commit.uncharge(length >> PAGE_SHIFT)
         vma.flags &= ~VmFlags.ACCOUNT
     if fixed:
@@ -113,10 +120,9 @@ def mmap_region(
     for hook in mm.context.map_hooks:
         hook.mapped(mm, vma, flags)
     vma = mm.insert(vma, merge=merge)
-    on_fault = vma.flags & VmFlags.LOCKONFAULT or mm.shared_tables
-    wanted = vm_flags & VmFlags.LOCKED or flags & (MapFlags.POPULATE | MapFlags.NONBLOCK) == MapFlags.POPULATE
-    if wanted and not on_fault:
-        populate(mm, vma, address, address + length)
+    if vm_flags & _LOCKED or flags & _POPULATED == _POPULATE:
+        if not (vma.bits & _LOCKONFAULT or mm.shared_tables):
+            populate(mm, vma, address, address + length)
     return address
 
 
@@ -181,10 +187,11 @@ def check_may_lock(mm: AddressSpace, flags: VmFlags, length: int) -> None:
 
 def may_expand(mm: AddressSpace, prot: Prot, flags: VmFlags, length: int) -> bool:
     """Whether that many more bytes stay within RLIMIT_AS and RLIMIT_DATA (may_expand_vm)."""
-    space, data = mm.context.limit(Rlimit.AS), mm.context.limit(Rlimit.DATA)
+    space = mm.context.limit(Rlimit.AS)
     if space is not None and mm.total_bytes + length > space & -PAGE_SIZE:
         return False
-    return data is None or not is_data(prot, flags) or mm.data_bytes + length <= data & -PAGE_SIZE
+    data = mm.context.limit(Rlimit.DATA) if is_data(prot, flags) else None
+    return data is None or mm.data_bytes + length <= data & -PAGE_SIZE
 
 
 def _check_expansion(mm: AddressSpace, address: int, length: int, prot: Prot, flags: VmFlags, *, fixed: bool) -> None:

@@ -47,7 +47,8 @@ def do_mprotect(
             continue
         if vma.prot != prot:  # otherwise nothing changes and nothing is split
             mm.may_split(vma, start, reached)
-            mm.check_map_count(vma, start, reached, prot, vma.flags & ~VmFlags.ACCOUNT | _account(vma, prot))
+            if mm.context.max_map_count - len(mm.vmas) < 2:
+                mm.check_map_count(vma, start, reached, prot, vma.flags & ~VmFlags.ACCOUNT | _account(vma, prot))
             _change_vma(mm, vma, start, reached, prot)
     if reached < end:
         raise LinuxError(errno.ENOMEM)
@@ -94,7 +95,7 @@ def _account(vma: Vma, prot: Prot) -> VmFlags:
 
     If write access is taken away, so is the promise, unless pages have been written.
     """
-    accounted = VmFlags(vma.flags & VmFlags.ACCOUNT)
+    accounted = VmFlags.ACCOUNT if vma.bits & VmFlags.ACCOUNT else VmFlags.NONE
     if not prot & Prot.WRITE and accounted and vma.anonymous and vma.anon_vma is None:
         return VmFlags.NONE
     if vma.prot & Prot.WRITE or not vma.ops.accountable or not is_accountable(prot, vma.flags):

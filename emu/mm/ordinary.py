@@ -35,7 +35,7 @@ _PAGE = Cost.PAGE
 class OrdinaryMemory(PageMemory):
     """The operations of ordinary memory."""
 
-    mergeable = True
+    mergeable = gathered = True
 
     def missing(self, mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int) -> FaultResult:
         if vma.page_cache is not None:
@@ -174,7 +174,7 @@ def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, sl
             q[at] = frame << PAGE_SHIFT | bits
         at += 1
     rss.get_cached(mm, found)
-    mm.obligation(low, high).was_not_present()
+    mm.note_new(low, high)
 
 
 # -- a table of pages --------------------------------------------------------------------------------------------------

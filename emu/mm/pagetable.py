@@ -99,6 +99,9 @@ class ShareCounts:
     def __getitem__(self, frame: int) -> int:
         return self._counts.get(frame, 0)
 
+    def __len__(self) -> int:
+        return len(self._counts)
+
     def items(self) -> list[tuple[int, int]]:
         """(frame, count) of every table with sharers."""
         return list(self._counts.items())

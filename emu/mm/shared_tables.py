@@ -13,7 +13,6 @@ it.  The level is that of the shared table:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +24,7 @@ from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
 from emu.mm.vma import Vma
 from emu.mm.vmops import VmOperations
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
+from mmu.record import field, record
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Link(NamedTuple):
     host_address: int
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class Window:
     """One mapping of a host mm in an address space, and its linked slots, by address."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from mmu.record import record
 
 #: The policy of an address space with tables of its own: the vCPUs that have it loaded (its mm_cpumask).
 OWN = "mm"
@@ -48,7 +49,7 @@ class ShootdownCost(NamedTuple):
         return self.interrupt + self.invalidation(pages)
 
 
-@dataclass(eq=False, repr=False)
+@record(eq=False, repr=False)
 class PolicyCounters:
     """The figures of one policy: changes that were flushed, those that needed a shootdown, IPIs, and cycles."""
 

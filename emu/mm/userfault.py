@@ -7,7 +7,6 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from typing import Any
 
@@ -16,6 +15,7 @@ from emu.linux.fileflags import PollEvents
 from emu.linux.wait import WaitQueue
 from emu.mm.flags import VmFlags
 from mmu.memory import PAGE_SIZE
+from mmu.record import field, record
 from mmu.registers import Access
 
 
@@ -66,7 +66,7 @@ def message(event: Event, *words: int) -> bytes:
     return _MESSAGE.pack(event, 0, 0, *words, *[0] * (3 - len(words)))
 
 
-@dataclass(eq=False)
+@record(eq=False)
 class Waiting:
     """A thread that waits, and the message about it."""
 

@@ -30,7 +30,7 @@ STACK_GUARD_GAP = 1 << 20
 _PAGE_BITS = int(entries.P | entries.US | entries.A)
 _RW, _XD = int(entries.RW), int(entries.XD)
 # plain integers: testing an enum flag takes ten times as long
-_WRITE, _EXEC, _SHARED = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED)
+_WRITE, _EXEC, _SHARED, _GROWSDOWN = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED), int(VmFlags.GROWSDOWN)
 
 
 _WRITES = int(Access.WRITE)
@@ -55,7 +55,7 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon_vma", "cached_bits", "end", "file", "ops", "page_bits",
+        "_allowed", "_flags", "_prot", "anon_vma", "bits", "cached_bits", "end", "file", "ops", "page_bits",
         "kmem", "page_cache", "pgoff", "policy", "private_data", "shared", "start", "swap_readahead", "uffd",
     )  # fmt: skip
 
@@ -124,8 +124,10 @@ class Vma:
         self._answer_flags()
 
     def _answer_flags(self) -> None:
+        #: The flags as a plain integer.
+        self.bits = int(self._flags)
         #: MAP_SHARED.
-        self.shared = int(self._flags) & _SHARED != 0
+        self.shared = self.bits & _SHARED != 0
         #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
         self.cached_bits = self.page_bits | (_RW if self.shared and self._allowed[_WRITES] else 0)
 
@@ -162,11 +164,19 @@ class Vma:
         """Whether the VMA's rights cover the access.  On x86 writable or executable memory can be read."""
         return self._allowed[access]
 
+    def drop_cache(self) -> None:
+        """It is gone: its page cache is told."""
+        cache = self.page_cache
+        assert cache is not None
+        del cache.mappings[self]
+        if self.file is None and not cache.mappings:
+            cache.release()  # shared anonymous memory whose last mapping has gone
+
     def copy(self, start: int, end: int) -> Vma:
         """A VMA for [start, end) of the same mapping."""
         part = Vma.__new__(Vma)  # fork makes many
         part.start, part.end, part.pgoff = start, end, self.pgoff + ((start - self.start) >> 12)
-        part._prot, part._flags, part._allowed = self._prot, self._flags, self._allowed
+        part._prot, part._flags, part.bits, part._allowed = self._prot, self._flags, self.bits, self._allowed
         part.page_bits, part.cached_bits, part.shared = self.page_bits, self.cached_bits, self.shared
         part.page_cache, part.file, part.ops, part.private_data = (
             self.page_cache,
@@ -261,32 +271,42 @@ class VmaTree:
             yield vma, at, stop
             at = stop
 
-    def add(self, vma: Vma) -> None:
-        """Insert.  It must not overlap any other: that would be a mistake of ours, which ends here."""
-        below, above = self._vmas.at_or_below(vma.start), self._vmas.above(vma.start)
+    def add(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
+        """Insert, and return the VMAs below and above.  It must not overlap any other: that would be a mistake of ours,
+        which ends here.
+        """
+        below, above = self._vmas.add(vma)
         if (below is not None and below.end > vma.start) or (above is not None and above.start < vma.end):
+            self._vmas.remove(vma)
             raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
         vma.kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
         vma.kmem.charge_reserved(VM_AREA_STRUCT)
-        self._vmas.add(vma)
         self._last = None
-        if vma.flags & VmFlags.GROWSDOWN:
+        if vma.bits & _GROWSDOWN:
             self._growing.add(vma)
             self.searched.clear()
+        return below, above
 
-    def append(self, vma: Vma) -> None:
-        """Insert one above all others."""
-        vma.kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
-        vma.kmem.charge_reserved(VM_AREA_STRUCT)
-        self._vmas.append(vma)
-        if vma.flags & VmFlags.GROWSDOWN:
-            self._growing.add(vma)
+    def extend(self, vmas: list[Vma]) -> None:
+        """Insert several above all others, lowest first."""
+        kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
+        kmem.charge_reserved(VM_AREA_STRUCT * len(vmas))
+        self._vmas.extend(vmas)
+        for vma in vmas:
+            vma.kmem = kmem
+            if vma.bits & _GROWSDOWN:
+                self._growing.add(vma)
 
     def remove_run(self, run: list[Vma]) -> None:
         """Take several out, between which there are no others; lowest first."""
         self._vmas.remove_run(run)
+        kmem, number = run[0].kmem, 0
         for vma in run:
-            vma.kmem.uncharge(VM_AREA_STRUCT)
+            if vma.kmem is not kmem:
+                kmem.uncharge(VM_AREA_STRUCT * number)
+                kmem, number = vma.kmem, 0
+            number += 1
+        kmem.uncharge(VM_AREA_STRUCT * number)
         self._last = None
         self._growing.difference_update(run)
         self.searched.clear()
@@ -303,14 +323,22 @@ class VmaTree:
     def _search_from(self, above: Vma | None) -> None:
         """There is room below a VMA (None: below all): a gap is to be looked for from there at least."""
         end = 0 if above is None else above.end
-        if above is None or any(vm_start_gap(vma) < end <= vma.start for vma in self._growing):
+        if above is None:
             self.searched.clear()
             return
+        for vma in self._growing:
+            if vm_start_gap(vma) < end <= vma.start:
+                self.searched.clear()
+                return
         for wanted, high in list(self.searched.items()):
             if end > wanted[2]:
                 del self.searched[wanted]
             elif high < end:
                 self.searched[wanted] = end
+
+    def beside(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
+        """The VMAs below and above one of the tree."""
+        return self._vmas.beside(vma)
 
     def anon_vma_prepare(self, vma: Vma) -> None:
         """Give a VMA of the tree an anon_vma, before it gets its first private page: that of a neighbour with which it
@@ -336,25 +364,28 @@ class VmaTree:
 
 def vm_start_gap(vma: Vma) -> int:
     """Where the gap begins that a mapping which grows down keeps to what is below; else its start."""
-    return max(vma.start - STACK_GUARD_GAP, 0) if vma.flags & VmFlags.GROWSDOWN else vma.start
+    return max(vma.start - STACK_GUARD_GAP, 0) if vma.bits & _GROWSDOWN else vma.start
 
 
 #: VM_SPECIAL: VMAs that are never merged.
-_NEVER_MERGED = VmFlags.DONTEXPAND
+_NEVER_MERGED = int(VmFlags.DONTEXPAND)
+_MAYBE_GUARD = int(VmFlags.MAYBE_GUARD)
 
 
 def can_merge(low: Vma, high: Vma) -> bool:
     """Whether two VMAs may become one: they adjoin, have the same rights and flags, map the same object in order, and
     their private pages can be found together.
     """
-    if low.prot != high.prot or not _same_flags(low, high) or low.flags & _NEVER_MERGED or not low.ops.mergeable:
+    if low.prot is not high.prot and low.prot != high.prot:
+        return False
+    if not _same_flags(low, high) or low.bits & _NEVER_MERGED or not low.ops.mergeable:
         return False
     return _in_order(low, high) and _is_mergeable_anon_vma(low.anon_vma, high.anon_vma)
 
 
 def _same_flags(low: Vma, high: Vma) -> bool:
     """Whether two VMAs have the same flags, but for those that both would have (VM_IGNORE_MERGE)."""
-    return low.flags == high.flags or low.flags | VmFlags.MAYBE_GUARD == high.flags | VmFlags.MAYBE_GUARD
+    return low.bits | _MAYBE_GUARD == high.bits | _MAYBE_GUARD
 
 
 def _in_order(low: Vma, high: Vma) -> bool:
@@ -380,11 +411,15 @@ def _is_mergeable_anon_vma(low: AnonVma | None, high: AnonVma | None) -> bool:
 
 def merge_neighbours(vmas: VmaTree, vma: Vma) -> Vma:
     """Merge a VMA of the tree with the one below and the one above where possible; returns the merged VMA."""
-    below = vmas.find(vma.start - 1)
-    if below is not None and can_merge(below, vma):
+    below, above = vmas.beside(vma)
+    return merge_between(vmas, below, vma, above)
+
+
+def merge_between(vmas: VmaTree, below: Vma | None, vma: Vma, above: Vma | None) -> Vma:
+    """The same, where it is known which these are."""
+    if below is not None and below.end == vma.start and can_merge(below, vma):
         vma = _absorb(vmas, below, vma)
-    above = vmas.find(vma.end)
-    if above is not None and can_merge(vma, above):
+    if above is not None and vma.end == above.start and can_merge(vma, above):
         vma = _absorb(vmas, vma, above)
     return vma
 

@@ -37,24 +37,24 @@ class VmaList(Generic[Vma]):
 
     def above(self, address: int) -> Vma | None:
         """The lowest VMA that begins above the address."""
-        return next(self.upwards(address + 1), None)
+        piece = bisect_right(self._firsts, address) - 1
+        if piece >= 0:
+            starts = self._starts[piece]
+            at = bisect_right(starts, address)
+            if at < len(starts):
+                return self._pieces[piece][at]
+        piece += 1
+        return self._pieces[piece][0] if piece < len(self._pieces) else None
 
     def beside(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
         """The VMAs below and above one of them."""
         piece = bisect_right(self._firsts, vma.start) - 1
         vmas = self._pieces[piece]
         at = bisect_right(self._starts[piece], vma.start) - 1
-        if 0 < at < len(vmas) - 1:
-            return vmas[at - 1], vmas[at + 1]
-        return self.at_or_below(vma.start - 1), self.above(vma.start)
-
-    def upwards(self, address: int) -> Iterator[Vma]:
-        """The VMAs that begin at the address or above it, lowest first."""
-        piece = max(bisect_right(self._firsts, address - 1) - 1, 0)
-        if piece < len(self._pieces):
-            yield from self._pieces[piece][bisect_right(self._starts[piece], address - 1) :]
-        for following in self._pieces[piece + 1 :]:
-            yield from following
+        below = vmas[at - 1] if at else self._pieces[piece - 1][-1] if piece else None
+        if at + 1 < len(vmas):
+            return below, vmas[at + 1]
+        return below, self._pieces[piece + 1][0] if piece + 1 < len(self._pieces) else None
 
     def between(self, start: int, end: int) -> list[Vma]:
         """The VMAs that begin in [start, end), lowest first."""
@@ -80,13 +80,18 @@ class VmaList(Generic[Vma]):
         for at in range(piece, -1, -1):
             yield from reversed(self._pieces[at])
 
-    def add(self, vma: Vma) -> None:
-        """Insert it in its place."""
+    def add(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
+        """Insert it in its place, and return the VMAs below and above."""
         if not self._pieces:
             self._pieces, self._starts, self._firsts = [[]], [[]], [vma.start]
         piece = max(bisect_right(self._firsts, vma.start) - 1, 0)
         vmas, starts = self._pieces[piece], self._starts[piece]
         at = bisect_right(starts, vma.start)
+        below = vmas[at - 1] if at else self._pieces[piece - 1][-1] if piece else None
+        if at < len(vmas):
+            above: Vma | None = vmas[at]
+        else:
+            above = self._pieces[piece + 1][0] if piece + 1 < len(self._pieces) else None
         vmas.insert(at, vma)
         starts.insert(at, vma.start)
         self._number += 1
@@ -96,16 +101,21 @@ class VmaList(Generic[Vma]):
             self._starts[piece : piece + 1] = starts[:half], starts[half:]
             self._firsts.insert(piece + 1, starts[half])
         self._firsts[piece] = self._starts[piece][0]
+        return below, above
 
-    def append(self, vma: Vma) -> None:
-        """Insert one that begins above all others."""
-        if not self._pieces or len(self._pieces[-1]) == _MOST:
-            self._pieces.append([])
-            self._starts.append([])
-            self._firsts.append(vma.start)
-        self._pieces[-1].append(vma)
-        self._starts[-1].append(vma.start)
-        self._number += 1
+    def extend(self, vmas: list[Vma]) -> None:
+        """Insert several that begin above all others, lowest first."""
+        done = 0
+        while done < len(vmas):
+            if not self._pieces or len(self._pieces[-1]) >= _MOST:
+                self._pieces.append([])
+                self._starts.append([])
+                self._firsts.append(vmas[done].start)
+            some = vmas[done : done + _MOST - len(self._pieces[-1])]
+            self._pieces[-1] += some
+            self._starts[-1] += [vma.start for vma in some]
+            done += len(some)
+        self._number += len(vmas)
 
     def remove_run(self, run: list[Vma]) -> None:
         """Take several out, between which there are no others; lowest first."""

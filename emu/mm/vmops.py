@@ -67,6 +67,9 @@ class VmOperations(ABC):
     #: Whether two VMAs that map the same object in order may become one: they keep no separate state, and ``close``
     #: does nothing.
     mergeable = False
+    #: Whether it is unmapped with its neighbours at the end of an address space: it is a PageMemory, ``unmap`` looks at
+    #: nothing but the entries, and ``close`` does nothing.
+    gathered = False
     #: Additional VmFlags in /proc/PID/smaps.
     flag_names: tuple[str, ...] = ()
     #: Whether it is the kernel's own, and neither file nor device is shown with it.

@@ -16,6 +16,7 @@ from emu.linux.fileflags import AT_FDCWD, AtFlags, major, makedev, minor
 from emu.linux.layout import LATE_PATH, Layout
 from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import Syscall
+from emu.linux.words import hexadecimal
 from emu.syscalls.paths import resolve_at
 from emu.syscalls.types import file_mode_words
 
@@ -62,7 +63,7 @@ class _Stat(Layout):
     def words(self, values: tuple[Any, ...]) -> str:
         mode, device, size = values[3], values[7], values[8]
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            what = f"st_rdev=makedev({major(device):#x}, {minor(device):#x})"
+            what = f"st_rdev=makedev({hexadecimal(major(device))}, {hexadecimal(minor(device))})"
         else:
             what = f"st_size={size}"
         return f"{{st_mode={file_mode_words(mode)}, {what}, ...}}"

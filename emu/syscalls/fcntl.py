@@ -41,6 +41,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import Struct
 from emu.linux.syscall import BYTES, DESCRIPTOR, NUMBER, ZERO, Restart, Result, Returned, Syscall
+from emu.linux.words import hexadecimal
 from emu.syscalls import locks
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ _DN_FLAGS = Bits(
     "DN_", ACCESS=1, MODIFY=2, CREATE=4, DELETE=8, RENAME=0x10, ATTRIB=0x20, MULTISHOT=0x80000000,
 )  # fmt: skip
 _FD_FLAGS = Bits("FD_", CLOEXEC=FD_CLOEXEC)
-_FILE_FLAGS = Returned("O_*", lambda result: f"{result:#x} (flags {OpenFlags.words(result)})")
+_FILE_FLAGS = Returned("O_*", lambda result: f"{hexadecimal(result)} (flags {OpenFlags.words(result)})")
 
 _COMMANDS = (
     Command(0, "F_DUPFD", _dupfd, INT, DESCRIPTOR, on_path=True),

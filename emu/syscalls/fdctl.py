@@ -27,7 +27,7 @@ from emu.syscalls.fileattr import ATTRIBUTE_IOCTLS, attribute_ioctl
 from emu.syscalls.locks import FLOCK_OPERATION, sys_flock
 from emu.syscalls.paths import resolve
 from emu.syscalls.remap import FICLONE, FICLONERANGE, clone_file
-from emu.syscalls.transfer import RLIMIT_FSIZE
+from emu.syscalls.transfer import RLIMIT_FSIZE, sent_to_itself
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
@@ -262,7 +262,7 @@ def check_file_size(kernel: Kernel, task: Task, size: int) -> None:
     """Check RLIMIT_FSIZE: SIGXFSZ and EFBIG for a size beyond it."""
     limit = task.limits.get(RLIMIT_FSIZE)
     if limit is not None and size > limit[0]:
-        kernel.signals.send(task, signal.SIGXFSZ)
+        kernel.signals.send(task, signal.SIGXFSZ, sent_to_itself(task, signal.SIGXFSZ))
         raise LinuxError(errno.EFBIG)
 
 

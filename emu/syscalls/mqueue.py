@@ -15,7 +15,7 @@ from emu.ipc.mqueuetype import MqueueType
 from emu.kernel.signal_state import NSIG, SigInfo
 from emu.kernel.task import limits_of
 from emu.kernel.timers import Notify
-from emu.linux.argument import BUFFER, FD, FILLED, LONG, MODE, SIZE, UINT, Named, Pointer, Sometimes
+from emu.linux.argument import BUFFER, FD, FILLED, LONG, MODE, SIZE, UINT, Named, Pointer, Scalar, Sometimes
 from emu.linux.capability import SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import May, OpenFlags
@@ -39,8 +39,9 @@ _COOKIE_LEN = 32
 _WOKENUP, _REMOVED = 1, 2
 #: The access that each O_ACCMODE value asks for.
 _ACCESS = (int(May.READ), int(May.WRITE), int(May.READ | May.WRITE))
+_FLAGS = Scalar("O_*", LONG.width, OpenFlags.descriptor_words)
 MQ_ATTR = Struct(
-    "mq_attr", mq_flags=Named(OpenFlags, LONG.width), mq_maxmsg=LONG, mq_msgsize=LONG, mq_curmsgs=LONG,
+    "mq_attr", mq_flags=_FLAGS, mq_maxmsg=LONG, mq_msgsize=LONG, mq_curmsgs=LONG,
     _1=LONG, _2=LONG, _3=LONG, _4=LONG,
 )  # fmt: skip
 

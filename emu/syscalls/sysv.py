@@ -16,7 +16,7 @@ from emu.linux.layout import TIMESPEC, Array, Layout, Opaque
 from emu.linux.likeness import Likeness, Part
 from emu.linux.limits import Rlimit
 from emu.linux.syscall import AT_ADDRESS, BYTES, IDENTITY, NUMBER, Restart, Result, Syscall
-from emu.linux.words import Choice, hexadecimal, named_bits, octal
+from emu.linux.words import Choice, hexadecimal, named_bits, octal, unknown
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -371,7 +371,11 @@ class _MsgBuf(Pointer):
 
 
 def _command(kind: type[Choice], name: str) -> Scalar:
-    return Scalar(name, S32, lambda value: kind.words(value & ~_IPC_64))
+    def words(value: int) -> str:
+        known = (value & ~_IPC_64) in kind._value2member_map_
+        return kind.words(value & ~_IPC_64) if known else unknown(value, name.removesuffix("*"))
+
+    return Scalar(name, S32, words)
 
 
 _SHMCTL, _SEMCTL, _MSGCTL = _command(ShmCommand, "SHM_*"), _command(SemCommand, "SEM_*"), _command(MsgCommand, "MSG_*")

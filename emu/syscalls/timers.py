@@ -65,11 +65,11 @@ class _Sigevent(Layout):
 
     def words(self, values: tuple[int, ...]) -> str:
         value, signo, notify, tid = values
-        text = f"sigev_value={{sival_int={S32(value)}, sival_ptr={value:#x}}}"
+        text = f"sigev_value={{sival_int={S32(value)}, sival_ptr={value:#x}}}, " if value else ""
         signal = str(signo) if notify == Notify.NONE else signal_words(signo)
         thread = f", sigev_notify_thread_id={tid}" if notify == Notify.THREAD_ID else ""
         how = f"SIGEV_{Notify(notify).name}" if notify in Notify._value2member_map_ else f"{notify:#x}"
-        return f"{{{text}, sigev_signo={signal}, sigev_notify={how}{thread}}}"
+        return f"{{{text}sigev_signo={signal}, sigev_notify={how}{thread}}}"
 
 
 #: A timeval whose microseconds are less than a second.

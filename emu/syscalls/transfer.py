@@ -31,6 +31,11 @@ _ACCESS, _MODIFY = int(Notice.ACCESS), int(Notice.MODIFY)
 # Reading
 
 
+def sent_to_itself(task: Task, signo: int) -> SigInfo:
+    """The kernel sends a signal to the task that it works for, as if the task did (SEND_SIG_NOINFO)."""
+    return SigInfo(signo, SiCode.USER, pid=task.tgid, uid=task.credentials.uid)
+
+
 def read_into(file: File, buffer: UserBuffer, pos: int | None) -> int:
     """Fill ``buffer`` from the file's position, or from ``pos``; WouldBlock only if nothing was read."""
     total = 0
@@ -194,7 +199,7 @@ def notify_transfer(source: File, target: File) -> None:
 def signal_broken_pipe(kernel: Kernel, task: Task, error: LinuxError) -> None:
     """Send SIGPIPE if the error is a broken pipe."""
     if isinstance(error, BrokenPipe):
-        kernel.signals.send(task, signal.SIGPIPE, SigInfo(signal.SIGPIPE, SiCode.USER, pid=task.tgid))
+        kernel.signals.send(task, signal.SIGPIPE, sent_to_itself(task, signal.SIGPIPE))
 
 
 def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int | None) -> bytes:
@@ -204,7 +209,7 @@ def _within_limit(kernel: Kernel, task: Task, file: File, data: bytes, pos: int 
     start = file.inode.size if file.flags & _APPEND else file.pos if pos is None else pos
     room = task.limits[RLIMIT_FSIZE][0] - start
     if room <= 0:
-        kernel.signals.send(task, signal.SIGXFSZ)
+        kernel.signals.send(task, signal.SIGXFSZ, sent_to_itself(task, signal.SIGXFSZ))
         raise LinuxError(errno.EFBIG)
     return data[:room]
 

@@ -17,7 +17,7 @@ from emu.linux.caller import UserMemory
 from emu.linux.errors import LinuxError
 from emu.linux.layout import TEXT, Layout, Struct
 from emu.linux.likeness import Likeness, Part
-from emu.linux.words import hexadecimal, named_bits, number_of_vars, octal, pointer
+from emu.linux.words import named_bits, number_of_vars, octal, pointer
 
 if TYPE_CHECKING:
     from emu.kernel.task import Usage
@@ -31,6 +31,7 @@ _FILE_TYPES = {
     stat.S_IFIFO: "S_IFIFO",
     stat.S_IFSOCK: "S_IFSOCK",
 }
+_MODE_BITS = {stat.S_ISUID: "S_ISUID", stat.S_ISGID: "S_ISGID", stat.S_ISVTX: "S_ISVTX"}
 #: In strace's order.
 _SA_NAMES = {
     int(flag): f"SA_{flag.name}"
@@ -70,7 +71,12 @@ def wait_status_words(status: int) -> str:
 
 def file_mode_words(mode: int) -> str:
     """st_mode: the type of a file and its permissions."""
-    return f"{_FILE_TYPES.get(stat.S_IFMT(mode), hexadecimal(stat.S_IFMT(mode)))}|{octal(mode & 0o7777)}"
+    kind = stat.S_IFMT(mode)
+    if kind and kind not in _FILE_TYPES:
+        return octal(mode)
+    names = [_FILE_TYPES[kind]] if kind else []
+    names += [name for bit, name in _MODE_BITS.items() if mode & bit]
+    return "|".join([*names, octal(mode & 0o777)])
 
 
 class _SigAction(Layout):
@@ -155,6 +161,8 @@ class _Strings(Target):
         return found
 
     def text_at(self, view: View, address: int) -> str | None:
+        if len(view.peek(address, ADDRESS.size)) < ADDRESS.size:
+            return None
         strings = self.peek(view, address)
         texts = [TEXT.text_at(view, at) or pointer(at) for at in strings[: self._most_shown]]
         return "[" + ", ".join(texts) + (", ...]" if len(strings) > self._most_shown else "]")

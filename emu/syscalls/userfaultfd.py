@@ -59,6 +59,6 @@ def open_device(kernel: Kernel, path: Path, flags: int) -> File:
     return file
 
 
-_FLAGS = Bits("", O_CLOEXEC=_CLOEXEC, O_NONBLOCK=_NONBLOCK, UFFD_USER_MODE_ONLY=USER_MODE_ONLY)
+_FLAGS = Bits("", name="UFFD_*", O_CLOEXEC=_CLOEXEC, O_NONBLOCK=_NONBLOCK, UFFD_USER_MODE_ONLY=USER_MODE_ONLY)
 
 TABLE = (Syscall(323, "userfaultfd", sys_userfaultfd, (_FLAGS,), DESCRIPTOR),)

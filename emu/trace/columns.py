@@ -418,7 +418,8 @@ class _Rows:
 
 
 def _transposed(records: Events) -> dict[str, npt.NDArray[Any]]:
-    columns = {name: np.empty(len(records), EVENT_COLUMNS[name]) for name in EVENT_COLUMNS.names or ()}
+    names = [name for name in EVENT_COLUMNS.names or () if name != "reserved"]
+    columns = {name: np.empty(len(records), EVENT_COLUMNS[name]) for name in names}
     wanted = (Field * len(columns))()
     for field, (name, column) in zip(wanted, columns.items(), strict=True):
         offset: int = EVENT_COLUMNS.fields[name][1]  # type: ignore[index]

@@ -42,6 +42,7 @@ class Leader:
         self._stamp = stamp
         self._relative = relative
         self._before: int | None = None
+        self._plain = stamp is Stamp.NONE and not relative
         #: How many processes and threads there are.
         self.processes = 1
 
@@ -52,6 +53,8 @@ class Leader:
 
     def begin(self, pid: int) -> str:
         """The beginning of a line that is about a process and begins now."""
+        if self._plain:
+            return self._process(pid)
         return self._process(pid) + self._absolute() + self._since()
 
     def _process(self, pid: int) -> str:

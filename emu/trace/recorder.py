@@ -5,8 +5,10 @@ What the kernel tells has a place in the MMU's ring, so that nothing has to be l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from emu.kernel.signal_state import signal_name
 from emu.kernel.tracer import Tracer
@@ -16,6 +18,7 @@ from emu.trace.batch import Batch, KernelKind, Note
 from emu.trace.header import make_header
 from emu.trace.resolution import RESOLUTIONS, resolution
 from emu.trace.schema import Schema
+from emu.trace.selection import EVERYTHING, Selection
 from mmu.event_table import Events
 from mmu.events import EventKind
 from mmu.host_array import HostArray
@@ -57,9 +60,9 @@ class Recorder(Tracer):
         seed: int,
         version: str,
         accesses: bool = False,
-        kinds: Collection[str] | None = None,
+        selection: Selection = EVERYTHING,
     ) -> None:
-        """``accesses``: record each access too, which only a modelled TLB sees.  ``kinds``: only these."""
+        """``accesses``: record each access too, which only a modelled TLB sees.  ``selection``: what is recorded."""
         kernel = machine.kernel
         mmu = kernel.cpu.mmu
         if accesses and mmu.tlb is None:
@@ -70,7 +73,7 @@ class Recorder(Tracer):
         self._clock = kernel.clock
         self._state = mmu.state
         self._ring = mmu.events
-        self._kinds = None if kinds is None else frozenset(kinds)
+        self._selection = selection
         self._notes: list[Note] = []
         self._seq = 0
         self._recording = True
@@ -78,7 +81,7 @@ class Recorder(Tracer):
         self._calls: dict[int, str] = {}
         #: Whether these frequent ones are recorded.
         self.enters, self.exits, self.switches = (
-            kinds is None or kind in kinds for kind in ("syscall_enter", "syscall_exit", "switch")
+            selection.has(kind) for kind in ("syscall_enter", "syscall_exit", "switch")
         )
         self.schema = Schema(kernel.event_kinds, cpus=mmu.processors)
         self._sink.begin(
@@ -101,8 +104,7 @@ class Recorder(Tracer):
         kernel.share_counts.mark(self._shared.view)
         kernel.scheduler.on_turn = self._turn
         self._ring.subscribe(self._batch)
-        wanted = [kind for kind in EventKind if kind != EventKind.ACCESS or accesses]
-        self._ring.enable(*(kind for kind in wanted if kinds is None or kind.name.lower() in kinds))
+        selection.begin(self._ring, accesses=accesses)
 
     def finish(self) -> None:
         """Give away what is left, and record no more."""
@@ -128,7 +130,8 @@ class Recorder(Tracer):
         notes = self._notes
         told = int((events["kind"] == EventKind.NOTE).sum())
         self._notes = notes[told:]
-        events["seq"] += self._seq - int(events["seq"][0])
+        events = self._selection.of_processes(events)
+        events["seq"] = np.arange(self._seq, self._seq + len(events))
         self._seq += len(events)
         self._sink.write(Batch(events, notes[:told], self._calls))
 
@@ -138,7 +141,7 @@ class Recorder(Tracer):
         if not self._recording:
             return
         self._now()
-        if self._kinds is not None and kind not in self._kinds and kind != "end":
+        if kind != "end" and not self._selection.takes(kind, pid, tid, fields):
             return
         self._notes.append(Note(kind, self.schema[kind].encode(fields)))
         self._ring.note(EventKind.NOTE, pid, tid)
@@ -150,13 +153,17 @@ class Recorder(Tracer):
     def _of_task(self, kind: str, task: Task, fields: dict[str, Any]) -> None:
         self._note(kind, task.tgid, task.pid, fields)
 
+    def _is_chosen(self, task: Task) -> bool:
+        pids = self._selection.pids
+        return not pids or task.tgid in pids or task.pid in pids
+
     def _turn(self, task: Task) -> None:
         cpu = self._state.cpu
         previous = self._last.get(cpu)
         if previous != task.pid:
             self._last[cpu] = task.pid
             self._now()
-            if self.switches:
+            if self.switches and self._is_chosen(task):
                 self._ring.note(KernelKind.SWITCH, task.tgid, task.pid, previous or 0)
 
     def fault_begins(self, mm: AddressSpace, vaddr: int) -> object:
@@ -177,7 +184,7 @@ class Recorder(Tracer):
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
         self._now()
-        if self.enters:
+        if self.enters and self._is_chosen(task):
             if number not in self._calls:
                 self._name(number, call)
             words = arguments + _SIX[len(arguments) :]
@@ -187,7 +194,7 @@ class Recorder(Tracer):
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
         self._now()
-        if self.exits:
+        if self.exits and self._is_chosen(task):
             if number not in self._calls:
                 self._name(number, call)
             self._ring.note(

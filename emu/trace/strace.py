@@ -33,6 +33,7 @@ _INTERRUPTED = {
     Restart.NOHAND: "? ERESTARTNOHAND (To be restarted if no handler)",
     Restart.BLOCK: "? ERESTART_RESTARTBLOCK (Interrupted by signal)",
 }
+_ERRORS = {errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN", errno.EDEADLK: "EDEADLK"}
 _NOINTR = "? ERESTARTNOINTR (To be restarted)"
 
 
@@ -74,6 +75,11 @@ class _Pending:
     rest: list[str] = field(default_factory=list)
 
 
+def error_name(number: int) -> str:
+    """The name of an error: of two, the one that strace prints."""
+    return _ERRORS.get(number) or errno.errorcode.get(number, str(number))
+
+
 class Strace(Tracer):
     """``write`` gets one line at a time, without its newline."""
 
@@ -98,7 +104,8 @@ class Strace(Tracer):
     # -- system calls ----------------------------------------------------------------------------------------------
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
-        self._tell_later(task)
+        if self._later:
+            self._tell_later(task)
         self._in_call.add(task.pid)
         name = call.name if call is not None else name_of(number).replace(f"#{number}", f"syscall_{number:#x}")
         resuming = task.pid in self._resuming
@@ -106,10 +113,12 @@ class Strace(Tracer):
         if not self._options.shows("restart_syscall" if resuming else name):
             return
         self._break_line(task.pid)
-        shown = CallArguments(TaskView(task, self._kernel.cpu), None if call is None else call.arguments, arguments)
+        view = TaskView(task, self._kernel.cpu)
+        shown = CallArguments(view, None if call is None else call.arguments, arguments, name)
         restart = None if call is None else call.restarts_as(arguments)
         self._pending[task.pid] = pending = _Pending(
-            name, shown, [], self._leader.begin(task.pid), self._kernel.clock.now_ns(), self._worked(task),
+            name, shown, [], self._leader.begin(task.pid), self._kernel.clock.now_ns(),
+            0 if self._options.summary is None else self._worked(task),
             _INTERRUPTED.get(restart, _NOINTR) if restart is not None else _NOINTR,
         )  # fmt: skip
         if resuming:
@@ -123,9 +132,10 @@ class Strace(Tracer):
         pending = self._pending.pop(task.pid, None)
         if pending is not None:  # else the task has ended within the call, or it is not shown
             pending.rest = pending.arguments.after(len(pending.texts), result)
-            self._count(task, number, pending, failed=-4096 < result < 0)
+            if self._options.summary is not None:
+                self._count(self._options.summary, task, number, pending, failed=-4096 < result < 0)
             self._finish_line(task.pid, pending, self._result(task, pending, call, result))
-        if not task.signals.deliverable():  # else the one that is delivered first may be the last
+        if self._later and not task.signals.deliverable():  # else the one that is delivered first may be the last
             self._tell_later(task)
 
     def _result(self, task: Task, pending: _Pending, call: Syscall | None, result: int) -> str:
@@ -134,15 +144,16 @@ class Strace(Tracer):
         if result == -errno.EINTR and task.signals.deliverable() and pending.interrupted is not _NOINTR:
             return pending.interrupted
         if -4096 < result < 0:
-            return f"-1 {errno.errorcode.get(-result, str(-result))} ({os.strerror(-result)})"
-        return str(result) if call is None else call.returns.text(result, pending.arguments.values)
+            return f"-1 {error_name(-result)} ({os.strerror(-result)})"
+        if call is None:
+            return str(result)
+        return pending.arguments.result(result) or call.returns.text(result, pending.arguments.values)
 
     def _worked(self, task: Task) -> int:
         return task.usage.system_ns + self._kernel.scheduler.running_system_ns()
 
-    def _count(self, task: Task, number: int, pending: _Pending, *, failed: bool) -> None:
-        summary = self._options.summary
-        if summary is not None:
+    def _count(self, summary: Summary, task: Task, number: int, pending: _Pending, *, failed: bool) -> None:
+        if not pending.name.startswith("syscall_0x"):
             latency, work = self._kernel.clock.now_ns() - pending.began, self._worked(task) - pending.worked
             summary.count(number, pending.name, latency if summary.latency else work, failed=failed)
 
@@ -253,9 +264,14 @@ class Strace(Tracer):
     def _abandon(self, pid: int, result: str) -> None:
         """The call that the process is in will not return."""
         pending = self._pending.pop(pid, None)
-        if pending is not None:
+        if pending is None:
+            return
+        left = len(pending.texts) < pending.arguments.count
+        if result == "?" and left:
+            pending.rest = [" <unfinished ...>"]
+        else:
             pending.rest = pending.arguments.after(len(pending.texts), None)
-            self._finish_line(pid, pending, result)
+        self._finish_line(pid, pending, result)
 
 
 def _ends_wait(task: Task, info: SigInfo) -> bool:

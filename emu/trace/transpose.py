@@ -12,7 +12,7 @@ _BLOCK = 256
 
 
 class Field(ctypes.Structure):
-    """A field of the record, and where its column is.  Every field is a uint64."""
+    """A field of the record, of 8, 4 or 1 bytes, and where its column is.  Every field is a uint64."""
 
     offset: int
     size: int

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from emu.kernel.signal_state import SYNCHRONOUS, SiCode, Sig, SigInfo, signal_name
+from emu.kernel.signal_state import NSIG, SYNCHRONOUS, SiCode, Sig, SigInfo, signal_name
 from emu.linux.argument import S32
 from emu.linux.words import pointer
 
-_SI_CODES = {
+_SI_CODES: dict[int, str] = {
     Sig.SEGV: "SEGV_MAPERR SEGV_ACCERR SEGV_BNDERR SEGV_PKUERR",
     Sig.BUS: "BUS_ADRALN BUS_ADRERR BUS_OBJERR BUS_MCEERR_AR BUS_MCEERR_AO",
     Sig.FPE: "FPE_INTDIV FPE_INTOVF FPE_FLTDIV FPE_FLTOVF FPE_FLTUND FPE_FLTRES FPE_FLTINV FPE_FLTSUB",
@@ -22,7 +22,7 @@ _OTHERS = {-3: "SI_MESGQ", -4: "SI_ASYNCIO", -5: "SI_SIGIO", -7: "SI_DETHREAD", 
 
 def si_code(info: SigInfo) -> str:
     """Why there is a signal."""
-    names = _SI_CODES.get(Sig(info.signo), "").split() if info.signo < 32 else []
+    names = _SI_CODES.get(info.signo, "").split()
     if 0 < info.code <= len(names):
         return names[info.code - 1]
     if info.code in SiCode._value2member_map_:
@@ -32,9 +32,10 @@ def si_code(info: SigInfo) -> str:
 
 def siginfo(info: SigInfo) -> str:
     """The fields of siginfo_t that the kind of signal has."""
-    text = f"si_signo={signal_name(info.signo)}, si_code={si_code(info)}"
+    name = signal_name(info.signo) if 0 < info.signo <= NSIG else str(info.signo)
+    text = f"si_signo={name}, si_code={si_code(info)}"
     if info.signo == Sig.CHLD and info.code > 0:
-        status = signal_name(info.status) if info.code != 1 else info.status
+        status = signal_name(info.status) if info.code != 1 and 0 < info.status <= NSIG else info.status
         return f"{text}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, si_utime=0, si_stime=0"
     if info.code == SiCode.TIMER:
         return f"{text}, si_timerid={info.timer_id}, si_overrun={info.overrun}{_value(info)}"

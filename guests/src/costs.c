@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * costs WHAT N [MIB]: does one thing N times, to see what it costs:
+ * costs WHAT N [MUCH]: does one thing N times, to see what it costs:
  *
  *   calls      getpid(2)
  *   clocks     the process's CPU time by clock_gettime(2), and at times the thread's
@@ -8,8 +8,10 @@
  *   signals    a signal to itself, its handler, and the way back
  *   pipes      a byte to a child and back, through two pipes
  *   threads    a wake of another thread by futex(2), and its wake of this one
- *   forks      fork(2), _exit(2) and wait(2) of a process that has written to MIB MiB
- *   programs   the same with an execve(2) of this program in between, which does nothing
+ *   joins      pthread_create(3) and pthread_join(3) of a thread
+ *   forks      fork(2), _exit(2) and wait(2) of a process that has written to MUCH MiB
+ *   mappings   the same of a process that has made MUCH mappings
+ *   programs   the same as forks with an execve(2) of this program in between, which does nothing
  *
  * Prints nothing, exit status 0; 1 if something failed, 2 for bad usage.
  */
@@ -144,6 +146,38 @@ static int threads(long number)
 	return pthread_join(thread, NULL) != 0;
 }
 
+static void *ends(void *argument)
+{
+	return argument;
+}
+
+static int joins(long number)
+{
+	pthread_t thread;
+	int wrong = 0;
+
+	while (number-- && !wrong)
+		wrong = pthread_create(&thread, NULL, ends, NULL) || pthread_join(thread, NULL);
+	return wrong;
+}
+
+static int mappings(long number, long of_them)
+{
+	char *memory = mmap(NULL, of_them << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int status = 0, wrong = 0;
+
+	if (memory == MAP_FAILED)
+		return 1;
+	for (long page = 0; page < of_them; page += 2)
+		wrong |= mprotect(memory + (page << 12), 4096, PROT_READ);
+	while (number--) {
+		if (!fork())
+			_exit(0);
+		wrong |= wait(&status) < 0 || status;
+	}
+	return wrong;
+}
+
 static int forks(long number, long mib, int new_program)
 {
 	char *const words[] = { "costs", "calls", "0", NULL };
@@ -183,6 +217,10 @@ int main(int argc, char **argv)
 		return pipes(number);
 	if (!strcmp(what, "threads"))
 		return threads(number);
+	if (!strcmp(what, "joins"))
+		return joins(number);
+	if (!strcmp(what, "mappings"))
+		return mappings(number, mib);
 	if (!strcmp(what, "forks") || !strcmp(what, "programs"))
 		return forks(number, mib, what[0] == 'p');
 	return 2;

@@ -7,6 +7,7 @@ import math
 import pathlib
 import re
 import runpy
+from functools import partial
 
 import pytest
 
@@ -28,7 +29,9 @@ AIMS = {
     "signal_us": ("at most", 20),
     "pipe_us": ("at most", 20),
     "switch_us": ("at most", 20),
+    "thread_us": ("at most", 120),
     "fork_ms": ("at most", 15),
+    "mappings_ms": ("at most", 4),
     "programs_host_ratio": ("at most", 7),
     "startup_ratio": ("at most", 2.0),
     "reclaim_mpages_s": ("at least", 1.0),
@@ -236,6 +239,10 @@ def test_subjects_take_turns_after_one_that_does_not_count() -> None:
     taken = alternate(2, {"a": lambda: subject("a", 1.0), "b": lambda: subject("b", 10.0)})
     assert order == ["a", "b"] * 3
     assert taken == {"a": [3.0, 5.0], "b": [40.0, 60.0]}
+    order.clear()
+    taken = alternate(2, {name: partial(subject, name, 1.0) for name in "ab"}, to_and_fro=True)
+    assert order == ["a", "b", "a", "b", "b", "a"]
+    assert taken == {"a": [3.0, 6.0], "b": [4.0, 5.0]}
 
 
 def test_medians() -> None:

@@ -1,4 +1,5 @@
-"""What a process may touch outside its directory: nothing, as far as Python's audit hooks can see.
+"""What a process may touch outside its directory: nothing but the cache of object code, as far as Python's audit hooks
+can see.
 
 Unicorn itself writes no files; whatever else unimmu writes goes through Python.
 """
@@ -10,6 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from mmu.codecache import cache_directory
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 #: Devices that keep nothing, and names of what is open already.
@@ -27,6 +30,8 @@ _NEVER = ("socket.connect", "socket.bind", "subprocess.Popen", "os.exec", "os.po
 def confine(directory: Path, tell: Callable[[str], None]) -> None:
     """From now on ``tell`` is called with each attempt to write elsewhere, or to start a process, and it fails."""
     inside = os.path.realpath(directory)
+    cache = cache_directory()
+    ours = () if cache is None else (f"{os.path.realpath(cache)}/",)
 
     def refuse(what: str) -> None:
         tell(what)
@@ -39,7 +44,7 @@ def confine(directory: Path, tell: Callable[[str], None]) -> None:
         real = os.path.join(os.path.realpath(os.path.dirname(name)), os.path.basename(name))
         if event == "open":
             real = os.path.realpath(name)
-        if not f"{real}/".startswith(f"{inside}/") and not real.startswith(_HARMLESS):
+        if not f"{real}/".startswith((f"{inside}/", *ours)) and not real.startswith(_HARMLESS):
             refuse(f"{event} {name}")
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:

@@ -44,8 +44,8 @@ Each case is a process of its own, in a directory of its own.
   refusal is one line on stderr.
 - The audit finds nothing, and no translation that is used is stale. `--json` tells the same exit status.
 - Memory of the host: at most what the process had at its start, `--mem`, and {host} MiB.
-- Nothing is written outside the directory, no program is started, and no process is left. (Python's audit hooks tell;
-  Unicorn itself writes no files.)
+- Nothing is written outside the directory but the cache of object code, no program is started, and no process is
+  left. (Python's audit hooks tell; Unicorn itself writes no files.)
 - What is printed about damaged files has no control characters in it, and names the line.
 
 ## Generated input

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emu.testing import GuestMachine
+from emu.trace.formats.jsonlines import JsonLines
 from emu.trace.recorder import Recorder
 from mmu.model import TlbModel
 
@@ -55,7 +56,7 @@ def run(
         machine.kernel.cpu.blocks.guard = None
     trace = list[bytes]()
     if events:
-        recorder = Recorder(machine, trace.append, command=[], seed=0, version="")
+        recorder = Recorder(machine, JsonLines(trace.append), command=[], seed=0, version="")
         machine.kernel.tracer = recorder
     machine.kernel.vfs.mkdir("/tmp/guest", 0o755)
     task = machine.spawn(machine.install(program, f"/bin/{program.stem}"), arguments, in_guest=True, cwd="/tmp/guest")

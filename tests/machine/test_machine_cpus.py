@@ -9,6 +9,7 @@ import pytest
 from emu.kernel.sched import TIME_SLICE, TURN
 from emu.machine import Machine
 from emu.proc.system import cpu_list
+from emu.trace.formats.jsonlines import JsonLines
 from emu.trace.recorder import Recorder
 from tests.booted import Booted, MakeMachine
 from tests.machine.test_machine_native import SCRIPTS, without_pids
@@ -48,7 +49,7 @@ def test_and_with_a_modelled_tlb_none_of_them_stale(machine: MakeMachine, comman
 
 def trace(booted: Booted, *command: object) -> bytes:
     lines: list[bytes] = []
-    booted.kernel.tracer = recorder = Recorder(booted, lines.append, command=["x"], seed=0, version="0")
+    booted.kernel.tracer = recorder = Recorder(booted, JsonLines(lines.append), command=["x"], seed=0, version="0")
     booted.outcome(str(command[0]), *command[1:])
     recorder.finish()
     return b"".join(lines)

@@ -95,3 +95,19 @@ def test_no_mapping_overlaps_another(start: int, end: int) -> None:
         tree.add(Vma(start, end, Prot.READ, VmFlags(0)))
     tree.add(Vma(0x3000, 0x5000, Prot.READ, VmFlags(0)))
     assert [vma.start for vma in tree] == [0x1000, 0x3000, 0x5000]
+
+
+def test_headers_are_remembered_by_what_they_say(machine: MakeMachine, tmp_path: Path) -> None:
+    """A file that has been changed is another program, and one that nothing is wrong with runs again."""
+    there, hello = machine(), guests.path("hello").read_bytes()
+    program, changed_entry = tmp_path / "program", bytearray(hello)
+    struct.pack_into("<Q", changed_entry, 24, 1 << 46)
+    for data, end in ((hello, 0), (hello, 0), (changed_entry, "SIGSEGV"), (hello, 0), (hello[:200], None), (hello, 0)):
+        program.write_bytes(data)
+        program.chmod(0o755)
+        if end is None:
+            with pytest.raises(LaunchError, match="truncated"):
+                there.run_guest(str(program))
+        else:
+            result = there.run_guest(str(program))
+            assert (result.signal or result.status) == end

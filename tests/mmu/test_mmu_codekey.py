@@ -13,7 +13,8 @@ from typing import NoReturn
 
 import pytest
 
-from mmu.codekey import facts, host_cpu, key
+from mmu.codekey import facts, key
+from mmu.remembered import host_cpu
 
 SOURCES = {
     "kt_hooks": '''
@@ -200,7 +201,7 @@ def test_the_cpu_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr("builtins.open", no_proc)
-    assert "+sse2" in host_cpu()
+    assert "+sse2" in host_cpu.__wrapped__()
 
 
 def test_our_own_hooks() -> None:

@@ -39,6 +39,9 @@ from emu.instructions.plain import MOST_NOTED, NOTED_BYTES, WRITABLE, PlainBlock
 from emu.kernel.faststate import FastState, Party, PipeRecord
 from emu.kernel.faultfill import RANGE_BYTES, FaultRange, FaultState
 from emu.kernel.sigregs import SignalRegisters
+from emu.mm.entrystate import EntryWork
+from emu.mm.swapops import POISONED_ENTRY
+from emu.trace.transpose import Field
 from mmu import Access, EventKind, objectcode
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
@@ -57,7 +60,8 @@ _EXECUTED = tuple(
 MODULES = (
     "emu.bench.empty", "emu.exact_hooks", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED,
     "emu.instructions.plain",
-    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.pagecopy",
+    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.entrywork",
+    "emu.mm.pagecopy", "emu.trace.transpose",
     "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
@@ -488,6 +492,63 @@ def copies(world: HookWorld, call: Call) -> None:
         call("store_pages", host + (0xD0 << 12), places, host + (0xC0 << 12), indices, number, zeros)
 
 
+def entries(world: HookWorld, call: Call) -> None:
+    """Entries of two tables are copied, tables under two entries of the PGD are cleared, and the empty ones freed."""
+    words, host = world.ram.words.reshape(-1, 512), world.ram.host
+    words[0xA0:0xE0] = 0
+    words[0xA0, [1, 2]], words[0xA1, 3], words[0xA4, 511] = (
+        [0xA1 << 12 | 7, 0xA4 << 12 | 7],
+        0xA2 << 12 | 7,
+        0xA5 << 12 | 7,
+    )
+    words[0xA2, [4, 5]], words[0xA5, 0] = [0xA3 << 12 | 7, 1 << 63 | 0xC0 << 12 | 0x87], 0xA6 << 12 | 7
+    bits = (0x67, 0x27, 0x225, 0x101, 1 << 63 | 0x25, 0x64)
+    for n in range(24):
+        words[0xA3, 20 * n] = (0xD0 + n % 12) << 12 | bits[n % len(bits)]
+    words[0xA3, 500:504] = 2**64 - 0x400, 31 << 59 | ODD << 9 & 2**59 - 1, UPPER & ~0x101, POISONED_ENTRY
+    counts, kinds, flags, marked = (host + (frame << 12) for frame in (0xB0, 0xB1, 0xB2, 0xB3))
+    for n in range(12):
+        ctypes.c_uint32.from_address(counts + 4 * (0xD0 + n)).value = 1 + n % 3
+        ctypes.c_uint8.from_address(kinds + 0xD0 + n).value = 3 + n % 2
+        ctypes.c_uint8.from_address(flags + 0xD0 + n).value = (0, 2, 4, 6, 0x42, 0x31)[n // 2]
+    for frame in range(0xA1, 0xA7):
+        ctypes.c_uint32.from_address(counts + 4 * frame).value = 1
+        ctypes.c_uint8.from_address(kinds + frame).value = 2
+    work = EntryWork.from_address(host + (0xBC << 12))
+    work.ram, work.counts, work.kinds, work.flags, work.levels, work.kinds_freed = host, counts, kinds, flags, 4, marked
+    work.freed_frames, work.left_frames = host + (0xB4 << 12), host + (0xB8 << 12)
+    state = ctypes.addressof(work)
+    start, whole = 1 << 39 | 3 << 30 | 4 << 21, 1 << 41
+
+    def told(name: str, *arguments: int) -> None:
+        call(name, state, *arguments)
+        world.calls.append(tuple(getattr(work, field) for field, _ in EntryWork._fields_[5:12]))
+
+    table, copy = 0xA3 << 9, 0xA6 << 9
+    told("copy_entries", table, copy, 512, 2**64 - 3, 2**64 - 0x21)
+    told("copy_entries", table, copy, 3, 2**64 - 1, 2**64 - 0x61)
+    told("free_tables", 0xA0, 0, whole, 0, 1 << 57)
+    for options, number in ((0, 41), (1, 121), (6, 201), (3, 501), (7, 512)):
+        told("clear_entries", 0xA0, start, start + (number << 12), options)
+    told("free_tables", 0xA0, start, start + 0x1000, start + 0x1000, 1 << 57)
+    told("free_tables", 0xA0, start, start + 0x1000, 0, start + (1 << 30))
+    told("clear_entries", 0xA0, 0, whole, 4)
+    told("free_tables", 0xA0, 0, whole, 0, 1 << 57)
+    told("clear_entries", 0xA0, 0, whole, 4)
+
+
+def transposed(world: HookWorld, call: Call) -> None:
+    """Fields of every size, whose values and places are of the upper half, in more records than a block has."""
+    host, words = world.ram.host, world.ram.words
+    words[0xC1 << 9 : 0xC8 << 9] = UPPER + np.arange(7 * 512, dtype=np.uint64) * np.uint64(ODD & 0xFFFF_FFFF)
+    wanted = (Field * 3)()
+    for field, (offset, size) in zip(wanted, ((0, 8), (8, 4), (15, 1)), strict=True):
+        field.offset, field.size, field.column = offset, size, host + ((0xD0 + offset) << 12)
+    words[0xB0 << 9 : (0xB0 << 9) + 9] = np.frombuffer(bytes(wanted), np.uint64)
+    for count in (0, 1, 300):
+        call("transpose", host + (0xC1 << 12), count, 80, host + (0xB0 << 12), 3)
+
+
 def nothing(world: HookWorld, call: Call) -> None:
     call("on_access", _UC, 16, UPPER, 8, ODD, ODD)
 
@@ -499,7 +560,7 @@ STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     page_faults: "emu.kernel.faultfill",
-    copies: "emu.mm.pagecopy",
+    copies: "emu.mm.pagecopy", entries: "emu.mm.entrywork", transposed: "emu.trace.transpose",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 

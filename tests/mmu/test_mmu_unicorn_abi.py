@@ -11,8 +11,8 @@ import unicorn
 from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
 from unicorn.x86_const import UC_X86_REG_RAX
 
-from mmu import Mmu, PhysicalMemory, selftest, unicorn_abi
-from mmu.unicorn_abi import Context, UnicornMismatch, emu_start, handle
+from mmu import Mmu, PhysicalMemory, remembered, selftest, unicorn_abi
+from mmu.unicorn_abi import Context, SpareContexts, UnicornMismatch, emu_start, handle
 
 self_test = unicorn_abi.self_test.__wrapped__  # the test itself, without its memory
 
@@ -116,6 +116,32 @@ def test_contexts_cure_the_exception_in_flight() -> None:
     assert seen == [0, 0, 0]
 
 
+def test_a_context_that_another_has_had_holds_all_that_is_saved() -> None:
+    uc, spare = Uc(UC_ARCH_X86, UC_MODE_64), SpareContexts()
+    uc.reg_write(UC_X86_REG_RAX, 1)
+    first = Context(uc, spare)
+    first.save()
+    addresses = [first.address]
+    assert spare.take() == 0
+    del first
+    uc.reg_write(UC_X86_REG_RAX, 2)
+    second, third = Context(uc, spare), Context(uc, spare)
+    second.save()
+    assert second.address in addresses and third.address not in addresses
+    uc.reg_write(UC_X86_REG_RAX, 3)
+    third.save()
+    for context, value in ((second, 2), (third, 3)):
+        context.restore()
+        assert uc.reg_read(UC_X86_REG_RAX) == value
+    many = [Context(uc, spare) for _ in range(40)]
+    del context, many
+    kept = []
+    while address := spare.take():
+        kept.append(address)
+    assert len(kept) == len(set(kept)) == 16 and not {second.address, third.address} & set(kept)
+    assert all(map(spare.give, kept)) and not spare.give(0)
+
+
 def test_the_general_registers_are_the_engine_s_own() -> None:
     """Read and written without a call; R15 is the last before RIP."""
     buffer = (ctypes.c_char * 0x1000)()
@@ -139,6 +165,7 @@ def test_a_library_that_has_passed_is_not_tested_again(monkeypatch: pytest.Monke
     """Unless the library, the test or what it looks for has changed."""
     monkeypatch.setenv("UNIMMU_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(selftest, "reference_mode", lambda: False)
+    monkeypatch.setattr(selftest, "remembered", remembered.remembered.__wrapped__)  # as in another process
     tmp_path.chmod(0o700)
     runs: list[int] = []
     monkeypatch.setattr(unicorn_abi, "self_test", lambda: runs.append(1))

@@ -18,7 +18,7 @@ from emu.trace.reader import TraceError
 
 RUNS = {
     "mshare_donor": ["mshare_donor"],
-    "two vCPUs": ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=cpumask", "region_stress", "3", "4"],
+    "two vCPUs": ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=sharers", "region_stress", "3", "4"],
     "five levels": ["--la57", "faults"],
     "a modelled TLB": ["--tlb", "textbook", "--trace-accesses", "cow"],
 }

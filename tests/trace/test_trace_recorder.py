@@ -369,7 +369,7 @@ def test_accesses_are_recorded_only_if_asked_for() -> None:
     recorder.finish()
     assert b'"access",' not in b"".join(pieces) and b'"walk",' in b"".join(pieces)
     with pytest.raises(ValueError, match="no TLB is modelled"):
-        Recorder(Booted(), pieces.append, command=[], seed=0, version="0", accesses=True)
+        Recorder(Booted(), JsonLines(pieces.append), command=[], seed=0, version="0", accesses=True)
 
 
 def test_fanout_tells_each_tracer_what_it_asks_for() -> None:

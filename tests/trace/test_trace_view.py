@@ -347,7 +347,7 @@ def test_the_reader_says_what_it_has_seen() -> None:
 def test_a_modelled_tlb(viewed: Viewed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each access, and walks that begin behind a cached entry."""
     monkeypatch.setattr(emu.machine, "find_modules", dict)
-    trace = tmp_path / "trace"
+    trace = tmp_path / "trace.jsonl"
     words = ["run", "--tlb", "textbook", "--trace-accesses", "--trace", str(trace), "touch_pages", "40K"]
     assert main(words) == 0
     status, out, err = viewed(trace)
@@ -362,7 +362,7 @@ def test_what_run_records_can_be_viewed(
     viewed: Viewed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: str
 ) -> None:
     monkeypatch.setattr(emu.machine, "find_modules", lambda: {"msharefs": msharefs.module.init})
-    trace, again = tmp_path / "trace", tmp_path / "again"
+    trace, again = tmp_path / "trace.jsonl", tmp_path / "again.jsonl"
     for file in (trace, again):
         assert main(["run", "--trace", str(file), str(guests.path(program))]) == 0
     assert trace.read_bytes() == again.read_bytes()

@@ -92,8 +92,8 @@ class _Source:
 
     def __init__(self, path: str) -> None:
         try:
-            self._file = pq.ParquetFile(path, read_dictionary=[c.name for c in COLUMNS if c.type == "dict"])
-            text = (self._file.schema_arrow.metadata or {}).get(HEADER)
+            schema = pq.read_schema(path)
+            text = (schema.metadata or {}).get(HEADER)
             if text is None:
                 raise TraceError(f"{path}: this is not a trace that `unimmu run --trace` wrote")
             header = json.loads(text)
@@ -101,12 +101,13 @@ class _Source:
                 found = f"{header.get('version')!r:.60}"
                 raise TraceError(f"{path}: format version {found} is not known; this unimmu reads {FORMAT_VERSION}")
             self.header, self.schema = read_header(header)
+            missing = [column.name for column in COLUMNS if column.name not in schema.names]
+            if missing:
+                raise TraceError(f"{path}: there is no column {missing[0]}")
+            self._file = pq.ParquetFile(path, read_dictionary=[c.name for c in COLUMNS if c.type == "dict"])
         except (OSError, pa.ArrowException, ValueError) as error:
             raise TraceError(f"{path}: {str(error).splitlines()[0]}") from None
         self._path = path
-        missing = [name for name in arrow_schema().names if name not in self._file.schema_arrow.names]
-        if missing:
-            raise TraceError(f"{path}: there is no column {missing[0]}")
 
     def tables(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The rows, with all columns or these."""

@@ -1,0 +1,61 @@
+"""Which events are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mmu.events import EventKind
+
+if TYPE_CHECKING:
+    from mmu.event_ring import EventRing
+    from mmu.event_table import Events
+
+
+class Selection(NamedTuple):
+    """Of all events those that fit; None and the empty set exclude nothing.
+
+    ``addresses`` and ``levels`` concern events that have such: walks and faults that end at these levels, and what
+    concerns these virtual addresses.  Of the MMU's events that are left one in ``one_in`` is recorded, by chance from
+    ``seed``; the kernel's are not sampled.
+    """
+
+    kinds: frozenset[str] | None = None
+    pids: frozenset[int] = frozenset()
+    addresses: range | None = None
+    levels: frozenset[int] = frozenset()
+    one_in: int = 1
+    seed: int = 0
+
+    def has(self, kind: str) -> bool:
+        """Whether events of a kind are recorded at all."""
+        return self.kinds is None or kind in self.kinds
+
+    def begin(self, ring: EventRing, *, accesses: bool) -> None:
+        """Record those of the MMU's events."""
+        ring.choose(self.addresses, self.levels, self.one_in, self.seed)
+        wanted = [kind for kind in EventKind if kind != EventKind.NOTE and (kind != EventKind.ACCESS or accesses)]
+        ring.enable(*(kind for kind in wanted if self.has(kind.name.lower())))
+
+    def takes(self, kind: str, pid: int, tid: int, fields: Mapping[str, Any]) -> bool:
+        """Whether an event of the kernel is recorded."""
+        if not self.has(kind) or (self.pids and pid not in self.pids and tid not in self.pids):
+            return False
+        vaddr = fields.get("vaddr")
+        if self.addresses is None or vaddr is None:
+            return True
+        end: int = vaddr + max(fields.get("length", 1), 1)
+        return end > self.addresses[0] and int(vaddr) <= self.addresses[-1]
+
+    def of_processes(self, events: Events) -> Events:
+        """The events of a batch that are of the processes; the kernel's are already chosen."""
+        if not self.pids:
+            return events
+        pids = np.array(sorted(self.pids), np.uint32)
+        mine = np.isin(events["asid"], pids) | np.isin(events["tid"], pids)
+        return events[mine | (events["kind"] >= EventKind.NOTE)]
+
+
+EVERYTHING = Selection()

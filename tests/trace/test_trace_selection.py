@@ -1,0 +1,102 @@
+"""Which events are recorded: by kind, process, address, level, and by chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import emu.trace
+from emu.cli.main import main
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    return recorded(tmp_path_factory.mktemp("whole"))
+
+
+def recorded(directory: Path, *options: str) -> Rows:
+    """The events of mshare_donor, without their numbers, and without the last one."""
+    path = directory / "t.jsonl"
+    assert main(["run", "--trace", str(path), *options, "mshare_donor"]) == 0
+    *rows, end = emu.trace.open(path).arrow().to_pylist()
+    assert [row["seq"] for row in rows] == list(range(len(rows))) and end["event"] == "end"
+    return [{name: value for name, value in row.items() if name != "seq"} for row in rows]
+
+
+def test_kinds(whole: Rows, tmp_path: Path) -> None:
+    for kinds in ({"fault"}, {"walk", "link"}, {"syscall_exit", "switch"}, {"flush", "cr3_load", "exec"}):
+        some = recorded(tmp_path, "--trace-kinds", ",".join(sorted(kinds)))
+        assert some == [row for row in whole if row["event"] in kinds] and {row["event"] for row in some} == kinds
+
+
+def test_processes(whole: Rows, tmp_path: Path) -> None:
+    for pid in (100, 101):
+        assert recorded(tmp_path, "--trace-pid", str(pid)) == [row for row in whole if row["pid"] == pid]
+    assert recorded(tmp_path, "--trace-pid", "5") == []
+
+
+def test_addresses(whole: Rows, tmp_path: Path) -> None:
+    low, high = 2 << 40, (2 << 40) + (1 << 30)
+    some = recorded(tmp_path, "--trace-range", f"{low:#x}-{high:#x}")
+
+    def concerns(row: dict[str, Any]) -> bool:
+        if row["event"] in ("cr3_load",) or row["vaddr"] is None:
+            return True
+        return bool(row["vaddr"] < high and row["vaddr"] + max(row["length"] or 1, 1) > low)
+
+    assert some == [row for row in whole if concerns(row)] and 5 < len(some) < len(whole)
+
+
+def test_levels(whole: Rows, tmp_path: Path) -> None:
+    some = recorded(tmp_path, "--trace-levels", "2,3", "--trace-kinds", "walk,fault")
+    assert some == [row for row in whole if row["event"] in ("walk", "fault") and row["level"] in (2, 3)] != []
+
+
+def test_one_in_some(whole: Rows, tmp_path: Path) -> None:
+    """By chance, but the same each time; the kernel's events are all there."""
+    first, again = (recorded(tmp_path, "--trace-sample", "3") for _ in range(2))
+    other = recorded(tmp_path, "--trace-sample", "3", "--seed", "9", "--no-aslr")
+    kernel = [row for row in whole if row["event"] in ("link", "syscall_exit", "switch")]
+    assert first == again != other
+    assert [row for row in first if row["event"] in ("link", "syscall_exit", "switch")] == kernel
+    walks, all_walks = (sum(row["event"] in ("walk", "fill") for row in rows) for rows in (first, whole))
+    assert all_walks / 6 < walks < all_walks / 1.5
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--trace-kinds", "wolk"], "--trace-kinds: event: there is no kind 'wolk'; the kinds are access, "),
+        (["--trace-kinds", ","], "--trace-kinds: expected names of kinds of events"),
+        (["--trace-range", "5"], "--trace-range: '5' is no range of addresses"),
+        (["--trace-range", "9-5"], "--trace-range: '9-5' is no range of addresses"),
+        (["--trace-range", "0-0x10000000000000001"], "is no range of addresses"),
+        (["--trace-levels", "0"], "levels are 1 to 5"),
+        (["--trace-sample", "0"], "--trace-sample"),
+        (["--trace-pid", "x"], "'x' is not a process number"),
+        (["--trace-format", "perfume"], "there is no trace format 'perfume'"),
+    ],
+)
+def test_what_makes_no_sense_is_said_and_nothing_is_lost(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text("precious")
+    assert main(["run", "--trace", str(path), *options, "hello"]) == 2
+    assert says in capfd.readouterr().err and path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("option", ["--trace-kinds=walk", "--trace-pid=1", "--trace-sample=2", "--trace-levels=1"])
+def test_nothing_is_chosen_of_nothing(capfd: pytest.CaptureFixture[str], option: str) -> None:
+    assert main(["run", option, "hello"]) == 2
+    assert f"{option.partition('=')[0]} needs --trace FILE" in capfd.readouterr().err
+
+
+def test_a_name_that_ends_as_no_format_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--trace", str(tmp_path / "t.perfume"), "hello"]) == 2
+    assert "its name does not end as a trace's does" in capfd.readouterr().err
+    assert main(["run", "--trace", str(tmp_path / "t.perfume"), "--trace-format", "jsonl", "hello"]) == 0
