@@ -299,7 +299,6 @@ FORMS: dict[str, Forms] = {
     "sethostname": {1: number(unsigned)},
     "setdomainname": {1: number(unsigned)},
     "pidfd_getfd": {2: HEXED},
-    "kcmp": {},
 }
 
 
