@@ -80,9 +80,11 @@ def fcntl_result(found: int, call: Shown) -> str | None:
 
 _INPUT = bits_of("", "IGNBRK BRKINT IGNPAR PARMRK INPCK ISTRIP INLCR IGNCR ICRNL IUCLC IXON IXANY IXOFF IMAXBEL IUTF8")
 _WINDOW = Record("4H", ("ws_row", str), ("ws_col", str), ("ws_xpixel", str), ("ws_ypixel", str))
-_LOCAL = bits_of(
-    "", "ISIG ICANON XCASE ECHO ECHOE ECHOK ECHONL NOFLSH TOSTOP ECHOCTL ECHOPRT ECHOKE FLUSHO - PENDIN IEXTEN EXTPROC"
-)
+_LOCAL = {
+    0x1: "ISIG", 0x2: "ICANON", 0x8: "ECHO", 0x10: "ECHOE", 0x20: "ECHOK", 0x40: "ECHONL", 0x80: "NOFLSH", 0x8000: "IEXTEN",
+    0x4: "XCASE", 0x200: "ECHOCTL", 0x400: "ECHOPRT", 0x800: "ECHOKE", 0x1000: "FLUSHO", 0x4000: "PENDIN", 0x100: "TOSTOP",
+    0x10000: "EXTPROC",
+}  # fmt: skip
 _SPEEDS = names_of("B", "0 50 75 110 134 150 200 300 600 1200 1800 2400 4800 9600 19200 38400")
 _CONTROL = {0x40: "CSTOPB", 0x80: "CREAD", 0x100: "PARENB", 0x200: "PARODD", 0x400: "HUPCL", 0x800: "CLOCAL"}
 _OUTPUT = bits_of("", "OPOST OLCUC ONLCR OCRNL ONOCR ONLRET OFILL OFDEL")
@@ -121,12 +123,13 @@ _GETS = got(_TERMIOS)
 _PID = Box("i")
 _CLONE_RANGE = Record("qQQQ", ("src_fd", str), ("src_offset", str), ("src_length", str), ("dest_offset", str))
 _NONE: tuple[int, ...] = (
-    0x5451, 0x5450, 0x540E, 0x5422, 0x540C, 0x540D, 0x5437,
+    0x5451, 0x5450, 0x5422, 0x540C, 0x540D, 0x5437,
 )  # fmt: skip
 _OF_IOCTL: dict[int, Form] = {
     0x541B: got(INT), 0x5411: got(INT), 0x5421: given(INT), 0x5452: given(INT), 0x5401: _GETS, 0x5402: given(_TERMIOS),
     0x5403: given(_TERMIOS), 0x5404: given(_TERMIOS), 0x5413: got(_WINDOW), 0x5414: given(_WINDOW), 0x540F: got(_PID),
-    0x5410: given(_PID), 0x5429: got(_PID), 0x80045430: got(UINT), 0x40045431: given(INT), 0x80045439: got(INT),
+    0x5410: given(_PID), 0x5429: got(_PID), 0x80045430: got(UINT), 0x40045431: given(INT),
+    0x8905: got(INT), 0x5420: given(INT),
     0x8901: given(INT), 0x8903: got(INT), 0x2: got(INT), 0x80086601: Form(changed(Box("I", hexed)).text, written=True),
     0x40049409: SIGNED, 0x4020940D: given(_CLONE_RANGE),
 }  # fmt: skip
