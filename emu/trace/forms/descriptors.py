@@ -81,9 +81,9 @@ def fcntl_result(found: int, call: Shown) -> str | None:
 _INPUT = bits_of("", "IGNBRK BRKINT IGNPAR PARMRK INPCK ISTRIP INLCR IGNCR ICRNL IUCLC IXON IXANY IXOFF IMAXBEL IUTF8")
 _WINDOW = Record("4H", ("ws_row", str), ("ws_col", str), ("ws_xpixel", str), ("ws_ypixel", str))
 _LOCAL = {
-    0x1: "ISIG", 0x2: "ICANON", 0x8: "ECHO", 0x10: "ECHOE", 0x20: "ECHOK", 0x40: "ECHONL", 0x80: "NOFLSH", 0x8000: "IEXTEN",
-    0x4: "XCASE", 0x200: "ECHOCTL", 0x400: "ECHOPRT", 0x800: "ECHOKE", 0x1000: "FLUSHO", 0x4000: "PENDIN", 0x100: "TOSTOP",
-    0x10000: "EXTPROC",
+    0x1: "ISIG", 0x2: "ICANON", 0x8: "ECHO", 0x10: "ECHOE", 0x20: "ECHOK", 0x40: "ECHONL", 0x80: "NOFLSH",
+    0x8000: "IEXTEN", 0x4: "XCASE", 0x200: "ECHOCTL", 0x400: "ECHOPRT", 0x800: "ECHOKE", 0x1000: "FLUSHO",
+    0x4000: "PENDIN", 0x100: "TOSTOP", 0x10000: "EXTPROC",
 }  # fmt: skip
 _SPEEDS = names_of("B", "0 50 75 110 134 150 200 300 600 1200 1800 2400 4800 9600 19200 38400")
 _CONTROL = {0x40: "CSTOPB", 0x80: "CREAD", 0x100: "PARENB", 0x200: "PARODD", 0x400: "HUPCL", 0x800: "CLOCAL"}
