@@ -13,6 +13,8 @@ _COMMANDS = {
     "stat": "count the events: walks, faults, TLB misses; by process, function, region",
     "top": "the functions and pages with most walks",
     "view": "print the events as text, a walk with its entries in words",
+    "convert": "write a trace in another format",
+    "report": "write a page with pictures of the whole trace",
     "diff": "where two traces part",
 }
 

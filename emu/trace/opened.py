@@ -26,6 +26,8 @@ class Source(Protocol):
 
     header: dict[str, Any]
     schema: Schema
+    #: How many events there are, or None where that is not known before the last.
+    count: int | None
 
     def batches(self) -> Iterator[Batch]:
         """The events, in their order."""
@@ -58,6 +60,11 @@ class Trace:
     def levels(self) -> int:
         """Of the machine's page tables."""
         return int(self.header.get("levels", 4))
+
+    @property
+    def count(self) -> int | None:
+        """How many events there are; None where the file does not say."""
+        return self._source.count
 
     @property
     def complete(self) -> bool:

@@ -101,6 +101,7 @@ class _Source:
             raise TraceError(f"{path}: there is no column {missing[0]}")
         with self._told():
             self._file = pq.ParquetFile(path, read_dictionary=[c.name for c in COLUMNS if c.type == "dict"])
+        self.count = self._file.metadata.num_rows
 
     def _header(self, metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
         text = metadata.get(HEADER)
