@@ -100,7 +100,11 @@ class _Source:
         with self._reader() as reader:
             events = iter(reader)
             while some := list(islice(events, _READ)):
-                yield batch_of_events(some, self.schema)
+                try:
+                    batch = batch_of_events(some, self.schema)
+                except OverflowError:
+                    raise TraceError(f"{self._path}: a number before line {reader.line + 1} is too large") from None
+                yield batch
 
     def tables(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The same as rows, with all columns or these."""
