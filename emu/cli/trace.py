@@ -3,110 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-from typing import BinaryIO
+from importlib import import_module
 
-from emu.cli.arguments import Parser, UsageError, output_name
-from emu.cli.messages import complain
+from emu.cli.arguments import Parser, UsageError
 
-_EXAMPLES = """\
-examples:
-  unimmu trace view t.jsonl | less
-  unimmu trace view --kind link,unlink,shootdown t.jsonl
-  unimmu trace view --kind walk --pid 101 t.jsonl
-"""
-_CONVERT_EXAMPLES = """\
-examples:
-  unimmu trace convert t.parquet t.pftrace                       a picture, for ui.perfetto.dev
-  unimmu trace convert --kind walk,fault t.parquet t.csv
-  unimmu trace convert --pid 100 --format champsim t.parquet cow.trace
-"""
+#: name -> what it is for; the module of that name in emu.cli.tracing has ``add_arguments(parser)`` and
+#: ``run(arguments) -> int``.
+_COMMANDS = {
+    "stat": "count the events: walks, faults, TLB misses; by process, function, region",
+    "top": "the functions and pages with most walks",
+    "view": "print the events as text, a walk with its entries in words",
+    "convert": "write a trace in another format",
+    "report": "write a page with pictures of the whole trace",
+    "diff": "where two traces part",
+}
 
 
 def add_arguments(parser: Parser) -> None:
     """The command line of ``unimmu trace``."""
     parser.description = "Look at a trace that `unimmu run --trace FILE` recorded."
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="action")
-    view = commands.add_parser("view", help="print the events as text, a walk with its entries in words")
-    view.description = "Print the events of a trace as text, a walk with its entries in words."
-    view.epilog = _EXAMPLES
-    view.add_argument("file", metavar="FILE", help="the trace; - is standard input")
-    _add_choice(view)
-    convert = commands.add_parser("convert", help="write a trace in another format")
-    convert.description = "Write a trace in another format, for another tool."
-    convert.epilog = f"formats:\n{_formats()}\n{_CONVERT_EXAMPLES}"
-    convert.add_argument("file", metavar="IN", help="the trace, in Parquet or lines of JSON")
-    convert.add_argument("to", metavar="OUT", type=output_name, help="the new file; its name says in which format")
-    convert.add_argument("--format", metavar="NAME", help="the format, whatever the name ends with")
-    _add_choice(convert)
-
-
-def _add_choice(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--kind", type=_names, action="extend", default=[], metavar="K,...",
-        help="only events of these kinds: fill, walk, fault, link, unlink, syscall_enter, ... (the EVENT column)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pid", type=_numbers, action="extend", default=[], metavar="N,...", help="only events of these processes"
-    )
-
-
-def _formats() -> str:
-    from emu.trace.formats.registry import FORMATS
-
-    return "".join(f"  {form.name:<12} {', '.join(form.suffixes):<27} {form.meaning}\n" for form in FORMATS)
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(number) for number in _names(text)]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a process number") from None
+    for name, help in _COMMANDS.items():
+        import_module(f"emu.cli.tracing.{name}").add_arguments(commands.add_parser(name, help=help))
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command says."""
     if arguments.action is None:
-        raise UsageError("a command is needed: view, convert (`unimmu trace --help` says more)")
-    if arguments.action == "convert":
-        from emu.cli.convert import convert
-
-        return convert(arguments)
-    return _view(arguments)
-
-
-def _view(arguments: argparse.Namespace) -> int:
-    from emu.trace.reader import TraceError, TraceReader
-    from emu.trace.view import view
-
-    with contextlib.ExitStack() as stack:
-        file, name = _open(arguments.file, stack)
-        try:
-            reader = TraceReader(file, name)
-            for line in view(reader, arguments.kind, arguments.pid):
-                print(line)
-        except TraceError as error:
-            raise UsageError(str(error)) from None
-    if reader.cut_off or not reader.complete:
-        sys.stdout.flush()
-        where = f"line {reader.line} is cut off" if reader.cut_off else "its end is missing"
-        complain(f"unimmu trace: {name}: {where}; the run was stopped, or the file was not written to its end")
-    if unknown := [kind for kind in arguments.kind if kind not in reader.schema.kinds]:
-        raise UsageError(f"--kind {unknown[0]}: the trace has only {', '.join(sorted(reader.kinds))}")
-    return 0
-
-
-def _open(name: str, stack: contextlib.ExitStack) -> tuple[BinaryIO, str]:
-    if name == "-":
-        if sys.stdin is None:
-            raise UsageError("standard input is closed")
-        return sys.stdin.buffer, "standard input"
-    try:
-        return stack.enter_context(open(name, "rb")), name
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+        raise UsageError(f"a command is needed: {', '.join(_COMMANDS)} (`unimmu trace --help` says more)")
+    return int(import_module(f"emu.cli.tracing.{arguments.action}").run(arguments))

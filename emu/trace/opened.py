@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-_PARQUET_MAGIC = b"PAR1"
+#: What a Parquet file begins with.
+PARQUET_MAGIC = b"PAR1"
 
 
 class Source(Protocol):
@@ -117,4 +118,4 @@ def _format_of(path: str, name: str | None) -> Format:
             begins = file.read(4)
     except (OSError, ValueError) as error:
         raise TraceError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    return BY_NAME["parquet" if begins == _PARQUET_MAGIC else "jsonl"]
+    return BY_NAME["parquet" if begins == PARQUET_MAGIC else "jsonl"]

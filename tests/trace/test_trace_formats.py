@@ -82,9 +82,9 @@ def test_lines_of_json_are_converted_too(shared: Path, tmp_path: Path) -> None:
 def write(form: str, *addresses: int) -> bytes:
     """A trace with a walk to each address."""
     records = np.zeros(len(addresses), EVENT_COLUMNS)
-    for number, address in enumerate(addresses):
-        record = records[number]
-        record["seq"], record["kind"], record["asid"], record["tid"] = number, EventKind.WALK, 100, 100
+    for place, address in enumerate(addresses):
+        record = records[place]
+        record["seq"], record["kind"], record["asid"], record["tid"] = place, EventKind.WALK, 100, 100
         record["vaddr"], record["level"], record["rights"], record["entry_1"] = address, 1, 1, 1 << 63 | 0x1025
         record["access"] = Access.READ
     pieces: list[bytes] = []
@@ -498,8 +498,8 @@ def test_lackeys_lines_are_those_of_valgrind(tmp_path: Path) -> None:
 def test_two_processes_that_use_one_address(tmp_path: Path) -> None:
     """A map of physical pages changes when another process runs."""
     records = np.zeros(6, EVENT_COLUMNS)
-    for number, (pid, paddr) in enumerate(((100, 0x1000), (101, 0x2000), (100, 0x1000))):
-        access, walk = records[2 * number], records[2 * number + 1]
+    for place, (pid, paddr) in enumerate(((100, 0x1000), (101, 0x2000), (100, 0x1000))):
+        access, walk = records[2 * place], records[2 * place + 1]
         access["kind"], walk["kind"], walk["rights"] = EventKind.ACCESS, EventKind.WALK, 1
         for record in (access, walk):
             record["asid"] = record["tid"] = pid

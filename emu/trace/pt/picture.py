@@ -91,7 +91,7 @@ class _Picture:
             name = f"{style.name}-text"
             self._drawing.text(x + 8, y + 15, node_name(node, self._levels), 13, mono=True, ink=style.ink, name=name)
             low = f"{shown_address(node.vaddr, self._levels):#x}: {node.holds}"
-            self._drawing.text(x + 8, y + 30, _cut(low, 31), 11, ink=style.ink, name=name)
+            self._drawing.text(x + 8, y + 30, _cut(low, 31), 11 if len(low) < 29 else 9.5, ink=style.ink, name=name)
 
     # -- arrows ----------------------------------------------------------------------------------------------------
 

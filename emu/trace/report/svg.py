@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -98,6 +98,18 @@ class Drawing:
         )  # fmt: skip
         if hint:
             ElementTree.SubElement(element, "title").text = hint
+
+    def cells(self, places: Iterable[tuple[float, float, float, float]], style: Style) -> None:
+        """Many rectangles (x, y, width, height) of one look as a single shape."""
+        path = "".join(f"M{x:g} {y:g}h{width:g}v{height:g}h{-width:g}z" for x, y, width, height in places)
+        if path:
+            self._add("path", d=path, fill=style.fill, **{"class": style.name})
+
+    def line(
+        self, points: list[tuple[float, float]], *, ink: str = "#333333", width: float = 1, name: str = ""
+    ) -> None:
+        """A line through the points."""
+        self._add("polyline", points=_points(points), fill="none", stroke=ink, stroke_width=width, **{"class": name})
 
     def pile(self, x: float, y: float, width: float, height: float, style: Style, *, hint: str = "") -> None:
         """A pile of sheets, the top one at the given place, the others looking out on both sides above it."""

@@ -9,9 +9,10 @@ import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from emu.cli.arguments import UsageError
+from emu.cli.arguments import Parser, UsageError, output_name
 from emu.cli.messages import complain
 from emu.cli.progress import progress
+from emu.cli.tracing.choosing import names, numbers
 
 if TYPE_CHECKING:
     from emu.trace.formats.registry import Format
@@ -21,7 +22,34 @@ _OUTPUT_FAILED = 74  # EX_IOERR of sysexits.h
 _NO_ACCESSES = "there are no accesses: record with --tlb PRESET --trace-accesses (`unimmu presets` lists the TLBs)"
 
 
-def convert(arguments: argparse.Namespace) -> int:
+_EXAMPLES = """\
+examples:
+  unimmu trace convert t.parquet t.pftrace                       a picture, for ui.perfetto.dev
+  unimmu trace convert --kind walk,fault t.parquet t.csv
+  unimmu trace convert --pid 100 --format champsim t.parquet cow.trace
+"""
+
+
+def add_arguments(parser: Parser) -> None:
+    """The command line."""
+    from emu.trace.formats.registry import FORMATS
+
+    formats = "".join(f"  {form.name:<12} {', '.join(form.suffixes):<27} {form.meaning}\n" for form in FORMATS)
+    parser.description = "Write a trace in another format, for another tool."
+    parser.epilog = f"formats:\n{formats}\n{_EXAMPLES}"
+    parser.add_argument("file", metavar="IN", help="the trace, in Parquet or lines of JSON")
+    parser.add_argument("to", metavar="OUT", type=output_name, help="the new file; its name says in which format")
+    parser.add_argument("--format", metavar="NAME", help="the format, whatever the name ends with")
+    parser.add_argument(
+        "--kind", type=names, action="extend", default=[], metavar="K,...",
+        help="only events of these kinds: fill, walk, fault, link, unlink, syscall_enter, ...",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pid", type=numbers, action="extend", default=[], metavar="N,...", help="only events of these processes"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Write the file; the exit status."""
     import emu.trace
     from emu.trace.formats.registry import UnknownFormat, format_of
