@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import re
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ import pytest
 import emu.trace
 from emu.cli.main import main
 from emu.trace.batch import Batch
-from emu.trace.formats.protobuf import fixed64, number, text, varint
+from emu.trace.formats import protobuf
 from emu.trace.formats.registry import BY_NAME, FORMATS, Format, format_of
 from emu.trace.header import make_header
 from emu.trace.schema import Schema
@@ -130,10 +133,32 @@ def test_what_cannot_be_converted(
     assert [path.name for path in tmp_path.iterdir()] == ["noise"]
 
 
-def test_a_file_that_cannot_be_written_to_its_end(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert convert("--format", "csv", shared, "/dev/full") == 74
+@pytest.mark.parametrize("form", ["csv", "parquet", "perfetto"])
+def test_a_file_that_cannot_be_written_to_its_end(shared: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    assert convert("--format", form, shared, "/dev/full") == 74
     said = capsys.readouterr().err
     assert said == "unimmu trace: /dev/full: No space left on device; the file is not complete\n"
+
+
+@pytest.mark.parametrize("form", [form.name for form in FORMATS if not form.of_accesses])
+def test_a_line_that_is_none_in_the_middle(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    lines, bad = tmp_path / "t.jsonl", tmp_path / "bad.jsonl"
+    convert(shared, lines)
+    for place, line in (
+        (20_000, b"noise\n"),
+        (5, lines.read_bytes().splitlines(True)[5].replace(b'"clock":', b'"clock":-9')),
+    ):
+        text = lines.read_bytes().splitlines(keepends=True)
+        text[place] = line
+        bad.write_bytes(b"".join(text))
+        capsys.readouterr()
+        assert convert("--format", form, bad, tmp_path / "out") == 2
+        gc.collect()  # what has not been finished must not complain
+        said = capsys.readouterr().err
+        assert said.startswith(f"unimmu trace: {bad}: ") and " line " in said and said.count("\n") == 1
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_trace_without_its_end(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,10 +350,10 @@ def test_addresses_of_the_upper_half_stay_whole() -> None:
 
 def test_numbers_of_protocol_buffers() -> None:
     """Examples of protobuf.dev, "Encoding"."""
-    assert number(1, 150) == bytes.fromhex("089601")
-    assert text(2, "testing") == bytes.fromhex("120774657374696e67")
-    assert varint(-2) == bytes.fromhex("feffffffffffffffff01")
-    assert fixed64(47, 1) == bytes.fromhex("f902" + "01" + "00" * 7)
+    assert protobuf.number(1, 150) == bytes.fromhex("089601")
+    assert protobuf.text(2, "testing") == bytes.fromhex("120774657374696e67")
+    assert protobuf.varint(-2) == bytes.fromhex("feffffffffffffffff01")
+    assert protobuf.fixed64(47, 1) == bytes.fromhex("f902" + "01" + "00" * 7)
 
 
 # -- tables and text ---------------------------------------------------------------------------------------------------
@@ -438,12 +463,15 @@ def test_memtrace(accesses: Path, tmp_path: Path) -> None:
     assert (28, 18, 4096) in records
 
 
+LACKEY = r"(I  | [LSM] )[0-9a-f]{8,16},\d+"
+
+
 def test_lackey(accesses: Path, tmp_path: Path) -> None:
     path = tmp_path / "t.lackey"
     assert convert(accesses, path) == 0
     ip, found = 0, []
     for line in path.read_text().splitlines():
-        assert line[:3] in ("I  ", " L ", " S ") and line[3] != " "
+        assert re.fullmatch(LACKEY, line)
         address, size = line[3:].split(",")
         if line[0] == "I":
             ip = int(address, 16)
@@ -453,6 +481,18 @@ def test_lackey(accesses: Path, tmp_path: Path) -> None:
         (row["rip"], {"read": "L", "write": "S"}[row["access"]], row["vaddr"], row["size"] or 0)
         for row in happened(accesses)
     ]
+
+
+def test_lackeys_lines_are_those_of_valgrind(tmp_path: Path) -> None:
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        pytest.skip("valgrind is not installed")
+    log = tmp_path / "log"
+    words = [valgrind, "--tool=lackey", "--trace-mem=yes", f"--log-file={log}", "/bin/true"]
+    subprocess.run(words, check=True, timeout=120)
+    theirs = [line for line in log.read_text().splitlines() if line and not line.startswith("==")]
+    assert len(theirs) > 1000
+    assert all(re.fullmatch(LACKEY, line) for line in theirs)
 
 
 def test_two_processes_that_use_one_address(tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         trace = emu.trace.open(arguments.file)
         if unknown := [kind for kind in arguments.kind if kind not in trace.schema.kinds]:
             raise UsageError(f"--kind {unknown[0]}: the kinds are {', '.join(sorted(trace.schema.kinds))}")
-        with _output(arguments.to, arguments.file) as file:
-            complete = _write(trace, form, file, arguments)
+        with _output(arguments.to, arguments.file) as output:
+            complete = _write(trace, form, output, arguments)
     except (TraceError, UnknownFormat) as error:
         raise UsageError(str(error)) from None
     except _Unwritable as error:
@@ -78,21 +78,35 @@ class _Unwritable(Exception):
     """A disk is full, or the like."""
 
 
-def _write(trace: Trace, form: Format, file: BinaryIO, arguments: argparse.Namespace) -> bool:
+class _Output:
+    """A file that is written; what comes after an error is thrown away."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error = ""
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+        rest = memoryview(data)
+        try:
+            while rest and not self.error and not self._file.closed:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error.strerror or str(error)
+
+    def check(self) -> None:
+        """:class:`_Unwritable` if something could not be written."""
+        if self.error:
+            raise _Unwritable(self.error)
+
+
+def _write(trace: Trace, form: Format, output: _Output, arguments: argparse.Namespace) -> bool:
     """Whether the trace has its end."""
     from emu.trace.chosen import chosen
     from emu.trace.header import make_header
     from mmu.events import EventKind
 
-    def write(data: bytes) -> None:
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError as error:
-            raise _Unwritable(error.strerror) from None
-
-    sink, done, complete, fits = form.sink(write), 0, False, not form.of_accesses
+    sink, done, complete, fits = form.sink(output.write), 0, False, not form.of_accesses
     values = {name: value for name, value in trace.header.items() if name not in ("format", "version")}
     with progress(f"converting to {form.name}", trace.count) as report:
         sink.begin(make_header(trace.schema, **values), trace.schema, trace.levels)
@@ -102,16 +116,18 @@ def _write(trace: Trace, form: Format, file: BinaryIO, arguments: argparse.Names
             fits = fits or bool((some.records["kind"] == EventKind.ACCESS).any())
             if len(some.records):
                 sink.write(some)
+            output.check()
             done += len(batch.records)
             report(done)
         sink.end()
+    output.check()
     if not fits:
         raise UsageError(f"{arguments.file}: {_NO_ACCESSES}")
     return complete
 
 
 @contextlib.contextmanager
-def _output(path: str, source: str) -> Iterator[BinaryIO]:
+def _output(path: str, source: str) -> Iterator[_Output]:
     """The file to write.  Nothing is left of it where the trace is not one that can be written so."""
     try:
         if os.path.exists(path) and os.path.samefile(path, source):
@@ -121,7 +137,7 @@ def _output(path: str, source: str) -> Iterator[BinaryIO]:
         raise UsageError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
     try:
         with file:
-            yield file
+            yield _Output(file)
     except BaseException as error:
         if not isinstance(error, _Unwritable) and stat.S_ISREG(os.stat(path).st_mode):
             os.unlink(path)

@@ -20,6 +20,7 @@ _LINES = 200
 _TEXTS = ("", "\n", "\x1b[2J", "\u202e", "\ud800", "é", "0x", "0x1_0", " 0x10", "-0x1", "0x" + "f" * 16,
           "0x" + "f" * 17, "{}", "{0}", "{pid!r}", "{x.__class__}", "nan", "x" * 3000)  # fmt: skip
 _FILTERS = (("--kind", "walk,fault"), ("--pid", "100"), ("--kind", "migrate"), ("--pid", "-1"))
+_FORMATS = ("parquet", "jsonl", "csv", "perfetto", "chrome", "perf-script", "memtrace")
 #: The header of a trace with rows of a module.
 _KINDS = [{"name": "migrate", "meaning": "a page moves", "forms": [{"when": "", "words": "from {source}", "fields": [
     {"name": "source", "type": "number", "meaning": "the node", "choices": ["0", "1"]},
@@ -103,7 +104,7 @@ def _dump(value: Any) -> bytes:
 
 
 class Traces(Attack):
-    """`unimmu trace view`."""
+    """`unimmu trace view` and `unimmu trace convert`."""
 
     name = "traces"
     target = "trace view"
@@ -127,6 +128,8 @@ class Traces(Attack):
         words = ["trace", "view", room.file("trace", data)]
         if chance.random() < 0.2:
             words[2:2] = chance.choice(_FILTERS)
+        if chance.random() < 0.3:
+            words = ["trace", "convert", "--format", chance.choice(_FORMATS), *words[2:], "out"]
         return self._judge(room.unimmu(*words))
 
     def _judge(self, ran: Ran) -> str:
@@ -136,7 +139,7 @@ class Traces(Attack):
         if any(not line.startswith("unimmu trace: ") for line in lines) or len(lines) > 1 + (ran.status == 2):
             ran.wrong("says more than a line")
         if ran.status == 2 and "--kind" not in lines[-1]:
-            if " line " not in lines[-1] and "the file is empty" not in lines[-1]:
+            if not any(says in lines[-1] for says in (" line ", "the file is empty", "there are no accesses")):
                 ran.wrong("does not say which line")
             return "refused"
         return "incomplete" if lines else "read"

@@ -52,6 +52,10 @@ def options_of(command: str) -> list[argparse.Action]:
     return [action for action in actions if action.option_strings]
 
 
+#: How often each command is tried; `unimmu pt` has exit statuses of its own.
+_WEIGHTS = {"demo": 2, "run": 14, "presets": 3, "trace": 3, "bench": 0.3}
+
+
 class Words(Attack):
     """The command itself."""
 
@@ -93,10 +97,10 @@ class Words(Attack):
         kind = chance.random()
         if kind < 0.04:
             return [self._value(chance) for _ in range(chance.randrange(4))]
-        command = chance.choices(list(self._options), [2, 14, 3, 3, 0.3])[0]
+        command = chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
         words = [command, "--bogus"] if command == "bench" else [command]  # it starts processes, and takes minutes
         if command == "trace" and chance.random() < 0.9:
-            words.append("view")
+            words.append(chance.choice(("view", "view", "convert")))
         if command == "run" and chance.random() < 0.97:
             words += ["--timeout", _TIMEOUT]
         if command == "demo" and chance.random() < 0.9:
