@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     view.add_argument(
         "--pid", type=_numbers, action="extend", default=[], metavar="N,...", help="only events of these processes"
     )
-    trace_report.add_arguments(commands)
+    trace_report.add_arguments(commands.add_parser("report", help="write a page with pictures of the whole trace"))
 
 
 def _names(text: str) -> list[str]:

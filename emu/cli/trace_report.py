@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from emu.cli.arguments import UsageError
 from emu.cli.messages import complain
@@ -24,9 +24,8 @@ examples:
 """
 
 
-def add_arguments(commands: Any) -> None:
+def add_arguments(report: argparse.ArgumentParser) -> None:
     """The command line of ``unimmu trace report``."""
-    report = commands.add_parser("report", help="write a page with pictures of the whole trace")
     report.description = (
         "Write one HTML page, which needs no network and no script: walks, misses and faults over time, addresses\n"
         "over time, where walks were answered, page tables and who shares them, what shootdowns cost, the busiest\n"
@@ -70,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _readable(path: str) -> str:
     try:
-        with open(path, "rb"):
+        with open(path, "rb") as file:
+            if file.read(4) != b"\x7fELF":
+                raise UsageError(f"--elf {path}: this is no ELF file")
             return path
     except (OSError, ValueError) as error:
         raise UsageError(f"--elf {path}: {getattr(error, 'strerror', None) or error}") from None

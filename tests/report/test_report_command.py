@@ -44,7 +44,8 @@ def test_it_writes_the_page(traces: Traces, tmp_path: Path, capsys: pytest.Captu
         (["{none}", "-o", "{page}"], "No such file"),
         (["{text}", "-o", "{page}"], "not a trace"),
         (["{trace}", "-o", "{trace}"], "that is the trace itself"),
-        (["{trace}", "-o", "{page}", "--elf", "{none}"], "--elf"),
+        (["{trace}", "-o", "{page}", "--elf", "{none}"], "--elf {none}: No such file"),
+        (["{trace}", "-o", "{page}", "--elf", "{text}"], "this is no ELF file"),
         (["{cut}", "-o", "{page}"], "{cut}"),
     ],
 )

@@ -18,8 +18,8 @@ from emu.trace.report.units import plural
 
 #: Functions in the picture, and in the table.
 _DRAWN, _LISTED = 15, 40
-#: Processes in a table; the rest is in the sums.
-_PROCESSES = 100
+#: Processes in a table, and in one that is open at first.
+_PROCESSES, _OPEN = 100, 24
 
 
 def soft(text: str) -> str:
@@ -41,8 +41,11 @@ def counts(tally: Tally) -> str:
         for pid in tally.pids[:_PROCESSES]
     ]
     caption = "events by process" + _more(len(tally.pids) - len(shown))
-    by_pid = table(caption, ("process", "program", *kinds), shown, numbers=range(2, 2 + len(kinds)), mono=(1,))
-    return f'<div class="beside"><div>{by_kind}</div>{scrolled(by_pid, "events by process")}</div>'
+    headers = ("process", "program", *kinds)
+    by_pid = scrolled(table(caption, headers, shown, numbers=range(2, len(headers)), mono=(1,)), "events by process")
+    if len(shown) > _OPEN:
+        by_pid = details(plural(len(tally.pids), "process", "processes"), by_pid)
+    return f'<div class="beside"><div>{by_kind}</div>{by_pid}</div>'
 
 
 def _more(count: int) -> str:

@@ -169,8 +169,8 @@ def read_symbols(path: str, entry: int) -> Symbols | None:
             if (moves and (interpreted or base % _PAGE)) or (not interpreted and entry != elf["e_entry"] + base):
                 return None
             functions = [*_functions(elf)]
-    except (OSError, ELFError):
-        return None
+    except (OSError, ELFError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError):
+        return None  # what pyelftools raises of damaged files
     return Symbols(path, base, functions) if functions else None
 
 

@@ -85,6 +85,8 @@ class Tally:
         self.kinds: Counter[str] = Counter()
         self.by_pid: Counter[tuple[int, str]] = Counter()
         self.events = self.clock = self.time = 0
+        #: The number of the last event: some may have been left out.
+        self.last = -1
         self.walks, self.misses, self.faults = Moments(), Moments(), Moments()
         self.heat = {kind: Moments() for kind in HEATED}
         #: (level of the cached entry or 0, level of the last entry that was read, size of the page or 0)
@@ -106,6 +108,7 @@ class Tally:
         self.events += rows.count
         self.kinds.update(rows.kinds)
         self.clock, self.time = max(self.clock, int(rows["clock"][-1])), max(self.time, int(rows["time"][-1]))
+        self.last = int(rows["seq"][-1])
         self.complete = "end" in self.kinds
         self._processes(rows)
         walks, faults = rows.of("walk"), rows.of("fault")
