@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import emu.trace
@@ -64,6 +66,24 @@ def test_what_cannot_be(
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and says.format_map(names) in said
     assert not names["page"].exists() and trace.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "column, value, says", [("level", 200, "a level of 200"), ("detail", "[]", "event "), ("event", None, "no kind")]
+)
+def test_columns_that_cannot_be(
+    column: str, value: object, says: str, traces: Traces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pq.read_table(traces("shared").path)
+    at, field = table.schema.get_field_index(column), table.schema.field(column)
+    values = table.column(at).to_pylist()
+    changed = pa.array([value if known is not None else None for known in values], field.type)
+    trace = tmp_path / "t.parquet"
+    pq.write_table(table.set_column(at, field, changed), trace)
+    capsys.readouterr()
+    assert main(["trace", "report", str(trace), "-o", str(tmp_path / "page.html")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"{trace}: " in said and says in said
 
 
 def test_a_page_that_cannot_be_written(traces: Traces, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

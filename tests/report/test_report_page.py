@@ -251,6 +251,20 @@ def test_traces_with_little_in_them(tmp_path: Path) -> None:
     assert "no walks" in page.words["tables"]
 
 
+def test_too_many_tables_for_a_picture_are_in_words(tmp_path: Path) -> None:
+    places = np.arange(450, dtype=np.uint64)
+    records = events(len(places))
+    records["kind"], records["level"], records["rights"], records["cr3"] = EventKind.WALK, 1, 7, 0x1000
+    records["vaddr"] = places << 30
+    records["entry_4"], records["entry_3"] = 0x2007, (0x1_0000 + places << 12) | 7
+    records["entry_2"], records["entry_1"] = (0x2_0000 + places << 12) | 7, 0x5007
+    text = report_page(emu.trace.open(written(tmp_path / "t.parquet", [Batch(records, [])], command=["x" * 9999])), {})
+    page = Page(text)
+    assert "There is no picture: it would have 902 boxes" in page.words["tables"]
+    assert "in 902 tables" in page.words["bytes"]
+    assert len(text) < 100_000
+
+
 def test_names_are_text(tmp_path: Path) -> None:
     trace = written(tmp_path / "t.parquet", [], command=["<b>&\x1b[31m", '"'])
     text = report_page(emu.trace.open(trace), {})

@@ -11,9 +11,13 @@ from html import escape
 from emu.linux.event_kind import printable
 from emu.trace.opened import Trace
 from emu.trace.pictures import known, parts
+from emu.trace.pictures.charts import cut
 from emu.trace.pictures.tally import Tally, tally
 from emu.trace.report.html import document
 from emu.trace.report.units import plural, size_text
+
+#: Characters of the command in the title.
+_COMMAND = 200
 
 
 def report_page(trace: Trace, files: Mapping[str, str], told: Callable[[int], object] = lambda done: None) -> str:
@@ -34,7 +38,7 @@ def report_page(trace: Trace, files: Mapping[str, str], told: Callable[[int], ob
         ("shootdowns", "What shootdowns cost", parts.shootdowns(found)),
         ("functions", "The busiest functions", parts.functions(found, files)),
     ]
-    command = printable(" ".join(found.header["command"]))
+    command = cut(printable(" ".join(found.header["command"])), _COMMAND)
     return document(f"trace of {command}", _opening(found), sections)
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 from emu.linux.event_kind import printable
 from emu.trace.pictures import answered, heat, timeline
-from emu.trace.pictures.charts import Bar, draw_bars, share
+from emu.trace.pictures.charts import Bar, draw_bars, more, share
 from emu.trace.pictures.look import FAULTS, MISSES, WALKS
 from emu.trace.pictures.programs import Function, functions_of
 from emu.trace.pictures.tally import Tally
@@ -40,16 +40,12 @@ def counts(tally: Tally) -> str:
         (f"{pid}", printable(tally.programs.path_of(pid)), *(f"{tally.by_pid[pid, kind]:,}" for kind in kinds))
         for pid in tally.pids[:_PROCESSES]
     ]
-    caption = "events by process" + _more(len(tally.pids) - len(shown))
+    caption = "events by process" + more(len(tally.pids) - len(shown))
     headers = ("process", "program", *kinds)
     by_pid = scrolled(table(caption, headers, shown, numbers=range(2, len(headers)), mono=(1,)), "events by process")
     if len(shown) > _OPEN:
         by_pid = details(plural(len(tally.pids), "process", "processes"), by_pid)
     return f'<div class="beside"><div>{by_kind}</div>{by_pid}</div>'
-
-
-def _more(count: int) -> str:
-    return f" ({count:,} more are not listed)" if count > 0 else ""
 
 
 def time_lines(tally: Tally) -> str:
@@ -167,7 +163,7 @@ def functions(tally: Tally, files: Mapping[str, str]) -> str:
         for one in found[:_LISTED]
     ]
     listed = table(
-        "functions" + _more(len(found) - len(rows)), ("program", "function", "walks", "TLB misses", "faults"), rows,
+        "functions" + more(len(found) - len(rows)), ("program", "function", "walks", "TLB misses", "faults"), rows,
         numbers=(2, 3, 4), mono=(0, 1),
     )  # fmt: skip
     svg = draw_bars("the busiest functions", told, bars, legend)

@@ -79,5 +79,5 @@ class Rows:
         for at, text in zip(places.tolist(), texts, strict=True):
             try:
                 yield at, self._schema[kind].decode(json.loads(text))
-            except (EventError, ValueError, TypeError) as error:
+            except (EventError, ValueError, TypeError, AttributeError) as error:
                 raise TraceError(f"event {int(self['seq'][at])}: {error}") from None

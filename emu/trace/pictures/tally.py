@@ -13,6 +13,7 @@ from emu.trace.opened import Trace
 from emu.trace.pictures.knowledge import Knowledge
 from emu.trace.pictures.programs import Programs
 from emu.trace.pictures.rows import COLUMNS, Rows
+from emu.trace.reader import TraceError
 
 #: Kinds of events that have an address, the best for a heat map first.
 HEATED = ("access", "walk", "fill", "fault")
@@ -157,7 +158,10 @@ class Tally:
         parts = [rows[name][walks].astype(np.uint64) for name in ("cached_level", "level", "page_size")]
         packed = parts[0] << np.uint64(40) | parts[1] << np.uint64(32) | parts[2]
         for one, count in _counted(packed):
-            self.answers[one >> 40, one >> 32 & 0xFF, one & 0xFFFF_FFFF] += count
+            cached, level, size = one >> 40, one >> 32 & 0xFF, one & 0xFFFF_FFFF
+            if not 1 <= level <= self.levels or cached > self.levels:
+                raise TraceError(f"a walk has a level of {level} behind {cached}, and there are {self.levels}")
+            self.answers[cached, level, size] += count
         shared = walks[rows["shared_level"][walks] != 0]
         for level, count in _counted(rows["shared_level"][shared]):
             self.shared_walks[level] += count
@@ -191,9 +195,15 @@ def _counted(values: npt.NDArray[Any]) -> list[tuple[int, int]]:
 
 
 def tally(trace: Trace, told: Callable[[int], object] = lambda done: None) -> Tally:
-    """Count a trace; ``told`` is told how many events have been read."""
+    """Count a trace; ``told`` is told how many events have been read.
+
+    :class:`emu.trace.reader.TraceError` if an event cannot be one.
+    """
     found = Tally(trace)
     for batch in trace.tables(COLUMNS):
-        found.add(Rows(batch, trace.schema))
+        try:
+            found.add(Rows(batch, trace.schema))
+        except TraceError as error:
+            raise TraceError(f"{trace.path}: {error}") from None
         told(found.events)
     return found
