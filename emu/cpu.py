@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
+import threading
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +24,7 @@ from unicorn import (
 from unicorn import x86_const as x86
 
 from emu.fpu import Fpu
-from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState, set_limit
+from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState
 from emu.inline.inlining import Inlining, watch_hooks
 from emu.inline.proof import Unproven, prove
 from emu.instructions.block import Patch, Steps
@@ -137,8 +138,11 @@ class Cpu:
         self.guard.signals_wait_in(Cpu.enter)
         if la57:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
-        clock = ctypes.addressof(self.mmu.state) + MmuState.clock.offset  # type: ignore[attr-defined]
-        self.trap = TrapState(count=clock)
+        granted = ctypes.addressof(self.mmu.state) + MmuState.granted.offset  # type: ignore[attr-defined]
+        self.trap = TrapState(count=granted)
+        self._library = load("emu.hooks")
+        self._begin_slice, self._limit_slice = (self._library[f"{word}_slice"].call for word in ("begin", "limit"))
+        self._trap_at, self._thread = ctypes.addressof(self.trap), threading.get_ident()
         self._count = Count.from_address(self.trap.count)
         self._vector: int | None = None
         #: The time-stamp counter.
@@ -178,7 +182,6 @@ class Cpu:
         #: The code that has run.
         self.blocks = Blocks(self.mmu, trap, self._env, self.fpu)
         pointer = self.guard.pointer
-        self._library = load("emu.hooks")
         self._library.guards[self._engine] = self.guard
         at, on_block = ctypes.addressof(trap), self._library["on_block"]
         if self.mmu.tlb is not None:
@@ -403,9 +406,8 @@ class Cpu:
 
     def begin_slice(self, left: int) -> None:
         """A slice of so many instructions begins."""
-        trap, count = self.trap, self._count
-        trap.limit = limit = count.clock + left
-        count.limit, count.limit_uncaught = limit & trap.open, limit & trap.open_uncaught
+        self._thread = threading.get_ident()
+        self._begin_slice(self._trap_at, left)
 
     def slice_is_over(self) -> None:
         """A slice was used up."""
@@ -413,14 +415,18 @@ class Cpu:
             self._engine_tlb.turn_is_over(self.clock)
 
     def end_slice(self) -> None:
-        """Stop before the next block, as at the end of a slice."""
-        set_limit(self.trap, 0)
-        self.trap.aside = min(self.trap.aside, 1)
+        """Stop before the next block, as at the end of a slice; for another thread than that which runs, soon: it must
+        not take back what code is counting with."""
+        trap = self.trap
+        if self._thread == threading.get_ident():
+            self._limit_slice(self._trap_at, 0)
+        trap.limit = 0
+        trap.aside = min(trap.aside, 1)
 
     def limit_slice(self, left: int) -> None:
         """Leave no more than so many instructions of the slice."""
-        trap, limit = self.trap, self._count.clock + left
-        set_limit(trap, min(trap.limit, limit))
+        trap, limit = self.trap, self.clock + left
+        self._limit_slice(self._trap_at, min(trap.limit, limit))
         trap.aside = min(trap.aside, limit + 1)
 
     def enter(self, rip: int) -> Trap:
@@ -511,7 +517,7 @@ class Cpu:
         trap = self.trap
         self.blocks.unpatch()
         if trap.aside:
-            set_limit(trap, trap.aside - 1)
+            self._limit_slice(self._trap_at, trap.aside - 1)
             trap.aside = 0
         trap.goes_on = self.mmu.state.fetched = 0
 
@@ -524,8 +530,9 @@ class Cpu:
         if self.guard.failure is not None:
             trap = self.trap
             if trap.goes_on:  # it will be counted once more
-                trap.aside = max(trap.aside, self._count.clock + 1)
-                self._count.clock -= trap.ahead
+                state = self.mmu.state
+                trap.aside = max(trap.aside, state.clock + 1)
+                state.clock -= trap.ahead
             self._vector = None
             self._forget_what_is_ahead()
             self.blocks.pending = None

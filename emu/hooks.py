@@ -15,7 +15,7 @@ from typing import Any
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
 from mmu.native import call1, call3, cold, entry, inlined, load8, load64, native, return_address, store8, store64
-from mmu.state import fields
+from mmu.state import UNUSED, WordArray, fields
 
 
 class TrapReason(IntEnum):
@@ -76,18 +76,24 @@ class TrapState(ctypes.Structure):
 
 
 class Count(ctypes.Structure):
-    """What code that counts itself works on (:mod:`emu.inline.sites`).  Every field is a uint64."""
+    """What code that counts itself works on (:mod:`emu.inline.sites`): MmuState from ``granted`` on.  Every field is a
+    uint64, or an array of them.
 
-    clock: int  # instructions retired: MmuState.clock
+    A block takes its instructions from one place of ``unused``, and asks us where that has not so many.  Blocks have
+    different places so that one need not wait for what the one before it has stored.
+    """
+
+    granted: int  # instructions retired, and all that is unused: no more than the slice's limit
+    unused: WordArray  # PLACES for all code, then as many for code that is plain only where faults are not caught
+    lent: int  # whether there are any
+    last: int  # host address of the place that had too few last
     block: int  # the number of the block that counted itself last; 0 if the hook counted another one since
-    limit: int  # of TrapState, or 0
-    limit_uncaught: int  # the same for code that is plain only in a process that does not catch faults
-    reached: int  # host address of reached(count): called where that many instructions are retired
+    reached: int  # host address of reached(count): called where there are not so many unused
     trap: int  # host address of the TrapState
     engine: int  # uc_struct
     blocks: int  # host address of InlineBlock[]
 
-    _fields_ = fields(__annotations__)
+    _fields_ = fields(__annotations__, unused=ctypes.c_uint64 * UNUSED)
 
 
 class InlineBlock(ctypes.Structure):
@@ -97,11 +103,17 @@ class InlineBlock(ctypes.Structure):
     size: int
     instructions: int
     goes_on: int  # host address of its code behind what counts it
+    unused: int  # host address of the place that it takes them from
 
     _fields_ = fields(__annotations__)
 
 
 INLINE_BLOCK_BYTES = ctypes.sizeof(InlineBlock)
+#: Places to take unused instructions from, a power of 2.
+PLACES = UNUSED // 2
+_UNCAUGHT = Count.unused.offset + PLACES * 8  # type: ignore[attr-defined]
+#: No more is granted at a time than of so many instructions: another thread's wish to stop waits for that.
+_MOST_LEFT = 1 << 20
 
 
 class KnownBlock(ctypes.Structure):
@@ -195,18 +207,50 @@ def _slot(trap: TrapState, address: int) -> int:
 
 
 @native
+def _clock(count: Count) -> int:
+    """Instructions retired."""
+    unused = count.unused
+    return count.granted - (
+        unused[0] + unused[1] + unused[2] + unused[3] + unused[4] + unused[5] + unused[6] + unused[7]
+    )
+
+
+@native
+def set_limit(trap: TrapState, limit: int) -> None:
+    """The slice ends when so many instructions are retired: code that counts itself may run most of those that are
+    left before it asks."""
+    count = Count.from_address(trap.count)
+    clock, unused = _clock(count), count.unused
+    left = limit - clock if limit > clock else 0
+    if left > _MOST_LEFT:
+        left = _MOST_LEFT
+    often, seldom = (left * 3) >> 4, left >> 5  # an eighth is left for what the hook counts
+    share, uncaught = often, seldom
+    if count.last >= trap.count + _UNCAUGHT:
+        share, uncaught = seldom, often
+    share &= trap.open
+    uncaught &= trap.open_uncaught
+    unused[0] = unused[1] = unused[2] = unused[3] = share
+    unused[4] = unused[5] = unused[6] = unused[7] = uncaught
+    count.granted, count.lent = clock + (share + uncaught) * PLACES, share | uncaught
+    trap.limit = limit
+
+
+@native
 def _stop(uc: int, trap: TrapState, reason: int) -> None:
+    """Code that counts itself asks again when it goes on: until then the clock is what is granted."""
+    count = Count.from_address(trap.count)
+    count.granted, unused = _clock(count), count.unused
+    unused[0] = unused[1] = unused[2] = unused[3] = unused[4] = unused[5] = unused[6] = unused[7] = count.lent = 0
     trap.reason = reason
     call1(trap.emu_stop, uc)
 
 
 @native
-def set_limit(trap: TrapState, limit: int) -> None:
-    """The slice ends when so many instructions are retired."""
-    count = Count.from_address(trap.count)
-    trap.limit = limit
-    count.limit = limit & trap.open
-    count.limit_uncaught = limit & trap.open_uncaught
+def _keep_to_limit(trap: TrapState) -> None:
+    """More instructions have been counted, or the slice is shorter: no more may be granted than there are."""
+    if Count.from_address(trap.count).granted > trap.limit:
+        set_limit(trap, trap.limit)
 
 
 @native
@@ -275,7 +319,8 @@ def _refused(uc: int, address: int, at: int, trap: TrapState) -> bool:
 
 @inlined
 def _count(trap: TrapState, instructions: int) -> None:
-    Count.from_address(trap.count).clock += instructions
+    Count.from_address(trap.count).granted += instructions
+    _keep_to_limit(trap)
 
 
 @inlined
@@ -283,17 +328,18 @@ def _ends_repeating(trap: TrapState, end: int) -> None:
     """The block that is counted ends with a repeated instruction, of which the engine runs each other iteration as a
     block."""
     trap.last_end = end
-    trap.last_clock = Count.from_address(trap.count).clock
+    trap.last_clock = _clock(Count.from_address(trap.count))
 
 
 @inlined
 def _count_repeated(trap: TrapState, instructions: int, end: int) -> None:
     """Count a block that ends with a repeated instruction: it is one, and one more of the slice for each iteration."""
-    clock = Count.from_address(trap.count).clock
+    clock = _clock(Count.from_address(trap.count))
     if instructions & REPEATS != 0 and end == trap.last_end and clock == trap.last_clock:
         trap.iterations += 1
         if trap.limit > clock:
-            set_limit(trap, trap.limit - 1)
+            trap.limit -= 1
+            _keep_to_limit(trap)
         return
     _count(trap, instructions & _INSTRUCTIONS)
     _ends_repeating(trap, end)
@@ -335,7 +381,7 @@ def _attend(uc: int, address: int, size: int, trap: TrapState, returns_to: int) 
         if trap.goes_on == address + 1:
             ahead = trap.ahead
         trap.goes_on = 0
-    if trap.limit <= Count.from_address(trap.count).clock and ahead == 0:
+    if trap.limit <= _clock(Count.from_address(trap.count)) and ahead == 0:
         _stop(uc, trap, TrapReason.SLICE)
         return False
     block = KnownBlock.from_address(_slot(trap, address))
@@ -375,7 +421,7 @@ def enter_block(uc: int, address: int, size: int, trap: TrapState, returns_to: i
     """Count the block's instructions, or stop before it; whether it is known, and may count itself."""
     block, count = KnownBlock.from_address(_slot(trap, address)), Count.from_address(trap.count)
     count.block = 0
-    if count.clock >= trap.limit or block.address != address or block.key != (trap.code_id << 32) | size:
+    if count.granted >= trap.limit or block.address != address or block.key != (trap.code_id << 32) | size:
         return _attend(uc, address, size, trap, returns_to)
     trap.block = address
     _count_block(trap, block.instructions, address + size)
@@ -393,17 +439,32 @@ def on_block(uc: int, address: int, size: int, record: int) -> None:
 
 @entry("u64", Count)
 def reached(count: Count) -> int:
-    """A block that counts itself has done so, and the slice ends in it, or something is to be done before it: what the
-    hook does.  The host address where it goes on once the engine has looked whether emulation is to stop."""
+    """A block that counts itself has taken more instructions than are unused: what the hook does.  The host address
+    where it goes on once the engine has looked whether emulation is to stop."""
     block, trap = (
         InlineBlock.from_address(count.blocks + count.block * INLINE_BLOCK_BYTES),
         TrapState.from_address(count.trap),
     )
-    goes_on = block.goes_on
-    count.clock -= block.instructions
+    goes_on, place = block.goes_on, block.unused
+    count.last = place
+    store64(place, (load64(place) + block.instructions) & _ALL_ONES)
     store64(trap.registers + RIP, block.address)
     enter_block(count.engine, block.address, block.size, trap, 0)
+    if trap.reason == TrapReason.NONE:
+        set_limit(trap, trap.limit)
     return goes_on
+
+
+@entry("void", TrapState, "u64")
+def limit_slice(trap: TrapState, limit: int) -> None:
+    """Python's way to :func:`set_limit`."""
+    set_limit(trap, limit)
+
+
+@entry("void", TrapState, "u64")
+def begin_slice(trap: TrapState, left: int) -> None:
+    """A slice of so many instructions begins."""
+    set_limit(trap, _clock(Count.from_address(trap.count)) + left)
 
 
 @entry("void", "u64", TrapState)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,13 @@ class Counters:
     cr3_loads: int
 
 
+def _where_it_begins(uc: Uc) -> int:
+    """Where in a page the record is to begin in which code counts itself: far from where in its page the engine has
+    the registers.  The host takes a load for one of what was just stored 4 KiB from it, and waits."""
+    unused: int = MmuState.unused.offset  # type: ignore[attr-defined]
+    return (ctypes.addressof(unicorn_abi.general_registers(uc)) - 0x400 - unused) % PAGE_SIZE & -64
+
+
 class Control:
     """The registers and the cached translations of an :class:`mmu.Mmu`: those of the TLB model and, kept within them,
     the engine's own."""
@@ -54,7 +62,7 @@ class Control:
         self.ram = ram
         #: What is raised in callbacks.
         self.guard = Guard(uc)
-        self.state = low_record(MmuState)
+        self.state = low_record(MmuState, _where_it_begins(uc))
         state = self.state
         state.ram, state.ram_bytes = ram.host, ram.size
         state.epoch = 1

@@ -34,6 +34,8 @@ class EngineTlb:
         state = self._mmu.state
         fills = state.fills + state.plain_fills
         made, self._fills, self._clock = fills - self._fills, fills, clock
+        if made < unicorn_abi.FIRST_TLB_ENTRIES * TIMES:
+            return
         entries = unicorn_abi.tlb_entries(self._mmu.uc)
         if made >= entries * TIMES and entries < MOST_ENTRIES:
             unicorn_abi.flush_tlb(self._mmu.uc)

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 from mmu.entries import ADDRESS
 from mmu.native import cold, load8, load32, load64, native
-from mmu.state import MmuState, WordArray, fields
+from mmu.state import MmuState, WordArray, clock_of, fields
 
 
 class EventKind(IntEnum):
@@ -134,7 +134,7 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
         return
     record = next_record(state)
     record.seq = state.ring_head
-    record.clock = state.clock
+    record.clock = clock_of(state)
     record.kind = kind
     record.access = access
     record.level = level
@@ -154,7 +154,7 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
         record.new = 0
         record.length = 0
     record.rip = load64(state.engine_rip) if state.engine_rip != 0 else 0
-    record.time = state.clock + state.kernel_ns
+    record.time = record.clock + state.kernel_ns
     record.tid = state.tid
     record.first_pid = 0
     record.shared_level = 0

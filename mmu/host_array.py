@@ -16,14 +16,14 @@ R = TypeVar("R", bound=ctypes.Structure)
 _MAP_32BIT = 0x40
 
 
-def low_record(kind: type[R]) -> R:
+def low_record(kind: type[R], begins: int = 0) -> R:
     """A record of this class, all zero, in the lowest 2 GiB of the address space where there is room: the address is
-    short in instructions."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    short in instructions.  It ``begins`` so far behind the beginning of a page."""
+    flags, size = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, begins + ctypes.sizeof(kind)
     try:
-        return kind.from_buffer(mmap.mmap(-1, ctypes.sizeof(kind), flags=flags | _MAP_32BIT))
+        return kind.from_buffer(mmap.mmap(-1, size, flags=flags | _MAP_32BIT), begins)
     except OSError:
-        return kind.from_buffer(mmap.mmap(-1, ctypes.sizeof(kind), flags=flags))
+        return kind.from_buffer(mmap.mmap(-1, size, flags=flags), begins)
 
 
 class HostArray:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
+from mmu.native import native
+
 WordArray = ctypes.Array[ctypes.c_uint64]
 
 
@@ -82,8 +84,8 @@ CODE_VIEWS = 1 << 12
 CODE_VIEW_BYTES = ctypes.sizeof(CodeView)
 
 
-#: Of which another module says what they are.
-COUNTING_WORDS = 7
+#: Of those who count instructions ahead, and of words of which another module says what they are.
+UNUSED, COUNTING_WORDS = 8, 6
 
 
 class MmuState(ctypes.Structure):
@@ -109,8 +111,10 @@ class MmuState(ctypes.Structure):
     unusual: int  # the bits that make an entry of level 4, 3 or 2 anything but a plain one that refers to a table
     asid: int  # the process that runs, for the events: the machine stores the pid here
     cpu: int
-    clock: int  # instructions retired
-    counting: WordArray  # words of whoever counts them, which lie behind the clock (emu.hooks.Count)
+    granted: int  # instructions retired, and those that code which counts itself may still run (emu.hooks.Count)
+    unused: WordArray  # the latter, by place
+    lent: int  # whether there are any
+    counting: WordArray  # words of whoever counts them
     # the last walk
     status: int
     walked: Walked
@@ -218,5 +222,24 @@ class MmuState(ctypes.Structure):
         last_access=LastAccess,
         reserved=ctypes.c_uint64 * 12,
         slots=ctypes.c_uint64 * 6,
+        unused=ctypes.c_uint64 * UNUSED,
         counting=ctypes.c_uint64 * COUNTING_WORDS,
+    )
+
+    @property
+    def clock(self) -> int:
+        """Instructions retired."""
+        return self.granted - sum(self.unused) if self.lent else self.granted
+
+    @clock.setter
+    def clock(self, retired: int) -> None:
+        self.granted = retired + sum(self.unused)
+
+
+@native
+def clock_of(state: MmuState) -> int:
+    """Instructions retired."""
+    unused = state.unused
+    return state.granted - (
+        unused[0] + unused[1] + unused[2] + unused[3] + unused[4] + unused[5] + unused[6] + unused[7]
     )

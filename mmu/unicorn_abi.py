@@ -42,6 +42,9 @@ EMU_COUNTER = 0x558
 #: ``tc.size`` are in it (:mod:`emu.inline.sites` compares them for each block), and how long at most that is with which
 #: the code of a block begins that has a hook: RIP is stored.
 TB_BEFORE_CODE, TB_PC, TB_SIZE, TB_CODE, TB_CODE_SIZE, STORES_RIP = 0xC0, 0, 0x14, 0x20, 0x28, 17
+#: Where its ``jmp_reset_offset`` (2 of 2 bytes) and ``jmp_target_arg`` (2 of 8) are: from the beginning of the code, to
+#: where a jump to a next block leads while that is not known, and where the distance is that its instruction has.
+TB_RESETS, TB_JUMPS = 0x58, 0x60
 #: ``uc_struct.tcg_ctx``: the TCGContext that the exported functions of the translator take.
 TCG_CONTEXT = 0x300
 #: ``uc_struct.no_exit_request``, a byte: where it is 1, the engine makes code that does not look behind each access to

@@ -49,6 +49,8 @@ def check(arguments: argparse.Namespace) -> None:
     for name, option in _OPTIONS.items():
         if getattr(arguments, name) is not None and not arguments.trace:
             raise UsageError(f"{option} needs --trace FILE: it chooses what that records")
+    if arguments.trace_format and not arguments.trace:
+        raise UsageError("--trace-format needs --trace FILE, whose format it is")
 
 
 class Recording(NamedTuple):
@@ -81,6 +83,8 @@ def recording(machine: Machine, arguments: argparse.Namespace) -> Recording:
         raise UsageError(
             f"--trace {arguments.trace}: {form.name} needs {error.name}: pip install 'unimmu[trace]'"
         ) from None
+    if form.of_accesses and not arguments.trace_accesses:
+        raise UsageError(f"--trace: {form.name} has nothing but accesses: give --tlb PRESET --trace-accesses too")
     return Recording(form, selection)
 
 

@@ -56,7 +56,8 @@ class Inlining:
         record = self.record
         try:
             self._stubs = stubs = Stubs(
-                near, engine=record.engine, check=record.check, load=record.load, store=record.store,
+                near, engine=record.engine, count=record.count, check=record.check,
+                load=record.load, store=record.store,
                 raise_exception=unicorn_abi.symbol_address("raise_exception_ra_x86_64"),
             )  # fmt: skip
         except OSError as error:

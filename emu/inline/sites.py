@@ -2,14 +2,14 @@
 
 The engine begins the code of each block with a call of the hook, and a call that looks whether emulation is to stop::
 
-    mov [rbp+rip], address        mov edi, count
-    mov rdi, engine               mov rax, [rdi]           # the clock
-    mov rsi, address              add rax, instructions
-    mov edx, size                 mov [rdi], rax
-    mov rcx, trap                 mov dword [rdi+8], number  # the last block
-    call on_block                 cmp rax, [rdi+limit]
-    mov rdi, engine               jae stub
-    xor esi, esi                  nop ...
+    mov [rbp+rip], address        mov dword [block], number        # the last block
+    mov rdi, engine               sub qword [unused], instructions
+    mov rsi, address              jb stub
+    mov edx, size                 nop ...
+    mov rcx, trap
+    call on_block
+    mov rdi, engine
+    xor esi, esi
     call check
     next:                         next:
 
@@ -18,25 +18,43 @@ near (:mod:`emu.inline.stubs`), asks the hook, which decides as ever where a sli
 before a block (:class:`emu.hooks.TrapState` has ``aside``), and looks whether emulation is to stop.  Then RIP is
 stored.
 
+And where a block ends with a conditional branch, whose both ways the engine leads to the next block by a jump that it
+changes, it changes the branch itself for one of them::
+
+    jne 1f                        jne the next block
+    jmp the next block            jmp the next block
+    ...                           ...
+    1: jmp the next block         1: jmp 2f
+    2: ...                        2: ...
+
 At a helper's call the engine keeps nothing in the registers that are changed.
 
 Only a block counts itself that is plain: it has no listed instruction, none with REP at its end, and the engine makes
 its code anew whenever the guest's changes.  What is listed depends on the mode, which the engine's code does not
 (:class:`emu.instructions.opcodes.Mode`).  In the modes that few programs ever enter the limit is always reached.  In
-the usual one, code that would be listed in a process that catches faults has a limit of its own.
+the usual one, code that would be listed in a process that catches faults has places of its own.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, Guards, InlineBlock, KnownBlock, TrapState
+from emu.hooks import FAR, INLINE_BLOCK_BYTES, PLACES, Count, Guards, InlineBlock, KnownBlock, TrapState
 from emu.instructions.opcodes import MODE_SHIFT, Mode
 from emu.instructions.plain import PlainBlocks
 from emu.instructions.scan import look
-from mmu.native import call3, entry, load8, load32, load64, native, store8
+from mmu.native import call3, entry, load8, load32, load64, native, store8, store64
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, fields
-from mmu.unicorn_abi import STORES_RIP, TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
+from mmu.unicorn_abi import (
+    STORES_RIP,
+    TB_BEFORE_CODE,
+    TB_CODE,
+    TB_CODE_SIZE,
+    TB_JUMPS,
+    TB_PC,
+    TB_RESETS,
+    TB_SIZE,
+)
 
 #: So many blocks can count themselves before all code is forgotten.
 MOST_BLOCKS = 1 << 18
@@ -56,9 +74,11 @@ _TABLE_REACH = 1 << 20
 _RCX, _RDX, _RBX, _RSI, _RDI = 1, 2, 3, 6, 7
 _LOW_56 = (1 << 56) - 1
 #: Where the fields are that the code works on.
-_BLOCK, _LIMIT, _LIMIT_UNCAUGHT = (getattr(Count, name).offset for name in ("block", "limit", "limit_uncaught"))
+_BLOCK, _UNUSED = (getattr(Count, name).offset for name in ("block", "unused"))
 #: How far a jump goes; less than the engine's code is long.
 _REACH = (1 << 31) - (1 << 28)
+#: Before the end of its block a branch is behind so much at least; and so much may be before a jump, to align it.
+_MOST_BEFORE, _MOST_PADDING = 63, 3
 
 
 class Inline(ctypes.Structure):
@@ -87,6 +107,7 @@ class Inline(ctypes.Structure):
     short: int  # how many had no room
     missed: int  # how many were not as expected
     guarded: int  # how many operands are guarded by the code itself
+    straight: int  # how many conditional branches lead to the next block
 
     _fields_ = fields(__annotations__)
 
@@ -230,28 +251,60 @@ def put_distance(at: int, target: int) -> int:
 @native
 def _length(inline: Inline, instructions: int) -> int:
     """How long the code is that counts a block."""
-    return (5 if inline.count >> 32 == 0 else 10) + (4 if instructions < 0x80 else 6) + 23
+    return (26 if inline.count >> 31 == 0 else 28) + (0 if instructions < 0x80 else 3)
 
 
 @native
-def _write(inline: Inline, begin: int, end: int, goes_on: int, number: int, instructions: int, limit: int) -> None:
-    """``end``: where the hook that runs returns to."""
-    at = begin
-    if inline.count >> 32 == 0:
-        at = _put(_put(at, 0xB8 + _RDI, 1), inline.count, 4)  # mov edi, count
+def _write(inline: Inline, begin: int, end: int, goes_on: int, number: int, instructions: int, place: int) -> None:
+    """``end``: where the hook that runs returns to; ``place``: where from the Count on it takes its instructions."""
+    takes = 0x83 if instructions < 0x80 else 0x81
+    if inline.count >> 31 == 0:  # an address that is short
+        at = _put(_put(begin, 0x2504C7, 3), inline.count + _BLOCK, 4)  # mov dword [block], number
+        at = _put(_put(at, number, 4), 0x252C0048 | takes << 8, 4)  # sub qword [place], instructions
+        at = _put(at, inline.count + place, 4)
     else:
-        at = _put(_put(at, 0x48 | (0xB8 + _RDI) << 8, 2), inline.count, 8)
-    at = _put(at, 0x078B48, 3)  # mov rax, [rdi]
-    if instructions < 0x80:
-        at = _put(_put(at, 0xC08348, 3), instructions, 1)  # add rax, instructions
-    else:
-        at = _put(_put(at, 0x0548, 2), instructions, 4)
-    at = _put(at, 0x078948, 3)  # mov [rdi], rax
-    at = _put(_put(at, 0x47C7 | _BLOCK << 16, 3), number, 4)  # mov dword [rdi+block], number
-    at = _put(at, 0x473B48 | limit << 24, 4)  # cmp rax, [rdi+limit]
-    at = put_distance(_put(at, 0x830F, 2), inline.stubs)  # jae stub
+        at = _put(_put(begin, 0x48 | (0xB8 + _RDI) << 8, 2), inline.count, 8)  # mov rdi, count
+        at = _put(_put(at, 0x47C7 | _BLOCK << 16, 3), number, 4)  # mov dword [rdi+block], number
+        at = _put(at, 0x6F0048 | takes << 8 | place << 24, 4)  # sub qword [rdi+place], instructions
+    at = _put(at, instructions, 1 if instructions < 0x80 else 4)
+    at = put_distance(_put(at, 0x820F, 2), inline.stubs)  # jb stub
     _pad(at, end)
     _pad(end, goes_on)
+
+
+@native
+def _is_padding(at: int, end: int) -> bool:
+    """Whether there is at most one instruction there, which does nothing."""
+    if at == end:
+        return True
+    while end - at > 1 and load8(at) == 0x66:
+        at += 1
+    return end - at == 1 and load8(at) == 0x90
+
+
+@native
+def _lead_straight(inline: Inline, code: int) -> None:
+    """Have the conditional branch at the end of a block lead to the next block, as its jump there does; the engine
+    changes the branch from now on in place of that jump, which leads to what asks for the next block."""
+    block = code - TB_BEFORE_CODE
+    end, one, other = code + load64(block + TB_CODE_SIZE), code + load64(block + TB_JUMPS), load64(block + TB_JUMPS + 8)
+    resets, target = code + (load32(block + TB_RESETS) >> 16), code + other
+    if one < code + _MOST_BEFORE or one + 4 > target or target + 4 > end or resets != target + 4:
+        return
+    if load8(one - 1) != 0xE9 or load8(target - 1) != 0xE9:  # jmp
+        return
+    branch = one - 1
+    while branch > one - 5 and load8(branch - 6) != 0x0F:
+        branch -= 1
+    if load8(branch - 6) != 0x0F or load8(branch - 5) & 0xF0 != 0x80 or not _is_padding(branch, one - 1):  # jcc
+        return
+    to = (branch + signed(load32(branch - 4))) & _ALL_ONES
+    if to > target - 1 or target - 1 - to > _MOST_PADDING or not _is_padding(to, target - 1):
+        return
+    put_distance(branch - 4, (target + 4 + signed(load32(target))) & _ALL_ONES)
+    store64(block + TB_JUMPS + 8, branch - 4 - code)
+    _put(target, 0, 4)
+    inline.straight += 1
 
 
 @native
@@ -313,13 +366,16 @@ def count_inline(inline: Inline, returns_to: int, block: KnownBlock) -> int:
         return 0
     if not have_stubs(inline, returns_to):
         return 0
-    number, limit = inline.number, _LIMIT
+    number = inline.number
+    place = _UNUSED + (number & (PLACES - 1)) * 8
     if not _is_plain_caught(inline, space, block):
-        limit = _LIMIT_UNCAUGHT
+        place += PLACES * 8
     made = InlineBlock.from_address(inline.blocks + number * INLINE_BLOCK_BYTES)
     goes_on = _end_of_check(inline, returns_to)
     made.address, made.size, made.instructions, made.goes_on = block.address, size, instructions, goes_on
-    _write(inline, code, returns_to, goes_on, number, instructions, limit)
+    made.unused = inline.count + place
+    _write(inline, code, returns_to, goes_on, number, instructions, place)
+    _lead_straight(inline, code)
     if inline.palignr != 0:
         _shorten_calls(inline, goes_on, code + load64(code - TB_BEFORE_CODE + TB_CODE_SIZE))
     inline.number += 1

@@ -1,12 +1,12 @@
 """Machine code that blocks which count themselves jump to (:mod:`emu.inline.sites`), near the engine's own::
 
-    a limit is reached        a load of 16 bytes           a store of 16 bytes
-    call [rdi+reached]        test sil, 15                 test sil, 15
-    mov rdi, engine           jne 1f                       jne 1f
-    xor esi, esi              jmp load                     jmp store
-    push rax                  1: mov rdx, rcx              1: mov rdx, r8
-    jmp check                 mov esi, 13                  mov esi, 13
-                              jmp raise_exception          jmp raise_exception
+    too few are unused        a load of 16 bytes           a store of 16 bytes
+    mov rdi, count            test sil, 15                 test sil, 15
+    call [rdi+reached]        jne 1f                       jne 1f
+    mov rdi, engine           jmp load                     jmp store
+    xor esi, esi              1: mov rdx, rcx              1: mov rdx, r8
+    push rax                  mov esi, 13                  mov esi, 13
+    jmp check                 jmp raise_exception          jmp raise_exception
 
 ``reached`` answers where the block goes on: there the engine's ``check`` returns, and by that it finds which block
 stops.  In the others RDI has the engine's CPU, RSI the address, RCX or R8 where in the block's code the access is.
@@ -34,9 +34,12 @@ _FAILED = (1 << 64) - 1
 class Stubs:
     """The stubs of one engine."""
 
-    def __init__(self, near: int, *, engine: int, check: int, load: int, store: int, raise_exception: int) -> None:
+    def __init__(
+        self, near: int, *, engine: int, count: int, check: int, load: int, store: int, raise_exception: int
+    ) -> None:
         """``near`` is a host address in the engine's code.  OSError where there is no memory near that."""
-        call = b"\xff\x57" + bytes([Count.reached.offset])  # type: ignore[attr-defined]
+        call = b"\x48\xbf" + count.to_bytes(8, "little")
+        call += b"\xff\x57" + bytes([Count.reached.offset])  # type: ignore[attr-defined]
         reached = call + b"\x48\xbf" + engine.to_bytes(8, "little") + b"\x31\xf6\x50" + _jump(check)
         refuse = b"\xbe" + _GENERAL_PROTECTION.to_bytes(4, "little") + _jump(raise_exception)
         loads = _if_aligned(load) + b"\x48\x89\xca" + refuse

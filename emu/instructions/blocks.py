@@ -32,7 +32,6 @@ from emu.hooks import (
     CodeCopy,
     TrapState,
     guards_of,
-    set_limit,
 )
 from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, Steps
 from emu.instructions.listed import with_listed
@@ -87,6 +86,7 @@ class Blocks:
         self.pages = CodePages(mmu, trap)
         self._library = load("emu.instructions.scan")
         self._look, self._measure = self._library["look_through"].call, self._library["measure"].call
+        self._limit_slice = load("emu.hooks")["limit_slice"].call
         self._plain = lengths()
         #: By mode.
         self._tables: dict[int, HostArray] = {}
@@ -203,7 +203,7 @@ class Blocks:
         may = self.counts_inline and not self._closed
         trap.open_uncaught = _ALL_ONES if may and mode == Mode.ALWAYS else 0
         trap.open = _ALL_ONES if may and mode in (Mode.ALWAYS, Mode.CATCHES_FAULTS) else 0
-        set_limit(trap, trap.limit)
+        self._limit_slice(ctypes.addressof(trap), trap.limit)
 
     def flags_restored(self, rflags: int) -> None:
         """The kernel has set RFLAGS."""

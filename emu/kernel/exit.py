@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from emu.linux.pidns import PidNamespace
 
 
+#: nsec_to_clock_t().
+_TICK_NS = 10_000_000
+
+
 def do_group_exit(kernel: Kernel, task: Task, status: int) -> None:
     """End every thread of a process (exit_group, a fatal signal).  ``status`` is the word that wait4 will give, unless
     another thread has already ended the process.
@@ -231,11 +235,14 @@ def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
     action = parent.leader.signals.actions[Sig.CHLD]
     reaped = group.exit_signal == Sig.CHLD and (action.handler == SIG_IGN or action.flags & SaFlags.NOCLDWAIT)
     signo, uid = group.exit_code & 0x7F, group.leader.credentials.uid
+    code, status = CLD_EXITED, group.exit_code >> 8
     if signo:
-        code = CLD_DUMPED if group.exit_code & 0x80 else CLD_KILLED
-        info = SigInfo(Sig.CHLD, code, pid=group.tgid, uid=uid, status=signo)
-    else:
-        info = SigInfo(Sig.CHLD, CLD_EXITED, pid=group.tgid, uid=uid, status=group.exit_code >> 8)
+        code, status = CLD_DUMPED if group.exit_code & 0x80 else CLD_KILLED, signo
+    usage = group.usage()
+    info = SigInfo(
+        Sig.CHLD, code, pid=group.tgid, uid=uid, status=status,
+        utime=usage.instructions // _TICK_NS, stime=usage.system_ns // _TICK_NS,
+    )  # fmt: skip
     if 0 < group.exit_signal <= NSIG and action.handler != SIG_IGN:
         told = info if group.exit_signal == Sig.CHLD else None
         kernel.signals.send_to_process(parent.leader, group.exit_signal, told)

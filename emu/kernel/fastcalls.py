@@ -33,7 +33,7 @@ from emu.linux.cost import Cost
 from mmu.engine_sync import begin_windows
 from mmu.entries import A, D
 from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
-from mmu.state import MmuState
+from mmu.state import MmuState, clock_of
 from mmu.unicorn_abi import NEVER_NS, TLB_WINDOW_LOADS
 
 #: FUTEX_WAIT, FUTEX_WAKE and FUTEX_WAIT_BITSET, all of private words; FUTEX_CLOCK_REALTIME.
@@ -106,7 +106,7 @@ def _clock_gettime(path: FastState, trap: TrapState, cost: int) -> bool:
     paddr = buffer(state, path.task_size, state.cr3, vaddr, _TIMESPEC_BYTES, WRITABLE)
     if paddr == NOWHERE or not _done(path, trap, cost, 0):
         return False
-    now = path.clock_began + state.clock + path.system_ns
+    now = path.clock_began + clock_of(state) + path.system_ns
     use(state, state.cr3, vaddr, A | D)
     store64(state.ram + paddr, now // _NS)
     store64(state.ram + paddr + 8, now % _NS)
@@ -342,7 +342,7 @@ def _load_cr3(path: FastState, state: MmuState, uc: int, cr3: int) -> None:
 
 @native
 def _end_turn(path: FastState, trap: TrapState, state: MmuState, me: Party) -> None:
-    clock = state.clock
+    clock = clock_of(state)
     retired, system = clock - path.since, path.system_ns - path.system_since
     me.instructions += retired
     me.system_ns += system
@@ -357,10 +357,11 @@ def _begin_turn(path: FastState, trap: TrapState, state: MmuState, me: Party) ->
     path.switches += 1
     path.system_ns += _SWITCH
     state.asid = me.asid
-    set_limit(trap, state.clock + path.time_slice)
-    path.turn_end = state.clock + path.system_ns + path.time_slice
+    clock = clock_of(state)
+    set_limit(trap, clock + path.time_slice)
+    path.turn_end = clock + path.system_ns + path.time_slice
     path.look_at = path.system_ns + (path.time_slice >> 3)
-    trap.last_end, state.last_end, trap.last_clock = 0, 0, state.clock
+    trap.last_end, state.last_end, trap.last_clock = 0, 0, clock
     trap.code_id, trap.table, trap.rflags = me.code_id, me.table, me.rflags
     path.system_ns += _WAKE_UP
     me.run = Run.RUNS

@@ -18,7 +18,7 @@ from mmu.faults import ErrorCode
 from mmu.memory import PAGE_SIZE
 from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
 from mmu.registers import Access
-from mmu.state import MmuState, Status, fields
+from mmu.state import MmuState, Status, clock_of, fields
 
 _FAULT, _PAGE = Cost.FAULT, Cost.PAGE
 _READ, _WRITE, _PROTECTED = ErrorCode.US, ErrorCode.US | ErrorCode.WR, ErrorCode.US | ErrorCode.WR | ErrorCode.P
@@ -101,9 +101,10 @@ def _pays(path: FastState, state: MmuState, cost: int) -> None:
     path.system_ns += cost
     if path.system_ns < path.look_at:
         return
-    now, trap = state.clock + path.system_ns, TrapState.from_address(path.trap)
+    clock, trap = clock_of(state), TrapState.from_address(path.trap)
+    now = clock + path.system_ns
     left = path.turn_end - now if path.turn_end > now else 0
-    limit = state.clock + left
+    limit = clock + left
     set_limit(trap, limit if limit < trap.limit else trap.limit)
     if limit + 1 < trap.aside:
         trap.aside = limit + 1

@@ -107,6 +107,9 @@ class SigInfo(NamedTuple):
     timer: SignalTimer | None = None
     #: The siginfo_t that a program gave (rt_sigqueueinfo), which is passed on as it is.
     given: bytes = b""
+    #: Of a child that has ended: its user and system time, in ticks of a hundredth of a second.
+    utime: int = 0
+    stime: int = 0
 
     def pack(self) -> bytes:
         """The 128 bytes that a handler gets."""
@@ -118,7 +121,7 @@ class SigInfo(NamedTuple):
         if self.signo in (Sig.SEGV, Sig.BUS, Sig.ILL, Sig.FPE, Sig.TRAP) and self.code > 0:
             body = struct.pack("<Q", self.address)
         elif self.signo == Sig.CHLD and self.code > 0:
-            body = struct.pack("<iIi", self.pid, self.uid, self.status)
+            body = struct.pack("<iIi4xqq", self.pid, self.uid, self.status, self.utime, self.stime)
         elif self.code == SiCode.TIMER:
             body = struct.pack("<iiQ", self.timer_id, self.overrun, self.value)
         else:

@@ -38,7 +38,22 @@ def signalfd_siginfo(info: SigInfo) -> bytes:
     low = value & 0xFFFFFFFF
     number = low - (low >> 31 << 32)
     return _SIGINFO.pack(
-        info.signo, 0, info.code, pid, uid, 0, tid, 0, overrun, 0, status, number, value, 0, 0, address
+        info.signo,
+        0,
+        info.code,
+        pid,
+        uid,
+        0,
+        tid,
+        0,
+        overrun,
+        0,
+        status,
+        number,
+        value,
+        info.utime,
+        info.stime,
+        address,
     )
 
 

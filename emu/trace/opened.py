@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-_PARQUET_MAGIC = b"PAR1"
+#: What a Parquet file begins with.
+PARQUET_MAGIC = b"PAR1"
 
 
 class Source(Protocol):
@@ -25,6 +26,8 @@ class Source(Protocol):
 
     header: dict[str, Any]
     schema: Schema
+    #: How many events there are, or None where that is not known before the last.
+    count: int | None
 
     def batches(self) -> Iterator[Batch]:
         """The events, in their order."""
@@ -57,6 +60,11 @@ class Trace:
     def levels(self) -> int:
         """Of the machine's page tables."""
         return int(self.header.get("levels", 4))
+
+    @property
+    def count(self) -> int | None:
+        """How many events there are; None where the file does not say."""
+        return self._source.count
 
     @property
     def complete(self) -> bool:
@@ -110,4 +118,4 @@ def _format_of(path: str, name: str | None) -> Format:
             begins = file.read(4)
     except (OSError, ValueError) as error:
         raise TraceError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    return BY_NAME["parquet" if begins == _PARQUET_MAGIC else "jsonl"]
+    return BY_NAME["parquet" if begins == PARQUET_MAGIC else "jsonl"]

@@ -92,6 +92,8 @@ class Strace(Tracer):
         self._leader = Leader(
             kernel.clock, pids=options.pids, stamp=options.stamp, relative=options.relative
         )  # fmt: skip
+        #: Whether anybody wants to know what a call took.
+        self._timed = options.durations or options.summary is not None
         self._pending: dict[int, _Pending] = {}
         #: Whose call stands on the line that is not finished yet.
         self._current: int | None = None
@@ -116,16 +118,23 @@ class Strace(Tracer):
         view = TaskView(task, self._kernel.cpu)
         shown = CallArguments(view, None if call is None else call.arguments, arguments, name)
         restart = None if call is None else call.restarts_as(arguments)
+        interrupted = _INTERRUPTED.get(restart, _NOINTR) if restart is not None else _NOINTR
+        began, worked = self._begin(task, number)
         self._pending[task.pid] = pending = _Pending(
-            name, shown, [], self._leader.begin(task.pid), self._kernel.clock.now_ns(),
-            0 if self._options.summary is None else self._worked(task),
-            _INTERRUPTED.get(restart, _NOINTR) if restart is not None else _NOINTR,
+            name, shown, [], self._leader.begin(task.pid), began, worked, interrupted
         )  # fmt: skip
         if resuming:
             pending.name, pending.texts, shown.shown = "restart_syscall", [f"<... resuming interrupted {name} ...>"], []
         else:
             pending.texts = shown.before()
         self._current = task.pid
+
+    def _begin(self, task: Task, number: int) -> tuple[int, int]:
+        """When a call began, and what the kernel had worked for its task then: before it has charged for the entry."""
+        if not self._timed:
+            return 0, 0
+        cost = self._kernel.entry.entry_of(number)[1]
+        return self._kernel.clock.now_ns() - cost, self._worked(task) - cost
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
         self._in_call.discard(task.pid)

@@ -36,7 +36,7 @@ def siginfo(info: SigInfo) -> str:
     text = f"si_signo={name}, si_code={si_code(info)}"
     if info.signo == Sig.CHLD and info.code > 0:
         status = signal_name(info.status) if info.code != 1 and 0 < info.status <= NSIG else info.status
-        return f"{text}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, si_utime=0, si_stime=0"
+        return f"{text}, si_pid={info.pid}, si_uid={info.uid}, si_status={status}, {_times(info)}"
     if info.code == SiCode.TIMER:
         return f"{text}, si_timerid={info.timer_id}, si_overrun={info.overrun}{_value(info)}"
     if info.code == SiCode.QUEUE:
@@ -46,6 +46,12 @@ def siginfo(info: SigInfo) -> str:
     if info.code == SiCode.KERNEL and info.signo not in SYNCHRONOUS:
         return text
     return f"{text}, si_addr={pointer(info.address)}"
+
+
+def _times(info: SigInfo) -> str:
+    """How long a child has run, in ticks of 10 ms, and where that is not nothing, in seconds."""
+    said = [f"{ticks} /* {ticks // 100}.{ticks % 100:02} s */" if ticks else "0" for ticks in (info.utime, info.stime)]
+    return f"si_utime={said[0]}, si_stime={said[1]}"
 
 
 def _value(info: SigInfo) -> str:

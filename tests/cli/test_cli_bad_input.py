@@ -183,6 +183,11 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--check-tlb --tlb off hello", "--check-tlb needs --tlb PRESET or --tlb-from-cpuid"),
         ("--trace-accesses --trace t hello", "--trace-accesses needs --tlb or --tlb-from-cpuid"),
         ("--trace-accesses --tlb zen4 hello", "--trace-accesses needs --trace FILE"),
+        ("--trace t hello", "--trace: t: its name does not end as a trace's does (.parquet, .jsonl, .ndjson, .csv, "),
+        ("--trace t.txt hello", "--trace: t.txt: its name does not end as a trace's does"),
+        ("--trace t --trace-format perfume hello", "--trace: there is no trace format 'perfume'; the formats are par"),
+        ("--trace-format csv hello", "--trace-format needs --trace FILE, whose format it is"),
+        ("--trace t.lackey hello", "--trace: lackey has nothing but accesses: give --tlb PRESET --trace-accesses too"),
         ("--mount hello hello", "--mount hello: expected TYPE:/PATH[:OPTIONS]"),
         ("--mount msharefs:x hello", "--mount msharefs:x: expected TYPE:/PATH[:OPTIONS]"),
         (
@@ -237,7 +242,7 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--strace=openn hello", "--strace=openn: there is no system call 'openn', nor is it all, none, or %KIND: "),
         ("--strace=%fil hello", "--strace=%fil: there is no kind %fil of system calls; there are %file, %desc, "),
         ("--against-host --strace=open hello", "--strace and --against-host exclude each other"),
-        ("--trace /proc/none/x hello", "--trace /proc/none/x: cannot be written: No such file or directory"),
+        ("--trace /proc/none/x.csv hello", "--trace /proc/none/x.csv: cannot be written: No such file or directory"),
         ("--json /proc/none/x hello", "--json /proc/none/x: cannot be written: No such file or directory"),
         ("--json / hello", "--json /: cannot be written: Is a directory"),
         ("--strace -o /proc/none/x hello", "-o /proc/none/x: cannot be written: No such file or directory"),
@@ -256,8 +261,8 @@ def test_usage(unimmu: Unimmu, words: str, says: str) -> None:
         ("", "unimmu: a command is needed: demo, run, pt, presets, trace, bench"),
         ("fly", "unimmu: there is no command 'fly'; the commands are demo, run, pt, presets, trace, bench"),
         ("--fly", "unimmu: unrecognized arguments: --fly"),
-        ("trace", "unimmu trace: a command is needed: view"),
-        ("trace stat x", "unimmu trace: COMMAND: invalid choice: 'stat'"),
+        ("trace", "unimmu trace: a command is needed: stat, top, view, convert, report, diff"),
+        ("trace sat x", "unimmu trace: COMMAND: invalid choice: 'sat'"),
         ("trace view", "unimmu trace: the following arguments are required: FILE"),
         ("demo --processes x", "unimmu demo: --processes: 'x' is not a whole number"),
         ("demo --sga --json -", "unimmu demo: --json: standard output has other text on it"),
@@ -272,7 +277,7 @@ def test_usage_of_the_rest(unimmu: Unimmu, words: str, says: str) -> None:
 
 
 def test_the_output_is_not_touched_if_the_program_cannot_start(unimmu: Unimmu, tmp_path: Path) -> None:
-    trace = tmp_path / "trace"
+    trace = tmp_path / "trace.jsonl"
     trace.write_text("precious")
     assert unimmu("run", "--trace", trace, "./nothing").status == 127
     assert trace.read_text() == "precious"

@@ -61,8 +61,10 @@ def test_a_shootdown_in_a_trace(unimmu: Unimmu, tmp_path: Path) -> None:
         ("local", "not told: CPU 1"),
     ):
         mount = f"msharefs:/sys/fs/mshare:tlb={policy}"
-        unimmu("run", "--cpus", 2, "--tlb", "textbook", "--trace", tmp_path / "t", "--mount", mount, "stale_reader")
-        first, told, *_ = unimmu("trace", "view", "--kind", "shootdown", tmp_path / "t").out.splitlines()[2:]
+        unimmu(
+            "run", "--cpus", 2, "--tlb", "textbook", "--trace", tmp_path / "t.jsonl", "--mount", mount, "stale_reader"
+        )
+        first, told, *_ = unimmu("trace", "view", "--kind", "shootdown", tmp_path / "t.jsonl").out.splitlines()[2:]
         whom = "CPU 1" if policy == "sharers" else "nobody"
         assert re.fullmatch(
             rf" +\d+ +[\d,]+   0   100  shootdown      CPU 0 to {whom}: 0x8000000000, 4 KiB of host mm of stale_reader "

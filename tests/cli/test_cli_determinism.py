@@ -56,7 +56,7 @@ def busy_host() -> Iterator[None]:
 
 def run(directory: Path, name: str, cpus: int, seed: str) -> Run:
     turn = ("--cpus", str(cpus), "--slice", "500") if cpus > 1 else ()
-    files = ("--trace", "trace", "--json", "figures", "--strace", "-o", "calls")
+    files = ("--trace", "trace.jsonl", "--json", "figures", "--strace", "-o", "calls")
     ran = subprocess.run(
         command("run", "--audit", "--seed", "7", *turn, *files, *PROGRAMS[name]), cwd=directory, capture_output=True,
         env=environment(PYTHONHASHSEED=seed), timeout=120, check=False,
@@ -64,7 +64,9 @@ def run(directory: Path, name: str, cpus: int, seed: str) -> Run:
     figures = json.loads((directory / "figures").read_bytes())
     assert figures["exit_status"] == ran.returncode == 0, ran.stderr
     assert figures.pop("wall_s") > 0
-    return Run(ran.stdout, ran.stderr, (directory / "trace").read_bytes(), (directory / "calls").read_bytes(), figures)
+    return Run(
+        ran.stdout, ran.stderr, (directory / "trace.jsonl").read_bytes(), (directory / "calls").read_bytes(), figures
+    )
 
 
 RunOnIdleHost = Callable[[str, int], Run]

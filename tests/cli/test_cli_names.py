@@ -38,8 +38,8 @@ def test_any_name_in_any_locale(tmp_path: Path, locale: str) -> None:
     os.chmod(program, 0o755)
     files = [option + name for option in (b"json", b"trace", b"strace")]
     ran = run(
-        tmp_path, locale, "run", "--json", files[0], "--trace", files[1], "--strace", "-o", files[2], "--stats",
-        program, b"say 1; " + name,
+        tmp_path, locale, "run", "--json", files[0], "--trace", files[1], "--trace-format", "jsonl", "--strace",
+        "-o", files[2], "--stats", program, b"say 1; " + name,
     )  # fmt: skip
     assert b"Traceback" not in ran.stderr, ran.stderr
     assert ran.stdout.startswith(b"say = 1\n")

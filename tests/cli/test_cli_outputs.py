@@ -15,6 +15,9 @@ import pytest
 from emu.cli.main import main
 from tests.cli.conftest import Unimmu, environment, start
 
+#: What an option needs where the file's name does not end as a trace's does.
+_FORMAT = {"--trace": ("--trace-format", "jsonl")}
+
 # ---- two options and one file
 
 
@@ -28,8 +31,16 @@ def test_one_file_for_two_options(unimmu: Unimmu, tmp_path: Path, there: bool) -
     one = tmp_path / "one"
     if there:
         one.write_text("precious")
-    refused(unimmu("run", "--json", one, "--trace", one, "hello"), f"--trace {one}", f"--json {one}")
-    refused(unimmu("run", "--strace", "-o", one, "--trace", one, "hello"), f"--trace {one}", f"-o {one}")
+    refused(
+        unimmu("run", "--json", one, "--trace-format", "jsonl", "--trace", one, "hello"),
+        f"--trace {one}",
+        f"--json {one}",
+    )
+    refused(
+        unimmu("run", "--strace", "-o", one, "--trace-format", "jsonl", "--trace", one, "hello"),
+        f"--trace {one}",
+        f"-o {one}",
+    )
     refused(unimmu("run", "--strace", "-o", one, "--json", one, "hello"), f"-o {one}", f"--json {one}")
     assert (one.read_text() if there else one.exists()) == ("precious" if there else False)
 
@@ -50,35 +61,43 @@ def test_one_file_by_another_name(unimmu: Unimmu, tmp_path: Path, monkeypatch: p
         names[3] = "directory/../one"
     monkeypatch.chdir(tmp_path)
     for name in names:
-        refused(unimmu("run", "--json", one, "--trace", name, "hello"), f"--trace {name}", f"--json {one}")
+        refused(
+            unimmu("run", "--json", one, "--trace-format", "jsonl", "--trace", name, "hello"),
+            f"--trace {name}",
+            f"--json {one}",
+        )
     assert one.exists() == there
 
 
 def test_one_file_by_its_descriptor(unimmu: Unimmu, tmp_path: Path) -> None:
     with (tmp_path / "one").open("wb") as file:
         name = f"/dev/fd/{file.fileno()}"
-        refused(unimmu("run", "--json", tmp_path / "one", "--trace", name, "hello"), f"--trace {name}",
-                f"--json {tmp_path / 'one'}")  # fmt: skip
+        ran = unimmu("run", "--json", tmp_path / "one", "--trace-format", "jsonl", "--trace", name, "hello")
+        refused(ran, f"--trace {name}", f"--json {tmp_path / 'one'}")
 
 
 def test_one_pipe_for_two_options(unimmu: Unimmu) -> None:
     reader, writer = os.pipe()
     name, again = f"/dev/fd/{writer}", f"/proc/self/fd/{writer}"
     try:
-        refused(unimmu("run", "--json", name, "--trace", again, "hello"), f"--trace {again}", f"--json {name}")
+        refused(
+            unimmu("run", "--json", name, "--trace-format", "jsonl", "--trace", again, "hello"),
+            f"--trace {again}",
+            f"--json {name}",
+        )
     finally:
         os.close(reader)
         os.close(writer)
 
 
 def test_a_device_keeps_nothing(unimmu: Unimmu) -> None:
-    ran = unimmu("run", "--json", "/dev/null", "--trace", "/dev/null", "hello")
+    ran = unimmu("run", "--json", "/dev/null", "--trace", "/dev/null", "--trace-format", "csv", "hello")
     assert ran == (0, "hello, world\n", "")
 
 
 def test_two_files(unimmu: Unimmu, tmp_path: Path) -> None:
     """What they had before is gone."""
-    figures, trace = tmp_path / "figures", tmp_path / "trace"
+    figures, trace = tmp_path / "figures", tmp_path / "trace.jsonl"
     figures.write_text("x" * 100_000)
     assert unimmu("run", "--json", figures, "--trace", trace, "hello").status == 0
     assert json.loads(figures.read_text())["exit_status"] == 0
@@ -97,7 +116,16 @@ def fifo(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("option", ["--json", "--trace", "-o"])
 def test_a_fifo_that_nobody_opens_cannot_outlast_the_time_limit(fifo: Path, option: str) -> None:
     process = start(
-        "run", "--strace", "--timeout", "0.5", option, fifo, "spin", stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        "run",
+        "--strace",
+        "--timeout",
+        "0.5",
+        *_FORMAT.get(option, ()),
+        option,
+        fifo,
+        "spin",
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (124, f"unimmu: stopped by --timeout: {option} {fifo}: nobody reads it\n")
@@ -107,7 +135,9 @@ def test_a_fifo_that_nobody_reads_cannot_either(fifo: Path) -> None:
     """It is open, and full after 64 KiB."""
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        process = start("run", "--timeout", "1", "--trace", fifo, "spin", "1000000000", stderr=subprocess.PIPE)
+        process = start(
+            "run", "--timeout", "1", *_FORMAT["--trace"], "--trace", fifo, "spin", "1000000000", stderr=subprocess.PIPE
+        )
         full = start("run", "--timeout", "1", "--strace", "-o", fifo, "getpid_loop", "1000000", stderr=subprocess.PIPE)
         for one in (process, full):
             _, said = one.communicate(timeout=60)

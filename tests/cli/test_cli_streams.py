@@ -88,7 +88,7 @@ def test_output_of_our_own_that_cannot_be_written() -> None:
 
 @pytest.mark.parametrize("option", ["--json", "--trace"])
 def test_a_file_that_cannot_be_written_to_its_end(option: str) -> None:
-    ran = run("run", option, "/dev/full", "hello")
+    ran = run("run", *(["--trace-format", "jsonl"] if option == "--trace" else []), option, "/dev/full", "hello")
     assert (ran.returncode, ran.stdout) == (74, "hello, world\n")
     assert ran.stderr == f"unimmu run: {option} /dev/full: No space left on device; the file is not complete\n"
 

@@ -43,9 +43,9 @@ def test_a_processor_without_tlbs(unimmu: Unimmu) -> None:
 
 def test_filtered_mode_never_says_miss(unimmu: Unimmu, tmp_path: Path) -> None:
     ran = unimmu(
-        "run", "--stats", "--audit", "--json", tmp_path / "figures", "--trace", tmp_path / "trace", "mshare_donor"
+        "run", "--stats", "--audit", "--json", tmp_path / "figures", "--trace", tmp_path / "trace.jsonl", "mshare_donor"
     )
-    viewed = unimmu("trace", "view", tmp_path / "trace")
+    viewed = unimmu("trace", "view", tmp_path / "trace.jsonl")
     for text in (ran.out, ran.err, viewed.out, viewed.err, *(p.read_text() for p in tmp_path.iterdir())):
         assert "miss" not in text.lower()
 

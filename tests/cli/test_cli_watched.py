@@ -55,7 +55,7 @@ def test_a_table_of_calls(unimmu: Unimmu) -> None:
         "% time     seconds  usecs/call     calls    errors syscall",
         "------ ----------- ----------- --------- --------- ----------------",
     ]
-    assert [line.split()[-1] for line in lines[2:7]] == ["fork", "wait4", "write", "mmap", "execve"]
+    assert [line.split()[-1] for line in lines[2:7]] == ["fork", "wait4", "mmap", "write", "execve"]
     assert re.fullmatch(r"100\.00    0\.0000\d\d +\d+ +5           total", lines[8])
     assert unimmu("run", "--strace", "-c", "fork_shared").err == ran.err
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,39 @@ def test_two_machines_count_for_themselves(tmp_path: Path) -> None:
     for machine in (one, other):
         machine.run()
         assert machine.kernel.cpu.clock == alone.kernel.cpu.clock > 400_000
+
+
+def test_a_conditional_branch_leads_to_the_next_block(tmp_path: Path) -> None:
+    machine = looping(tmp_path)
+    machine.run()
+    record = machine.kernel.cpu.inlining.record
+    assert 0 < record.straight <= record.made
+
+
+def test_another_thread_ends_turns_and_no_instruction_is_lost(tmp_path: Path) -> None:
+    alone, machine = looping(tmp_path), looping(tmp_path)
+    alone.run()
+    over = threading.Event()
+
+    def end_turns() -> None:
+        while not over.wait(0.0001):
+            machine.kernel.cpu.end_slice()
+
+    thread = threading.Thread(target=end_turns)
+    thread.start()
+    try:
+        machine.run()
+    finally:
+        over.set()
+        thread.join()
+    assert machine.kernel.cpu.clock == alone.kernel.cpu.clock > 400_000
+
+
+def test_what_blocks_store_lies_apart_from_the_engines_registers(tmp_path: Path) -> None:
+    """By the lowest 12 bits of addresses, by which the host compares them at first."""
+    cpu = looping(tmp_path).kernel.cpu
+    registers = ctypes.addressof(unicorn_abi.general_registers(cpu.uc))
+    assert 0x100 < (registers - cpu.trap.count) % 0x1000 < 0x500
 
 
 def test_where_no_more_blocks_can_count_themselves_the_engine_forgets_its_code() -> None:

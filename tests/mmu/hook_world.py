@@ -125,7 +125,7 @@ class HookWorld:
         trap = self.trap
         count = Count.from_address(self.array(ctypes.sizeof(Count) // 8).ctypes.data)
         trap.count, trap.open, trap.open_uncaught = ctypes.addressof(count), 2**64 - 1, 2**64 - 1
-        count.trap, count.blocks = ctypes.addressof(trap), self.array(64).ctypes.data
+        count.trap, count.blocks = ctypes.addressof(trap), self.array(512).ctypes.data
         trap.emu_stop = self.function("emu_stop", 1)
         trap.reg_read = self.function("reg_read", 3)
         trap.new_block = self.function("new_block", 3)

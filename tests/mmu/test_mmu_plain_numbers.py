@@ -47,7 +47,7 @@ from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
-from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_PC, TB_SIZE
+from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_JUMPS, TB_PC, TB_RESETS, TB_SIZE
 from mmu.windows import WINDOW_SHIFT
 from tests.mmu.executed_stories import crossing, integers, masks, sse, stores, x87
 from tests.mmu.helper_story import helpers
@@ -175,11 +175,15 @@ def slices(world: HookWorld, call: Call) -> None:
     made = InlineBlock.from_address(count.blocks + INLINE_BLOCK_BYTES)
     for limit in (2**64 - 1, ODD + 1, ODD, ODD - 1, 0):
         for code_id in (7, 8, 2**32 - 1):
-            world.trap.limit, world.trap.code_id = limit, code_id
+            call("begin_slice", trap, 5)
+            call("limit_slice", trap, limit)
+            world.trap.code_id = code_id
             for address in (*ADDRESSES, *ADDRESSES):
                 call("on_block", _UC, address, 16, trap | FAR)
                 made.address, made.size, made.instructions, made.goes_on = address, 16, 5, UPPER
-                count.block, count.clock = 1, ODD
+                made.unused = ctypes.addressof(count.unused) + address % 8 * 8
+                count.block, count.granted = 1, ODD + sum(count.unused)
+                ctypes.c_uint64.from_address(made.unused).value -= 5
                 call("reached", world.trap.count)
     world.trap.returns_to = 0  # which is another one for Python
     call("on_syscall", _UC, trap)
@@ -188,7 +192,7 @@ def slices(world: HookWorld, call: Call) -> None:
 def modelled_blocks(world: HookWorld, call: Call) -> None:
     """Blocks of the machine in exact mode, again and again, with events and without, at two CPLs."""
     state, trap = world.state, world.trap
-    trap.count = ctypes.addressof(state) + MmuState.clock.offset  # type: ignore[attr-defined]
+    trap.count = ctypes.addressof(state) + MmuState.granted.offset  # type: ignore[attr-defined]
     state.check, trap.returns_to = 0, 0
     for cpl, events, limit in product((3, 0), (False, True), (2**64 - 1, ODD, 0)):
         state.cpl, trap.limit = cpl, limit
@@ -208,7 +212,7 @@ def inline(world: HookWorld, call: Call) -> None:
     record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
-    places = (0x401000, UPPER, begin + 77)
+    places, behind = (0x401000, UPPER, begin + 77), (-9, -5)
     for engine, count, address, size in product((0x55AA, UPPER), (0x1234, UPPER), places, (9, 300)):
         for instructions, code_id in ((5, 7), (0x80, 7), (0, 7), (5, 4 << MODE_SHIFT), (5, 1 << MODE_SHIFT)):
             record.engine, record.count, record.number, world.trap.code_id = engine, count, 3, code_id
@@ -217,9 +221,13 @@ def inline(world: HookWorld, call: Call) -> None:
             for distance in (5, 31, 32):
                 text += b"\xb9" + struct.pack("<I", distance) + b"\xe8"
                 text += struct.pack("<i", record.palignr - (begin + len(text) + 4))
-            for wrong in (None, returns_to - begin - 1, returns_to - begin + 11):
+            branch = len(text)  # jne 1f; nop; jmp; 4 bytes; nop; 1: jmp
+            text += bytes.fromhex("0f8510000000 6690 e944332211 00000000 666690 e988776655")
+            for wrong in (None, returns_to - begin - 1, returns_to - begin + 11, *range(branch, branch + 9), *behind):
                 words[:64] = 0
                 words[TB_PC // 8], words[TB_CODE // 8], words[TB_CODE_SIZE // 8] = address, begin, len(text)
+                words[TB_RESETS // 8] = len(text) << 16
+                words[TB_JUMPS // 8 : TB_JUMPS // 8 + 2] = branch + 9, len(text) - 4
                 ctypes.c_uint16.from_address(base + TB_SIZE).value = size
                 changed = bytearray(text)
                 if wrong is not None:
@@ -227,7 +235,7 @@ def inline(world: HookWorld, call: Call) -> None:
                 ctypes.memmove(begin, bytes(changed), len(changed))
                 made.append(call("count_inline", base + 64 * 8, returns_to, ctypes.addressof(block)))
                 world.calls.append(tuple(words[:64].tolist()))
-    assert 0 < sum(made) < len(made) / 3
+    assert 0 < sum(made) < len(made)
 
 
 def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, int]:

@@ -41,6 +41,7 @@ UNLIKE: tuple[tuple[str, str, str], ...] = (
     (r"(si_[us]time)=\d+( /\* [\d.]+ s \*/)?", r"\1=TIME", "usage"),
     (r"\b((?:shm|msg)_[acdrs]time)=[1-9]\d*", r"\1=TIME", "the machine's clock is its own"),
     (r"BTRFS_IOC_CLONE(?:_RANGE)? or (FICLONE\w*)", r"\1", "strace does not know which file system a file is of"),
+    (r"SNDCTL_TMR_\w+ or (TCSETSW?)", r"\1", "strace does not know which device a file is of"),
     (r"RENAME_\?\? ", "RENAME_??? ", "strace has two question marks there"),
     (r"(tms_\w+)=\d+", r"\1=TIME", "usage"),
     (r"^(execve\()\"[^\"]*\", \[.*", r"\1PROGRAM", "the path of the program, and what it gets from whom it starts it"),

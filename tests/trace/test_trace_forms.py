@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from emu.kernel.signal_state import SigInfo
 from emu.linux.argument import Ioctl, Shown, View
 from emu.trace.arguments import CallArguments
 from emu.trace.forms import result_of
@@ -111,6 +112,12 @@ def test_signals_in_memory() -> None:
     assert siginfo_words(bytes(128)) == "{}"
     data = b"\x0a\0\0\0" + bytes(4) + b"\xff\xff\xff\xff" + bytes(4) + b"\x05\0\0\0\x07\0\0\0\x09" + bytes(103)
     assert siginfo_words(data) == "{si_signo=SIGUSR1, si_code=SI_QUEUE, si_pid=5, si_uid=7, si_int=9, si_ptr=0x9}"
+
+
+def test_the_times_of_a_child() -> None:
+    info = SigInfo(17, 1, pid=5, uid=7, status=3, utime=123, stime=2)
+    text = "si_pid=5, si_uid=7, si_status=3, si_utime=123 /* 1.23 s */, si_stime=2 /* 0.02 s */"
+    assert siginfo_words(info.pack()) == f"{{si_signo=SIGCHLD, si_code=CLD_EXITED, {text}}}"
 
 
 def test_results_that_say_more() -> None:

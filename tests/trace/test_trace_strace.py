@@ -503,3 +503,11 @@ def test_one_process_after_several_has_no_prefix_again() -> None:
     assert [line for line in lines if "attached" in line] == [f"strace: Process {pid} attached" for pid in (101, 102)]
     assert any(line.startswith("getpid()") for line in lines)
     assert lines[-1] == "+++ exited with 0 +++"
+
+
+def test_the_times_of_a_child_are_told() -> None:
+    """As its parent's handler has them too: in hundredths of a second."""
+    once = "@p = mmap 0 40M RW PRIVATE -1 0; @touch p 40M; @munmap p 40M; "
+    lines = traced(Booted(), "calls", f"fork c; {once * 4}end; @wait4 c 0 0 0")
+    (line,) = [line for line in lines if "SIGCHLD {" in line]
+    assert re.search(r"si_utime=0, si_stime=\d+ /\* 0\.\d\d s \*/} ---$", line), line

@@ -81,6 +81,8 @@ class _Source:
         self._path = path
         with self._reader() as reader:
             self.header, self.schema = reader.header, reader.schema
+        #: How many events there are is not known before the end.
+        self.count = None
 
     @contextmanager
     def _reader(self) -> Iterator[TraceReader]:

@@ -30,3 +30,29 @@ class Sink(ABC):
     def end(self) -> None:
         """There are no more."""
         self.flush()
+
+
+class Pieces:
+    """Collects small pieces of a file, and writes many at once."""
+
+    #: What is collected before it is written, in bytes.
+    BUFFER = 1 << 20
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._pieces: list[bytes] = []
+        self._length = 0
+
+    def put(self, piece: bytes) -> None:
+        """More of the file."""
+        self._pieces.append(piece)
+        self._length += len(piece)
+        if self._length > self.BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been collected."""
+        if self._pieces:
+            self._write(b"".join(self._pieces))
+            self._pieces.clear()
+            self._length = 0

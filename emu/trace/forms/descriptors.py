@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Callable
 from typing import Any
 
 from emu.linux.argument import U32, Shown, View
+from emu.linux.words import pointer, quote
 from emu.syscalls.types import signal_words
 from emu.trace.forms.form import (
     INT,
@@ -25,6 +26,7 @@ from emu.trace.forms.form import (
     number,
     one_of,
 )
+from emu.trace.forms.sockets import address_words
 
 _LOCKS, _WHENCE = names_of("F_", "RDLCK WRLCK UNLCK"), names_of("SEEK_", "SET CUR END DATA HOLE")
 _lock, _whence = one_of(_LOCKS, "F_"), one_of(_WHENCE, "SEEK_")
@@ -78,9 +80,11 @@ def fcntl_result(found: int, call: Shown) -> str | None:
 
 _INPUT = bits_of("", "IGNBRK BRKINT IGNPAR PARMRK INPCK ISTRIP INLCR IGNCR ICRNL IUCLC IXON IXANY IXOFF IMAXBEL IUTF8")
 _WINDOW = Record("4H", ("ws_row", str), ("ws_col", str), ("ws_xpixel", str), ("ws_ypixel", str))
-_LOCAL = bits_of(
-    "", "ISIG ICANON XCASE ECHO ECHOE ECHOK ECHONL NOFLSH TOSTOP ECHOCTL ECHOPRT ECHOKE FLUSHO - PENDIN IEXTEN EXTPROC"
-)
+_LOCAL = {
+    0x1: "ISIG", 0x2: "ICANON", 0x8: "ECHO", 0x10: "ECHOE", 0x20: "ECHOK", 0x40: "ECHONL", 0x80: "NOFLSH",
+    0x8000: "IEXTEN", 0x4: "XCASE", 0x200: "ECHOCTL", 0x400: "ECHOPRT", 0x800: "ECHOKE", 0x1000: "FLUSHO",
+    0x4000: "PENDIN", 0x100: "TOSTOP", 0x10000: "EXTPROC",
+}  # fmt: skip
 _SPEEDS = names_of("B", "0 50 75 110 134 150 200 300 600 1200 1800 2400 4800 9600 19200 38400")
 _CONTROL = {0x40: "CSTOPB", 0x80: "CREAD", 0x100: "PARENB", 0x200: "PARODD", 0x400: "HUPCL", 0x800: "CLOCAL"}
 _OUTPUT = bits_of("", "OPOST OLCUC ONLCR OCRNL ONOCR ONLRET OFILL OFDEL")
@@ -118,17 +122,67 @@ _TERMIOS = _Termios()
 _GETS = got(_TERMIOS)
 _PID = Box("i")
 _CLONE_RANGE = Record("qQQQ", ("src_fd", str), ("src_offset", str), ("src_length", str), ("dest_offset", str))
-_EPOCH = struct.Struct("<q")
 _NONE: tuple[int, ...] = (
-    0x5451, 0x5450, 0x540E, 0x5422, 0x540C, 0x540D, 0x5437,
+    0x5451, 0x5450, 0x5422, 0x540C, 0x540D, 0x5437,
 )  # fmt: skip
 _OF_IOCTL: dict[int, Form] = {
     0x541B: got(INT), 0x5411: got(INT), 0x5421: given(INT), 0x5452: given(INT), 0x5401: _GETS, 0x5402: given(_TERMIOS),
     0x5403: given(_TERMIOS), 0x5404: given(_TERMIOS), 0x5413: got(_WINDOW), 0x5414: given(_WINDOW), 0x540F: got(_PID),
-    0x5410: given(_PID), 0x5429: got(_PID), 0x80045430: got(UINT), 0x40045431: given(INT), 0x80045439: got(INT),
+    0x5410: given(_PID), 0x5429: got(_PID), 0x80045430: got(UINT), 0x40045431: given(INT),
+    0x8905: got(INT), 0x5420: given(INT),
     0x8901: given(INT), 0x8903: got(INT), 0x2: got(INT), 0x80086601: Form(changed(Box("I", hexed)).text, written=True),
     0x40049409: SIGNED, 0x4020940D: given(_CLONE_RANGE),
 }  # fmt: skip
+
+
+_INTERFACE = bits_of(
+    "IFF_", "UP BROADCAST DEBUG LOOPBACK POINTOPOINT NOTRAILERS RUNNING NOARP PROMISC ALLMULTI MASTER SLAVE "
+    "MULTICAST PORTSEL AUTOMEDIA DYNAMIC",
+)  # fmt: skip
+#: Requests about an interface: the field of struct ifreq, and what it holds.
+_IFREQ: dict[int, tuple[str, Callable[[bytes], str]]] = {
+    0x8913: ("ifr_flags", lambda data: flags(_INTERFACE, "IFF_")(int.from_bytes(data[:2], "little"))),
+    0x8915: ("ifr_addr", lambda data: address_words(data[:16])),
+    0x8917: ("ifr_dstaddr", lambda data: address_words(data[:16])),
+    0x8919: ("ifr_broadaddr", lambda data: address_words(data[:16])),
+    0x891B: ("ifr_netmask", lambda data: address_words(data[:16])),
+    0x891D: ("ifr_metric", lambda data: str(_int(data))),
+    0x8921: ("ifr_mtu", lambda data: str(_int(data))), 0x8933: ("ifr_ifindex", lambda data: str(_int(data))),
+    0x8927: ("ifr_hwaddr", lambda data: _hardware(data)),
+    0x8942: ("ifr_qlen", lambda data: str(_int(data))),
+}  # fmt: skip
+
+
+def _int(data: bytes) -> int:
+    return int.from_bytes(data[:4], "little", signed=True)
+
+
+def _hardware(data: bytes) -> str:
+    kind = {1: "ARPHRD_ETHER", 772: "ARPHRD_LOOPBACK"}.get(int.from_bytes(data[:2], "little"), "ARPHRD_???")
+    return f"{{sa_family={kind}, sa_data={data[2:8].hex(':')}}}"
+
+
+def _interface_name(at: int, call: Shown) -> str:
+    """struct ifreq of SIOCGIFNAME: the number of an interface, and with success its name."""
+    data = call.view.peek(call.values[at], 40) if call.values[at] else b""
+    if len(data) < 40:
+        return pointer(call.values[at])
+    name = "" if call.failed else f", ifr_name={quote(data[:16].partition(bytes(1))[0])}"
+    return f"{{ifr_ifindex={_int(data[16:])}{name}}}"
+
+
+def _interface(at: int, call: Shown) -> str:
+    """struct ifreq: the name of an interface, and with success what is known of it."""
+    data = call.view.peek(call.values[at], 40) if call.values[at] else b""
+    if len(data) < 40:
+        return pointer(call.values[at])
+    name = f"ifr_name={quote(data[:16].partition(bytes(1))[0])}"
+    field, words = _IFREQ[U32(call.values[1])]
+    return f"{{{name}}}" if call.failed else f"{{{name}, {field}={words(data[16:])}}}"
+
+
+_SIOCGIFNAME = 0x8910
+_ABOUT_INTERFACE = Form(_interface, written=True)
 
 
 def ioctl(values: tuple[int, ...], view: View) -> Forms:
@@ -136,4 +190,8 @@ def ioctl(values: tuple[int, ...], view: View) -> Forms:
     request = U32(values[1])
     if request in _NONE:
         return {2: None}
+    if request == _SIOCGIFNAME:
+        return {2: Form(_interface_name, written=True)}
+    if request in _IFREQ:
+        return {2: _ABOUT_INTERFACE}
     return {2: _OF_IOCTL[request]} if request in _OF_IOCTL else {}

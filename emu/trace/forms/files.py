@@ -361,7 +361,7 @@ FORMS: dict[str, Forms] = {
     "setxattr": _SET, "lsetxattr": _SET, "fsetxattr": _SET,
     "getxattr": _GET, "lgetxattr": _GET, "fgetxattr": _GET,
     "listxattr": _LIST, "llistxattr": _LIST, "flistxattr": _LIST,
-    "getxattrat": {}, "listxattrat": {3: filled()},
+    "listxattrat": {3: filled()},
     "sendfile": {2: Form(_moved, written=True)},
     "splice": {1: OFFSET, 3: OFFSET},
     "copy_file_range": {1: OFFSET, 3: OFFSET, 5: DECIMAL},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from emu.linux.argument import S32, U32, Shown, View, shown_buffer
@@ -224,8 +224,3 @@ def string_at(view: View, address: int, limit: int | None = 32) -> str:
 def text_field(limit: int | None = None) -> Words:
     """A string in an array of characters."""
     return lambda data: quote(data.partition(b"\0")[0], limit)
-
-
-def hide(positions: Iterable[int]) -> Forms:
-    """Arguments that the call does not look at."""
-    return dict.fromkeys(positions)

@@ -54,13 +54,14 @@ _VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 3}
 def siginfo_words(data: bytes) -> str:
     """A siginfo_t in memory."""
     signo, _, code, _, first, second, third = struct.unpack_from("<iiiiiIi", data)
-    (place, value) = struct.unpack_from("<QQ", data, 16)
+    (place, value, utime, stime) = struct.unpack_from("<QQQQ", data, 16)
     if not signo:
         return "{}"
     if code == -2:
         return "{" + siginfo(SigInfo(signo, code, timer_id=first, overrun=S32(second), value=value)) + "}"
     return "{" + siginfo(SigInfo(
         signo, code, address=place, pid=first, uid=second, status=third, value=value if code < 0 else 0,
+        utime=utime, stime=stime,
     )) + "}"  # fmt: skip
 
 
@@ -298,7 +299,6 @@ FORMS: dict[str, Forms] = {
     "sethostname": {1: number(unsigned)},
     "setdomainname": {1: number(unsigned)},
     "pidfd_getfd": {2: HEXED},
-    "kcmp": {},
 }
 
 

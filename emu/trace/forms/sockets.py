@@ -377,7 +377,7 @@ _LENGTH_BEFORE: Forms = {2: LENGTH_BEFORE}
 MESSAGE_BEFORE = Form(_before_message)
 _ADDRESS: Forms = {1: Form(_given_address)}
 _ASKED: Forms = {1: _LENGTHS.address, 2: _LENGTHS.length}
-_KIND = number(_kind)
+_KIND, _FLAGS = number(_kind), number(lambda value: message_flags(value & 0xFFFFFFFF))
 FORMS: dict[str, Forms] = {
     "socket": {1: _KIND, 2: Form(_protocol)},
     "socketpair": {1: _KIND},
@@ -387,12 +387,16 @@ FORMS: dict[str, Forms] = {
     "accept4": _ASKED,
     "getsockname": _ASKED,
     "getpeername": _ASKED,
-    "sendto": {4: Form(_given_address)},
-    "recvfrom": {4: _LENGTHS.address, 5: _LENGTHS.length},
-    "sendmsg": {1: Form(_sent)},
-    "recvmsg": {1: Form(_received, written=True)},
-    "sendmmsg": {1: Form(lambda at, call: _messages(at, call, received=False), written=True)},
-    "recvmmsg": {1: Form(lambda at, call: _messages(at, call, received=True), written=True), 4: given(TIMESPEC)},
+    "sendto": {3: _FLAGS, 4: Form(_given_address)},
+    "recvfrom": {3: _FLAGS, 4: _LENGTHS.address, 5: _LENGTHS.length},
+    "sendmsg": {1: Form(_sent), 2: _FLAGS},
+    "recvmsg": {1: Form(_received, written=True), 2: _FLAGS},
+    "sendmmsg": {3: _FLAGS, 1: Form(lambda at, call: _messages(at, call, received=False), written=True)},
+    "recvmmsg": {
+        3: _FLAGS,
+        1: Form(lambda at, call: _messages(at, call, received=True), written=True),
+        4: given(TIMESPEC),
+    },
     "shutdown": {1: _SHUTDOWN},
     "setsockopt": {1: number(_level), 2: Form(_option), 3: Form(_given_value)},
     "getsockopt": {1: number(_level), 2: Form(_option), 3: Form(_got_value, written=True), 4: _LENGTHS.length},

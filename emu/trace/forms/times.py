@@ -25,7 +25,6 @@ from emu.trace.forms.form import (
     pointed,
 )
 
-_NS = 1_000_000_000
 _INFINITE = (1 << 64) - 1
 _UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 _RESOURCES = names_of(
@@ -44,11 +43,6 @@ def moment(fraction: str) -> Record:
 
 
 TIMESPEC, TIMEVAL = moment("tv_nsec"), moment("tv_usec")
-
-
-def within(record: Record, count: int = 2) -> Words:
-    """A structure within another one, whose values are given together."""
-    return lambda values: record.words(values[:count])
 
 
 def limit(value: int) -> str:
@@ -200,11 +194,6 @@ FORMS: dict[str, Forms] = {
     "clock_nanosleep": {1: _SLEEP, 2: given(TIMESPEC), 3: Form(_remaining, written=True)},
     "semtimedop": {3: given(TIMESPEC)},
     "mq_timedsend": {4: given(TIMESPEC)},
-    "sysinfo": {},
-    "alarm": {},
-    "timer_getoverrun": {},
-    "timer_delete": {},
-    "time": {},
     "ustat": {0: HEXED},
 }
 
@@ -212,9 +201,3 @@ FORMS: dict[str, Forms] = {
 def clock_state(result: int, call: Shown) -> str:
     """What adjtimex returns."""
     return f"{result} ({_CLOCK_STATES[result]})" if result in _CLOCK_STATES else str(result)
-
-
-def left(view_call: Shown, at: int, record: Record) -> str:
-    """The time that is left of a timeout, as select and ppoll add it to their results."""
-    address = view_call.values[at]
-    return f"left {pointed(record, view_call.view, address)}" if address else ""

@@ -21,7 +21,7 @@ def run_program(chance: random.Random, room: Room, options: Sequence[str], *prog
     words = ["run", "--audit", "--timeout", f"{_TIMEOUT_S:g}", "--mem", f"{memory}M", "--json", "figures", *options]
     for more, probability in (
         (("--cpus", chance.choice("234"), "--slice", chance.choice(("50", "333", "5000"))), 0.3), (("--la57",), 0.15),
-        (("--strace",), 0.2), (("--strace", "-o", "calls.txt"), 0.2), (("--trace", "events"), 0.15),
+        (("--strace",), 0.2), (("--strace", "-o", "calls.txt"), 0.2), (("--trace", "events.jsonl"), 0.15),
         (("--tlb", "textbook", "--check-tlb"), 0.08), (("--stats",), 0.1), (("--hugepages", "1"), 0.1),
     ):  # fmt: skip
         if chance.random() < probability and not set(more) & set(words):

@@ -113,8 +113,8 @@ class Traces(Attack):
     def prepare(self, room: Room) -> None:
         self._traces = [_EXAMPLE.read_bytes()]
         for words in _RECORDED:
-            room.unimmu("run", "--trace", "trace", *words)
-            self._traces.append((room.work / "trace").read_bytes())
+            room.unimmu("run", "--trace", "trace.jsonl", *words)
+            self._traces.append((room.work / "trace.jsonl").read_bytes())
 
     def run(self, chance: random.Random, room: Room) -> str:
         lines = Lines(chance, chance.choice(self._traces))

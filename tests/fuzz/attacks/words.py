@@ -121,6 +121,8 @@ class Words(Attack):
             value = ":".join(parts[: chance.choice((1, 2, 3, 3, 3))])
         elif option in ("--json", "--trace", "-o", "--output", "--cpuid", "--tlb-from-cpuid") and chance.random() < 0.9:
             value = chance.choice(_NAMES)
+        if option == "--trace" and chance.random() < 0.8:
+            return [option, value, "--trace-format", "jsonl"]
         return [f"{option}={value}"] if chance.random() < 0.2 else [option, value]
 
     def _value(self, chance: random.Random) -> str:

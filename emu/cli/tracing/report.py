@@ -7,7 +7,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Final
 
-from emu.cli.arguments import UsageError
+from emu.cli.arguments import Parser, UsageError
 from emu.cli.messages import complain
 from emu.cli.progress import progress
 
@@ -24,7 +24,7 @@ examples:
 """
 
 
-def add_arguments(report: argparse.ArgumentParser) -> None:
+def add_arguments(report: Parser) -> None:
     """The command line of ``unimmu trace report``."""
     report.description = (
         "Write one HTML page, which needs no network and no script: walks, misses and faults over time, addresses\n"

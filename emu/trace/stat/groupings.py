@@ -1,0 +1,268 @@
+"""The groups by which events are counted: processes, functions, regions, sizes of pages, pairs of processes that
+share; and the pages that were walked to."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from emu.trace.sentences import size
+from emu.trace.stat.codes import KIND_SHIFT, PAGE_SIZES, Coder, Codes, numbers
+from emu.trace.stat.counts import Counts
+from emu.trace.stat.programs import Programs, executions
+from emu.trace.stat.regions import Regions
+from emu.trace.stat.tally import COUNT, Tally
+
+#: A group's label, which may have several parts.
+Groups = list[tuple[tuple[Any, ...], Counts]]
+Chosen = npt.NDArray[np.bool_] | None
+_MASK_64 = (1 << 64) - 1
+NO_REGION, UNKNOWN_REGION = "(in no region)", "(its link was not recorded)"
+
+
+class Grouping(Protocol):
+    """Is given all rows of a trace, and counts those that are chosen."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it needs."""
+
+    def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
+        """Some rows with their codes."""
+
+
+def some_of(chosen: Chosen, *columns: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+    return columns if chosen is None else tuple(column[chosen] for column in columns)
+
+
+def both(chosen: Chosen, more: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The rows that are in both."""
+    return more if chosen is None else chosen & more
+
+
+class ByProcess:
+    """Events by process; and how many instructions each ran, where every turn of it was recorded."""
+
+    columns = ("event", "pid", "tid", "clock", "other_tid", "detail")
+
+    def __init__(self, coder: Coder, levels: int, within: tuple[int | None, int | None]) -> None:
+        self._coder, self._levels = coder, levels
+        self._begin, self._end = within[0] or 0, _MASK_64 if within[1] is None else within[1]
+        self._tally = Tally("pid", "code")
+        self._paths: dict[int, str] = {}
+        self._running: int | None = None
+        self._tid = np.uint32(0)
+        self._since = self._last = 0
+        #: Whether every switch says that the thread of the one before it ran until then.
+        self._gapless = True
+        #: Instructions by process; those that are known.
+        self.instructions: Counter[int] = Counter()
+
+    def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
+        self._tally.add(*some_of(chosen, numbers(rows.column("pid")).astype(np.uint64), codes))
+        for _, (pid, path, child) in executions(rows):
+            if path is not None:
+                self._paths[pid] = path
+            elif pid in self._paths:
+                self._paths.setdefault(child, self._paths[pid])
+        switches = np.flatnonzero(codes >> KIND_SHIFT == self._coder.kind("switch"))
+        clock = np.clip(numbers(rows.column("clock")), np.uint64(self._begin), np.uint64(self._end))
+        tids, befores = (numbers(rows.column(name))[switches] for name in ("tid", "other_tid"))
+        self._gapless &= bool(np.all(np.append(self._tid, tids)[:-1] == befores))
+        self._tid = tids[-1] if len(tids) else self._tid
+        self._turns(numbers(rows.column("pid"))[switches].astype(np.uint64), clock[switches])
+        self._last = int(clock[-1])
+
+    def _turns(self, pids: npt.NDArray[np.uint64], clocks: npt.NDArray[np.uint64]) -> None:
+        """These begin to run then."""
+        if not len(pids):
+            return
+        if self._running is not None:
+            self.instructions[self._running] += int(clocks[0]) - self._since
+        found, at = np.unique(pids[:-1], return_inverse=True)
+        ran = np.zeros(len(found), np.uint64)
+        np.add.at(ran, at, np.diff(clocks))
+        self.instructions.update(dict(zip(found.tolist(), ran.tolist(), strict=True)))
+        self._running, self._since = int(pids[-1]), int(clocks[-1])
+
+    @property
+    def whole(self) -> bool:
+        """Whether :attr:`instructions` is what each process ran: all its turns on one vCPU were recorded."""
+        return self._gapless and bool(self.instructions)
+
+    def groups(self) -> Groups:
+        """A process and the program that it ran last."""
+        if self._running is not None:
+            self.instructions[self._running] += self._last - self._since
+            self._since = self._last
+        counts: defaultdict[int, Counts] = defaultdict(lambda: Counts(self._levels))
+        for pid, code, number in self._tally.rows():
+            counts[pid].add(self._coder.facts(code), number)
+        return [((pid or "-", self._paths.get(pid, "")), found) for pid, found in counts.items()]
+
+
+class ByFunction:
+    """Events by program and function."""
+
+    columns = Programs.COLUMNS
+
+    def __init__(self, coder: Coder, levels: int, programs: Programs) -> None:
+        self._coder, self._levels, self._programs = coder, levels, programs
+        self._tally = Tally("image", "rip", "code")
+
+    def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
+        images = self._programs.images_of(rows).astype(np.uint64)
+        chosen = both(chosen, np.asarray(rows.column("pid").is_valid()))
+        self._tally.add(*some_of(chosen, images, numbers(rows.column("rip")), codes))
+
+    def groups(self) -> Groups:
+        """A function, and the program that it is in."""
+        table = self._tally.table()
+        images, rips = np.asarray(table["image"]), np.asarray(table["rip"])
+        codes, counted = table["code"].to_pylist(), table[COUNT].to_pylist()
+        counts: defaultdict[tuple[str, str], Counts] = defaultdict(lambda: Counts(self._levels))
+        for image in sorted(set(images.tolist())):
+            here = np.flatnonzero(images == image)
+            path = self._programs.images[image].path
+            for at, name in zip(here.tolist(), self._programs.functions(image, rips[here]), strict=True):
+                counts[name, path].add(self._coder.facts(codes[at]), counted[at])
+        return list(counts.items())
+
+
+class ByRegion:
+    """Events at an address by the region that the address is in."""
+
+    columns = Regions.COLUMNS
+
+    def __init__(self, coder: Coder, levels: int, regions: Regions) -> None:
+        self._coder, self._levels, self._regions = coder, levels, regions
+        self._tally = Tally("region", "code")
+
+    def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
+        regions = (self._regions.regions_of(rows) + 1).astype(np.uint64)
+        chosen = both(chosen, np.asarray(rows.column("vaddr").is_valid()))
+        self._tally.add(*some_of(chosen, regions, codes))
+
+    def groups(self) -> Groups:
+        """A region; walks through a shared table that nobody told of are apart."""
+        names = [NO_REGION, *self._regions.names]
+        counts: defaultdict[str, Counts] = defaultdict(lambda: Counts(self._levels))
+        for region, code, number in self._tally.rows():
+            facts = self._coder.facts(code)
+            unknown = region == 0 and facts.event == "walk" and facts.shared_level
+            counts[UNKNOWN_REGION if unknown else names[region]].add(facts, number)
+        return [((name,), found) for name, found in counts.items()]
+
+
+class ByPageSize:
+    """Walks by the size of the page that they found."""
+
+    columns: tuple[str, ...] = ()
+
+    def __init__(self, coder: Coder, levels: int) -> None:
+        self._coder, self._levels = coder, levels
+        self._tally = Tally("code")
+
+    def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
+        self._tally.add(*some_of(both(chosen, codes >> KIND_SHIFT == self._coder.kind("walk")), codes))
+
+    def groups(self) -> Groups:
+        """The size in words."""
+        counts: defaultdict[int, Counts] = defaultdict(lambda: Counts(self._levels))
+        for code, number in self._tally.rows():
+            facts = self._coder.facts(code)
+            counts[facts.page_size].add(facts, number)
+        return [((size(found) if found else "none: a fault",), counted) for found, counted in counts.items()]
+
+
+class BySharing:
+    """Walks through shared tables: who had the page put into the table, and who used it."""
+
+    columns = ("first_pid", *Regions.COLUMNS)
+
+    def __init__(self, coder: Coder, levels: int, regions: Regions) -> None:
+        self._coder, self._levels, self._regions = coder, levels, regions
+        self._tally = Tally("region", "first", "pid", "page", "code")
+
+    def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
+        regions = (self._regions.regions_of(rows) + 1).astype(np.uint64)
+        shared = numbers(rows.column("shared_level")) != 0
+        chosen = both(chosen, shared & (codes >> KIND_SHIFT == self._coder.kind("walk")))
+        if not chosen.any():
+            return
+        first, pid = (numbers(rows.column(name)).astype(np.uint64) for name in ("first_pid", "pid"))
+        vaddr = numbers(rows.column("vaddr"))
+        regions, first, pid, vaddr, codes = some_of(chosen, regions, first, pid, vaddr, codes)
+        self._tally.add(regions, first, pid, vaddr >> np.uint64(12), codes)
+
+    def groups(self) -> Groups:
+        """The region; who was first, if that is known; who used it; how many pages of 4 KiB."""
+        who = ["region", "first", "pid"]
+        pages = self._tally.table([*who, "page"]).group_by(who, use_threads=False).aggregate([([], "count_all")])
+        many = {(row["region"], row["first"], row["pid"]): row["count_all"] for row in pages.to_pylist()}
+        names = [UNKNOWN_REGION, *self._regions.names]
+        counts: defaultdict[tuple[int, int, int], Counts] = defaultdict(lambda: Counts(self._levels))
+        for region, first, pid, code, number in self._tally.rows([*who, "code"]):
+            counts[region, first, pid].add(self._coder.facts(code), number)
+        return [((names[key[0]], key[1] or "?", key[2], many[key]), found) for key, found in counts.items()]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a process, and how often it was walked to."""
+
+    pid: int
+    vaddr: int
+    #: 0: no walk found one.
+    size: int
+    walks: int
+    loads: int
+
+
+class ByPage:
+    """Walks by process and page."""
+
+    columns = ("pid", "vaddr")
+
+    def __init__(self, coder: Coder, levels: int) -> None:
+        self._coder, self._levels = coder, levels
+        self._tally = Tally("pid", "page", "code")
+
+    def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
+        chosen = both(chosen, codes >> KIND_SHIFT == self._coder.kind("walk"))
+        pid, vaddr, codes = some_of(
+            chosen, numbers(rows.column("pid")).astype(np.uint64), numbers(rows.column("vaddr")), codes
+        )
+        self._tally.add(pid, vaddr & self._masks(codes), codes)
+
+    def _masks(self, codes: Codes) -> npt.NDArray[np.uint64]:
+        """The bits of an address that say which page it is in."""
+        found, at = np.unique(codes, return_inverse=True)
+        sizes = [self._coder.facts(code).page_size or PAGE_SIZES[1] for code in found.tolist()]
+        return np.array([_MASK_64 & -size for size in sizes], np.uint64)[at]
+
+    def pages(self, most: int) -> Sequence[Page]:
+        """Those with most walks, and how many there are of all."""
+        table = self._tally.table()
+        codes, at = np.unique(np.asarray(table["code"]), return_inverse=True)
+        facts = [self._coder.facts(code) for code in codes.tolist()]
+        counted = np.asarray(table[COUNT]).astype(np.uint64)
+        loads = np.array([one.loads(self._levels) for one in facts], np.uint64)[at] * counted
+        sizes = np.array([one.page_size for one in facts], np.uint64)[at]
+        rows = pa.table({"pid": table["pid"], "page": table["page"], "n": counted, "loads": loads, "size": sizes})
+        summed = rows.group_by(["pid", "page"], use_threads=False).aggregate(
+            [("n", "sum"), ("loads", "sum"), ("size", "max")]
+        )
+        order = [("n_sum", "descending"), ("pid", "ascending"), ("page", "ascending")]
+        chosen = summed.take(pc.select_k_unstable(summed, most, order)) if summed.num_rows else summed
+        return [
+            Page(row["pid"], row["page"], row["size_max"], row["n_sum"], row["loads_sum"])
+            for row in chosen.sort_by(order).to_pylist()
+        ]

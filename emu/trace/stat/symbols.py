@@ -1,0 +1,116 @@
+"""The functions of an ELF file, by address."""
+
+from __future__ import annotations
+
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_SYMBOL = np.dtype(
+    [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
+)
+_NOTYPE, _FUNC, _IFUNC = 0, 2, 10
+_SHF_EXECINSTR = 4
+_PAGE = 4096
+#: Sections from here on are none (SHN_LORESERVE).
+_NO_SECTION = 0xFF00
+
+
+class SymbolsError(Exception):
+    """This is no ELF file that has symbols, or a damaged one; the message is a line that says what is wrong."""
+
+
+class Elf:
+    """An ELF file, whose addresses are where it says, or with a base added where it is position-independent.
+
+    :class:`SymbolsError` if it is none.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        from elftools.common.exceptions import ELFError
+
+        self.path = fspath(path)
+        try:
+            with open(path, "rb") as file:
+                self._read(file)
+        except OSError as error:
+            raise SymbolsError(f"{self.path}: {error.strerror}") from None
+        except (ELFError, ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError):
+            raise SymbolsError(f"{self.path}: this is not an ELF file of x86-64, or a damaged one") from None
+
+    def _read(self, file: Any) -> None:
+        from elftools.elf.elffile import ELFFile
+
+        elf = ELFFile(file)
+        if elf["e_machine"] != "EM_X86_64" or elf["e_ident"]["EI_CLASS"] != "ELFCLASS64":
+            raise ValueError
+        loaded = [segment for segment in elf.iter_segments() if segment["p_type"] == "PT_LOAD"]
+        self.entry: int = elf["e_entry"]
+        self.position_independent: bool = elf["e_type"] == "ET_DYN"
+        self.interpreted = any(segment["p_type"] == "PT_INTERP" for segment in elf.iter_segments())
+        #: Behind its last byte in memory.
+        self.end: int = max((segment["p_vaddr"] + segment["p_memsz"] for segment in loaded), default=0)
+        table = elf.get_section_by_name(".symtab") or elf.get_section_by_name(".dynsym")
+        self._names, found = b"", np.zeros(0, _SYMBOL)
+        if table is not None:
+            data = table.data()
+            self._names = elf.get_section(table["sh_link"]).data()
+            code = [i for i, section in enumerate(elf.iter_sections()) if section["sh_flags"] & _SHF_EXECINSTR]
+            found = _functions(np.frombuffer(data, _SYMBOL, len(data) // _SYMBOL.itemsize), code)
+        self._begins, self._ends = found["value"], _ends(found)
+        self._name_at = found["name"]
+
+    @property
+    def stripped(self) -> bool:
+        """Whether it names no function."""
+        return not len(self._begins)
+
+    def places(self, addresses: npt.NDArray[np.uint64]) -> npt.NDArray[np.intp]:
+        """For each address the number of the function that has it, -1 for none."""
+        if self.stripped:
+            return np.full(len(addresses), -1)
+        at = np.searchsorted(self._begins, addresses, side="right") - 1
+        return np.where((at >= 0) & (addresses < self._ends[at]), at, -1)
+
+    def name(self, place: int) -> str:
+        """The name of a function."""
+        begin = int(self._name_at[place])
+        return self._names[begin : self._names.find(b"\0", begin)].decode("utf-8", "replace")
+
+    def base_from(self, rip: int) -> int | None:
+        """Where it was loaded, if its entry is what ran at ``rip``; None if it cannot be."""
+        base = rip - self.entry
+        return base if base >= 0 and base % _PAGE == 0 else None
+
+
+def _functions(symbols: npt.NDArray[Any], code: list[int]) -> npt.NDArray[Any]:
+    """Those that are functions, by address, one at each; a label that is none only where no function is."""
+    kind = symbols["info"] & 15
+    in_code = np.isin(symbols["section"], np.array(code, np.uint16)) & (symbols["section"] < _NO_SECTION)
+    functions = symbols[in_code & ((kind == _FUNC) | (kind == _IFUNC))]
+    labels = symbols[in_code & (kind == _NOTYPE) & (symbols["name"] != 0)]
+    order = np.lexsort((functions["name"], -functions["size"].astype(np.int64), functions["value"]))
+    functions = _first(functions[order])
+    if len(functions) and len(labels):
+        at = np.maximum(np.searchsorted(functions["value"], labels["value"], side="right") - 1, 0)
+        before = functions[at]
+        within = (labels["value"] >= before["value"]) & (
+            labels["value"] < before["value"] + np.maximum(before["size"], np.uint64(1))
+        )
+        labels = labels[~within]
+    both = np.concatenate([functions, labels])
+    return _first(both[np.lexsort((both["name"], both["value"]))])
+
+
+def _first(symbols: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of those at one address the first."""
+    _, first = np.unique(symbols["value"], return_index=True)
+    return symbols[first]
+
+
+def _ends(symbols: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """Behind each function; one that does not say its size reaches to the next."""
+    following = np.append(symbols["value"][1:], np.uint64((1 << 64) - 1)).astype(np.uint64)
+    return np.where(symbols["size"] == 0, following, symbols["value"] + symbols["size"])
