@@ -12,7 +12,6 @@ import pytest
 
 import emu.trace
 from emu.cli.main import main
-from emu.trace.pictures.programs import Program, Programs, functions_of
 from tests.report.conftest import Page, Traces, number
 
 SOURCE = """
@@ -47,7 +46,7 @@ def test_it_writes_the_page(traces: Traces, tmp_path: Path, capsys: pytest.Captu
         (["{text}", "-o", "{page}"], "not a trace"),
         (["{trace}", "-o", "{trace}"], "that is the trace itself"),
         (["{trace}", "-o", "{page}", "--elf", "{none}"], "--elf {none}: No such file"),
-        (["{trace}", "-o", "{page}", "--elf", "{text}"], "this is no ELF file"),
+        (["{trace}", "-o", "{page}", "--elf", "{text}"], "this is not an ELF file"),
         (["{cut}", "-o", "{page}"], "{cut}"),
     ],
 )
@@ -125,11 +124,3 @@ def test_functions_have_their_names(kind: str, tmp_path: Path) -> None:
     assert faults["touches_pages"] == 64
     assert sum(faults.values()) == emu.trace.open(trace).arrow(["event"])["event"].to_pylist().count("fault")
     assert f"symbols of {copy}" in found.words["functions"]
-
-
-def test_another_program_of_the_same_name_gives_no_names(tmp_path: Path) -> None:
-    other = Path("/proc/self/exe").resolve()
-    programs = Programs()
-    programs.all.append(Program("/bin/p", 0x401003, {0x401003: [1, 0, 0]}))
-    found, used = functions_of(programs, {"p": str(other)})
-    assert [one.name for one in found] == ["page 0x401000"] and not used

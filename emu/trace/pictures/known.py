@@ -34,7 +34,7 @@ class Known(NamedTuple):
 def tables_of(tally: Tally) -> Known:
     """What the trace tells of the tables, at the moment at which most was shared."""
     event = tally.knowledge.moment(tally.last)
-    names = {pid: tally.programs.path_of(pid).rpartition("/")[2] for pid in tally.pids}
+    names = {pid: tally.functions.path_of(pid).rpartition("/")[2] for pid in tally.pids}
     snapshot = tally.knowledge.snapshot(
         event, names, command=(cut(" ".join(tally.header["command"]), _COMMAND),),
         moment=f"as walks saw them, until event {event:,}", instructions=tally.clock,

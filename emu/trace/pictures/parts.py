@@ -10,7 +10,7 @@ from emu.linux.event_kind import printable
 from emu.trace.pictures import answered, heat, timeline
 from emu.trace.pictures.charts import Bar, draw_bars, more, share
 from emu.trace.pictures.look import FAULTS, MISSES, WALKS
-from emu.trace.pictures.programs import Function, functions_of
+from emu.trace.pictures.programs import Function
 from emu.trace.pictures.tally import Tally
 from emu.trace.report.html import details, scrolled, table
 from emu.trace.report.svg import Style
@@ -37,7 +37,7 @@ def counts(tally: Tally) -> str:
     by_kind = table("events by kind", ("event", "count"), rows, numbers=(1,), mono=(0,))
     kinds = ("walk", "fault", "fill", "flush", "syscall_enter", "switch")
     shown = [
-        (f"{pid}", printable(tally.programs.path_of(pid)), *(f"{tally.by_pid[pid, kind]:,}" for kind in kinds))
+        (f"{pid}", printable(tally.functions.path_of(pid)), *(f"{tally.by_pid[pid, kind]:,}" for kind in kinds))
         for pid in tally.pids[:_PROCESSES]
     ]
     caption = "events by process" + more(len(tally.pids) - len(shown))
@@ -148,9 +148,9 @@ def _told(told: Mapping[tuple[int, int], int]) -> str:
     return scrolled(matrix, "senders and receivers")
 
 
-def functions(tally: Tally, files: Mapping[str, str]) -> str:
+def functions(tally: Tally) -> str:
     """The busiest ones."""
-    found, used = functions_of(tally.programs, files, tally.header["command"][0] if tally.header["command"] else "")
+    found = tally.functions.busiest()
     if not found:
         return "<p>This trace has no walks, misses or faults.</p>"
     several = len({one.program for one in found}) > 1
@@ -167,16 +167,11 @@ def functions(tally: Tally, files: Mapping[str, str]) -> str:
         numbers=(2, 3, 4), mono=(0, 1),
     )  # fmt: skip
     svg = draw_bars("the busiest functions", told, bars, legend)
-    return soft(told) + _picture(svg, "the busiest functions", listed) + _symbols(tally, used)
+    return soft(told) + _picture(svg, "the busiest functions", listed) + _sources(tally)
 
 
-def _symbols(tally: Tally, used: Mapping[str, str]) -> str:
-    """Where the names are from."""
-    paths = sorted({program.path for program in tally.programs.all if program.counts and program.path})
-    told = []
-    for path in paths:
-        source = f"symbols of {used[path]}" if path in used else "no symbols (--elf FILE), so pages of code"
-        told.append(f"<li>{escape(printable(path))}: {escape(printable(source))}</li>")
+def _sources(tally: Tally) -> str:
+    told = [f"<li>{escape(printable(line))}</li>" for line in tally.functions.sources()]
     return f"<ul>{''.join(told)}</ul>" if told else ""
 
 

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from emu.trace.opened import Trace
 from emu.trace.pictures.knowledge import Knowledge
-from emu.trace.pictures.programs import Programs
+from emu.trace.pictures.programs import Functions
 from emu.trace.pictures.rows import COLUMNS, Rows
 from emu.trace.reader import TraceError
+from emu.trace.stat.programs import Programs
 
 #: Kinds of events that have an address, the best for a heat map first.
 HEATED = ("access", "walk", "fill", "fault")
@@ -79,7 +80,7 @@ class Tally:
     with accesses has.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, programs: Programs) -> None:
         self.header = trace.header
         self.levels = trace.levels
         self.complete = False
@@ -98,7 +99,7 @@ class Tally:
         self.first_pids: Counter[tuple[int, int]] = Counter()
         self.resolved: Counter[tuple[int, str]] = Counter()
         self.shootdowns = Shootdowns()
-        self.programs = Programs()
+        self.functions = Functions(programs)
         self.knowledge = Knowledge(trace.levels)
         self.regions: dict[tuple[int, int], str] = {}
 
@@ -124,7 +125,7 @@ class Tally:
         for _, fields in rows.fields("link"):
             start = fields["vaddr"]
             self.regions[start, start + fields["length"]] = fields["region"]
-        self.programs.add(rows, (walks, misses, faults))
+        self.functions.add(rows, (walks, misses, faults))
         self.knowledge.add(rows)
 
     def _processes(self, rows: Rows) -> None:
@@ -194,12 +195,12 @@ def _counted(values: npt.NDArray[Any]) -> list[tuple[int, int]]:
     return [*zip(found.tolist(), counts.tolist(), strict=True)]
 
 
-def tally(trace: Trace, told: Callable[[int], object] = lambda done: None) -> Tally:
+def tally(trace: Trace, programs: Programs, told: Callable[[int], object] = lambda done: None) -> Tally:
     """Count a trace; ``told`` is told how many events have been read.
 
     :class:`emu.trace.reader.TraceError` if an event cannot be one.
     """
-    found = Tally(trace)
+    found = Tally(trace, programs)
     for batch in trace.tables(COLUMNS):
         try:
             found.add(Rows(batch, trace.schema))

@@ -61,7 +61,7 @@ def timelines(tally: Tally) -> Timelines:
     counts = [_counts(measure.moments, index, tally.clock) for measure in measures]
     busy = sorted(range(len(pids)), key=lambda i: (-sum(int(of[i].sum()) for of in counts), pids[i]))
     shown = sorted(busy[:_MOST]) if len(pids) > _MOST + 1 else list(range(len(pids)))
-    lines = [Line(f"process {pids[i]}", tally.programs.path_of(pids[i]), tuple(of[i] for of in counts)) for i in shown]
+    lines = [Line(f"process {pids[i]}", tally.functions.path_of(pids[i]), tuple(of[i] for of in counts)) for i in shown]
     if rest := sorted(set(range(len(pids))) - set(shown)):
         lines.append(Line(f"{len(rest):,} more processes", "", tuple(of[rest].sum(axis=0) for of in counts)))
     return Timelines(tuple(measures), tuple(lines), tally.clock)
