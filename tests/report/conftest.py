@@ -13,6 +13,7 @@ import pytest
 
 import emu.trace
 from emu.cli.main import main
+from emu.cli.tracing.counted import programs_of
 from emu.trace.batch import Batch, Note
 from emu.trace.columns import Tabulator
 from emu.trace.formats.parquet import Parquet
@@ -55,9 +56,15 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
         path = tmp_path_factory.mktemp("trace") / "t.parquet"
         main(["run", "--trace", str(path), *RUNS[name]])
         trace = emu.trace.open(path)
-        return Reported(path, trace.arrow(), report_page(trace, {}))
+        return Reported(path, trace.arrow(), page_of(path))
 
     return reported
+
+
+def page_of(path: Path) -> str:
+    """The page of a trace."""
+    trace = emu.trace.open(path)
+    return report_page(trace, programs_of(trace, []))
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
