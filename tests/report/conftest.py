@@ -20,6 +20,7 @@ from emu.trace.formats.parquet import Parquet
 from emu.trace.header import make_header
 from emu.trace.pictures.page import report_page
 from emu.trace.pictures.rows import Rows
+from emu.trace.pictures.tally import tally
 from emu.trace.schema import Schema
 from mmu.event_table import EVENT_COLUMNS, Events
 from tests.booted import machine
@@ -64,7 +65,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
 def page_of(path: Path) -> str:
     """The page of a trace."""
     trace = emu.trace.open(path)
-    return report_page(trace, programs_of(trace, []))
+    return report_page(tally(trace, programs_of(trace, [])))
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------

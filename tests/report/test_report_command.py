@@ -91,11 +91,12 @@ def test_a_page_that_cannot_be_written(traces: Traces, tmp_path: Path, capsys: p
     assert str(page) in capsys.readouterr().err
 
 
-def test_a_run_that_was_stopped(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace, page = tmp_path / "t.jsonl", tmp_path / "page.html"
     main(["run", "--trace", str(trace), "hello"])
     trace.write_bytes(trace.read_bytes()[:-40])
     assert main(["trace", "report", str(trace), "-o", str(page)]) == 0
+    assert f"{trace}: its end is missing" in capsys.readouterr().err
     assert "The end of the trace is missing" in page.read_text("utf-8")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from emu.cli.arguments import Parser, UsageError
 from emu.cli.messages import complain
 from emu.cli.progress import progress
+from emu.cli.tracing.choosing import complain_of_end
 from emu.cli.tracing.counted import add_elf, programs_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the page."""
     from emu.trace.opened import Trace
     from emu.trace.pictures.page import report_page
+    from emu.trace.pictures.tally import tally
     from emu.trace.reader import TraceError
 
     page: pathlib.Path = arguments.output
@@ -53,9 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError(f"-o {page}: that is the trace itself")
         programs = programs_of(trace, arguments.elf)
         with progress("the trace is read", _events(trace)) as report:
-            text = report_page(trace, programs, report)
+            found = tally(trace, programs, report)
     except TraceError as error:
         raise UsageError(str(error)) from None
+    text = report_page(found)
+    if not found.complete:
+        complain_of_end(trace.path)
     try:
         page.write_text(text, encoding="utf-8")
     except (OSError, ValueError) as error:

@@ -5,28 +5,21 @@ Each picture has a title and a description, and a table with the same below it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from html import escape
 
 from emu.linux.event_kind import printable
-from emu.trace.opened import Trace
 from emu.trace.pictures import known, parts
 from emu.trace.pictures.charts import cut
-from emu.trace.pictures.tally import Tally, tally
+from emu.trace.pictures.tally import Tally
 from emu.trace.report.html import document
 from emu.trace.report.units import plural, size_text
-from emu.trace.stat.programs import Programs
 
 #: Characters of the command in the title.
 _COMMAND = 200
 
 
-def report_page(trace: Trace, programs: Programs, told: Callable[[int], object] = lambda done: None) -> str:
-    """HTML 5 of a trace, whose ``programs`` have the symbols of functions.
-
-    ``told`` is told how many events have been read.
-    """
-    found = tally(trace, programs, told)
+def report_page(found: Tally) -> str:
+    """HTML 5 of what was counted in a trace."""
     tables = known.tables_of(found)
     sections = [
         ("counts", "What there is", parts.counts(found)),
