@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import importlib.util
 import json
 import os
 import pathlib
@@ -114,6 +115,12 @@ def _suite(peers: Mapping[str, list[str]], *, quick: bool) -> list[tuple[str, Ca
         ("processes and signals", lambda: processes(rounds, 16_000 // shrink)),
         ("start-up", lambda: startup(rounds)),
     ]
+    if importlib.util.find_spec("pyarrow") is not None:
+        from emu.bench.tracing import tracing
+
+        suite.append(("traces", lambda: tracing(min(rounds, 5), 60 // shrink, 10_000_000 // shrink)))
+    else:
+        print("PyArrow is not installed: traces are not measured", file=sys.stderr)
     if peers:
         suite.append((" and ".join(peers), lambda: beside(peers, rounds, 40_000 // shrink)))
     return suite

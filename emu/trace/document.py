@@ -12,7 +12,9 @@ from pathlib import Path
 
 from emu.linux.event_kind import Field, Kind, Type
 from emu.trace import header
+from emu.trace.columns import COLUMNS
 from emu.trace.schema import COMMON, HARDWARE, KERNEL
+from mmu.events import EventKind
 
 #: What stands between ``<!-- schema: NAME -->`` and ``<!-- end of NAME -->``.
 _SECTION = re.compile(r"(<!-- schema: (\w+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
@@ -25,11 +27,23 @@ def updated(text: str) -> str:
         "common": _table(map(_row, COMMON)),
         "hardware": "\n".join(map(_section, HARDWARE)),
         "kernel": "\n".join(map(_section, KERNEL)),
+        "columns": _columns(),
     }
     found = [name for _, name, _ in _SECTION.findall(text)]
     if found != list(sections):
         raise ValueError(f"there should be places for the tables {', '.join(sections)}, not for {', '.join(found)}")
     return _SECTION.sub(lambda place: f"{place[1]}\n{sections[place[2]]}\n{place[3]}", text)
+
+
+def _columns() -> str:
+    """The columns of a table of events."""
+    rows = []
+    for column in COLUMNS:
+        type_ = "text" if column.type in ("dict", "string") else column.type
+        kinds = [kind.name.lower() for kind in sorted(column.kinds)]
+        whose = "all" if len(kinds) > len(EventKind) else ", ".join(f"`{kind}`" for kind in kinds)
+        rows.append([f"`{column.name}`", type_, column.unit, column.meaning, whose])
+    return _table(rows, "of the MMU, calls and switches")
 
 
 def _section(kind: Kind) -> str:

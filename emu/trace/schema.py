@@ -130,7 +130,12 @@ HARDWARE = (
                 _vaddr("the address that faulted"),
                 _level("the level at which the walk ended"),
                 _ERROR_CODE,
-                Field("resolved", Type.TEXT, "how: docs/tracing.md says what each means", choices=RESOLUTIONS),
+                Field(
+                    "resolved",
+                    Type.TEXT,
+                    "how it was resolved: see [below](#how-faults-are-resolved)",
+                    choices=RESOLUTIONS,
+                ),
             ),
             sentences.fault,
         ),

@@ -22,6 +22,10 @@ from emu.cli.main import main
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TABLE = runpy.run_path(str(ROOT / "docs" / "show_speed.py"))
 AIMS = {
+    "trace_parquet": ("at most", 2.0),
+    "trace_parquet_rate": ("at least", 3.0),
+    "trace_parquet_bytes": ("at most", 12.0),
+    "trace_stat": ("at most", 3.0),
     "fill_ratio": ("at most", 0.7),
     "compute_ratio": ("at least", 0.9),
     "getpid_us": ("at most", 5),
@@ -103,6 +107,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring faults of huge pages ...",
         "measuring processes and signals ...",
         "measuring start-up ...",
+        "measuring traces ...",
     ]
 
 

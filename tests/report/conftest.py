@@ -13,12 +13,14 @@ import pytest
 
 import emu.trace
 from emu.cli.main import main
+from emu.cli.tracing.counted import programs_of
 from emu.trace.batch import Batch, Note
 from emu.trace.columns import Tabulator
 from emu.trace.formats.parquet import Parquet
 from emu.trace.header import make_header
 from emu.trace.pictures.page import report_page
 from emu.trace.pictures.rows import Rows
+from emu.trace.pictures.tally import tally
 from emu.trace.schema import Schema
 from mmu.event_table import EVENT_COLUMNS, Events
 from tests.booted import machine
@@ -55,9 +57,15 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Traces:
         path = tmp_path_factory.mktemp("trace") / "t.parquet"
         main(["run", "--trace", str(path), *RUNS[name]])
         trace = emu.trace.open(path)
-        return Reported(path, trace.arrow(), report_page(trace, {}))
+        return Reported(path, trace.arrow(), page_of(path))
 
     return reported
+
+
+def page_of(path: Path) -> str:
+    """The page of a trace."""
+    trace = emu.trace.open(path)
+    return report_page(tally(trace, programs_of(trace, [])))
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import emu.trace
 from emu.cli.main import main
-from emu.trace.pictures.programs import Program, Programs, functions_of
 from tests.report.conftest import Page, Traces, number
 
 SOURCE = """
@@ -44,7 +45,8 @@ def test_it_writes_the_page(traces: Traces, tmp_path: Path, capsys: pytest.Captu
         (["{none}", "-o", "{page}"], "No such file"),
         (["{text}", "-o", "{page}"], "not a trace"),
         (["{trace}", "-o", "{trace}"], "that is the trace itself"),
-        (["{trace}", "-o", "{page}", "--elf", "{none}"], "--elf"),
+        (["{trace}", "-o", "{page}", "--elf", "{none}"], "--elf {none}: No such file"),
+        (["{trace}", "-o", "{page}", "--elf", "{text}"], "this is not an ELF file"),
         (["{cut}", "-o", "{page}"], "{cut}"),
     ],
 )
@@ -65,17 +67,36 @@ def test_what_cannot_be(
     assert not names["page"].exists() and trace.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "column, value, says", [("level", 200, "a level of 200"), ("detail", "[]", "event "), ("event", None, "no kind")]
+)
+def test_columns_that_cannot_be(
+    column: str, value: object, says: str, traces: Traces, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pq.read_table(traces("shared").path)
+    at, field = table.schema.get_field_index(column), table.schema.field(column)
+    values = table.column(at).to_pylist()
+    changed = pa.array([value if known is not None else None for known in values], field.type)
+    trace = tmp_path / "t.parquet"
+    pq.write_table(table.set_column(at, field, changed), trace)
+    capsys.readouterr()
+    assert main(["trace", "report", str(trace), "-o", str(tmp_path / "page.html")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"{trace}: " in said and says in said
+
+
 def test_a_page_that_cannot_be_written(traces: Traces, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "no" / "page.html"
     assert main(["trace", "report", str(traces("shared").path), "-o", str(page)]) == 74
     assert str(page) in capsys.readouterr().err
 
 
-def test_a_run_that_was_stopped(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace, page = tmp_path / "t.jsonl", tmp_path / "page.html"
     main(["run", "--trace", str(trace), "hello"])
     trace.write_bytes(trace.read_bytes()[:-40])
     assert main(["trace", "report", str(trace), "-o", str(page)]) == 0
+    assert f"{trace}: its end is missing" in capsys.readouterr().err
     assert "The end of the trace is missing" in page.read_text("utf-8")
 
 
@@ -104,11 +125,3 @@ def test_functions_have_their_names(kind: str, tmp_path: Path) -> None:
     assert faults["touches_pages"] == 64
     assert sum(faults.values()) == emu.trace.open(trace).arrow(["event"])["event"].to_pylist().count("fault")
     assert f"symbols of {copy}" in found.words["functions"]
-
-
-def test_another_program_of_the_same_name_gives_no_names(tmp_path: Path) -> None:
-    other = Path("/proc/self/exe").resolve()
-    programs = Programs()
-    programs.all.append(Program("/bin/p", 0x401003, {0x401003: [1, 0, 0]}))
-    found, used = functions_of(programs, {"p": str(other)})
-    assert [one.name for one in found] == ["page 0x401000"] and not used

@@ -14,9 +14,8 @@ import pytest
 import emu.trace
 from emu.cli.main import main
 from emu.trace.batch import Batch
-from emu.trace.pictures.page import report_page
 from mmu.events import EventKind
-from tests.report.conftest import RUNS, Page, Reported, Traces, events, number, written
+from tests.report.conftest import RUNS, Page, Reported, Traces, events, number, page_of, written
 
 
 @pytest.fixture(params=RUNS)
@@ -198,8 +197,8 @@ def test_the_same_bytes_from_each_format(traces: Traces, tmp_path: Path) -> None
     first = traces("shootdowns")
     again = tmp_path / "t.jsonl"
     main(["run", "--trace", str(again), *RUNS["shootdowns"]])
-    assert report_page(emu.trace.open(again), {}) == first.page
-    assert report_page(emu.trace.open(first.path), {}) == first.page
+    assert page_of(again) == first.page
+    assert page_of(first.path) == first.page
 
 
 def test_a_page_of_a_million_events_is_small(tmp_path: Path) -> None:
@@ -217,7 +216,7 @@ def test_a_page_of_a_million_events_is_small(tmp_path: Path) -> None:
             records[f"entry_{level}"] = (frame << 12) | 7
         return [Batch(records[at : at + 65536], []) for at in range(0, len(records), 65536)]
 
-    text = report_page(emu.trace.open(written(tmp_path / "t.parquet", batches())), {})
+    text = page_of(written(tmp_path / "t.parquet", batches()))
     assert len(text.encode()) < 3_000_000
     assert "1,000,000 events of 60 processes" in text
     Page(text)
@@ -231,7 +230,7 @@ def test_the_upper_half_is_where_it_is(tmp_path: Path) -> None:
     records["rip"] = upper
     for level in (4, 3, 2, 1):
         records[f"entry_{level}"] = [(place << 16 | level << 12) | 7 for place in (1, 2, 2, 3, 4, 2)]
-    page = Page(report_page(emu.trace.open(written(tmp_path / "t.parquet", [Batch(records, [])])), {}))
+    page = Page(page_of(written(tmp_path / "t.parquet", [Batch(records, [])])))
     assert [(row[0], row[1]) for row in page.table("addresses").rows] == [
         ("0x400000", "1"), ("0x7fffffffe000", "1"), (f"{upper:#x}", "2"), (f"{upper + 0x1000:#x}", "1"),
         ("0xfffffffffffff000", "1"),
@@ -242,16 +241,30 @@ def test_the_upper_half_is_where_it_is(tmp_path: Path) -> None:
 
 
 def test_traces_with_little_in_them(tmp_path: Path) -> None:
-    nothing = report_page(emu.trace.open(written(tmp_path / "none.parquet", [])), {})
+    nothing = page_of(written(tmp_path / "none.parquet", []))
     assert "The end of the trace is missing" in nothing and Page(nothing).words["tables"]
     records = events(3)
     records["kind"], records["level"] = EventKind.FILL, 1
-    page = Page(report_page(emu.trace.open(written(tmp_path / "fills.parquet", [Batch(records, [])])), {}))
+    page = Page(page_of(written(tmp_path / "fills.parquet", [Batch(records, [])])))
     assert page.table("addresses").column("fills") == [3]
     assert "no walks" in page.words["tables"]
 
 
+def test_too_many_tables_for_a_picture_are_in_words(tmp_path: Path) -> None:
+    places = np.arange(450, dtype=np.uint64)
+    records = events(len(places))
+    records["kind"], records["level"], records["rights"], records["cr3"] = EventKind.WALK, 1, 7, 0x1000
+    records["vaddr"] = places << 30
+    records["entry_4"], records["entry_3"] = 0x2007, (0x1_0000 + places << 12) | 7
+    records["entry_2"], records["entry_1"] = (0x2_0000 + places << 12) | 7, 0x5007
+    text = page_of(written(tmp_path / "t.parquet", [Batch(records, [])], command=["x" * 9999]))
+    page = Page(text)
+    assert "There is no picture: it would have 902 boxes" in page.words["tables"]
+    assert "in 902 tables" in page.words["bytes"]
+    assert len(text) < 100_000
+
+
 def test_names_are_text(tmp_path: Path) -> None:
     trace = written(tmp_path / "t.parquet", [], command=["<b>&\x1b[31m", '"'])
-    text = report_page(emu.trace.open(trace), {})
+    text = page_of(trace)
     assert "&lt;b&gt;&amp;\\x1b[31m &quot;" in text and "<b>&" not in text and "\x1b" not in text

@@ -33,7 +33,7 @@ def test_the_generator_brings_a_manual_up_to_date(tmp_path: Path) -> None:
     document.main(path)
     assert path.read_text("utf-8") == MANUAL.read_text("utf-8")
     with pytest.raises(
-        ValueError, match="there should be places for the tables header, common, hardware, kernel, not for"
+        ValueError, match="there should be places for the tables header, common, hardware, kernel, columns, not for"
     ):
         document.updated("# nothing")
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import Parser, UsageError
@@ -37,7 +38,8 @@ def programs_of(trace: Trace, files: Sequence[str]) -> Programs:
     """The programs of a trace, with these ELF files of the command line."""
     from emu.trace.stat.programs import Programs
 
-    return Programs(trace.header["command"], _find, [_given(text) for text in files])
+    command = trace.header["command"]
+    return Programs(command, partial(_find, command[0] if command else ""), [_given(text) for text in files])
 
 
 def _given(text: str) -> Given:
@@ -54,13 +56,17 @@ def _given(text: str) -> Given:
     return Given(elf, None if found is None else int(found[2], 16))
 
 
-def _find(path: str) -> Elf | None:
-    """The program that comes with unimmu by that name, or the file of that path on this host."""
+def _find(command: str, path: str) -> Elf | None:
+    """The host's file that the ``command`` names, the program that comes with unimmu by that name, or the file of that
+    path on this host.
+    """
     import guests
     from emu.trace.stat.symbols import Elf, SymbolsError
 
     directory, _, name = path.rpartition("/")
     ours = directory == "/bin" and name in guests.NAMES
+    if command != path and os.path.basename(command) == name and os.path.isfile(command):
+        path, ours = command, False
     if not ours and not os.path.isfile(path):
         return None
     try:

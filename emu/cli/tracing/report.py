@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from emu.cli.arguments import Parser, UsageError
 from emu.cli.messages import complain
 from emu.cli.progress import progress
+from emu.cli.tracing.choosing import complain_of_end
+from emu.cli.tracing.counted import add_elf, programs_of
 
 if TYPE_CHECKING:
     from emu.trace.opened import Trace
@@ -36,43 +38,35 @@ def add_arguments(report: Parser) -> None:
     report.add_argument(
         "-o", "--output", metavar="PAGE", type=pathlib.Path, required=True, help="the page, for a browser"
     )
-    report.add_argument(
-        "--elf", metavar="FILE", action="append", default=[],
-        help="the program of this name that ran, which has the symbols of its functions (repeatable; guests of unimmu,"
-        " and programs that the host has at the same path, are found)",
-    )  # fmt: skip
+    add_elf(report)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page."""
     from emu.trace.opened import Trace
     from emu.trace.pictures.page import report_page
+    from emu.trace.pictures.tally import tally
     from emu.trace.reader import TraceError
 
     page: pathlib.Path = arguments.output
-    files = {os.path.basename(path): _readable(path) for path in arguments.elf}
     try:
         trace = Trace(arguments.file)
         if page.exists() and os.path.samefile(arguments.file, page):
             raise UsageError(f"-o {page}: that is the trace itself")
+        programs = programs_of(trace, arguments.elf)
         with progress("the trace is read", _events(trace)) as report:
-            text = report_page(trace, files, report)
+            found = tally(trace, programs, report)
     except TraceError as error:
         raise UsageError(str(error)) from None
+    text = report_page(found)
+    if not found.complete:
+        complain_of_end(trace.path)
     try:
         page.write_text(text, encoding="utf-8")
     except (OSError, ValueError) as error:
         complain(f"unimmu trace report: {page}: {getattr(error, 'strerror', None) or error}")
         return _OUTPUT_FAILED
     return 0
-
-
-def _readable(path: str) -> str:
-    try:
-        with open(path, "rb"):
-            return path
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--elf {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _events(trace: Trace) -> int | None:

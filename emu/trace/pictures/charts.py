@@ -74,6 +74,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def more(count: int) -> str:
+    """What is said where so many are left out."""
+    return f" ({count:,} more are not listed)" if count > 0 else ""
+
+
 def share(part: int, whole: int) -> str:
     """A part in percent."""
     return f"{100 * part / whole:.1f} %" if whole else "-"

@@ -6,10 +6,10 @@ from html import escape
 from typing import NamedTuple
 
 from emu.mm.pagetable import level_name
-from emu.trace.pictures.charts import Bar, draw_bars
+from emu.trace.pictures.charts import Bar, cut, draw_bars, more
 from emu.trace.pictures.look import MISSES, OTHER, WALKS
 from emu.trace.pictures.tally import Tally
-from emu.trace.pt.graph import Block, graph_of, node_name
+from emu.trace.pt.graph import Node, graph_of, node_name
 from emu.trace.pt.picture import all_nodes, draw_tables
 from emu.trace.pt.sharing import Sharing, accounts, find_sharing, who
 from emu.trace.pt.tables import PageTablesSnapshot, shown_address
@@ -17,10 +17,10 @@ from emu.trace.pt.text import in_words, shared_words
 from emu.trace.report.html import details, scrolled, table
 from emu.trace.report.units import kib, plural, size_text
 
-#: With more nodes than this there is no picture.
-_NODES = 400
-#: Address spaces with a bar, and in a table; shared tables in a table.
-_BARS, _SPACES, _ROOTS = 24, 200, 50
+#: With more boxes, or arrows to shared tables, there is no picture.
+_NODES, _ARROWS = 400, 1000
+#: Address spaces with a bar, and in a table; shared tables with a table; characters of the command in a picture.
+_BARS, _SPACES, _ROOTS, _COMMAND = 24, 100, 20, 60
 
 
 class Known(NamedTuple):
@@ -33,12 +33,12 @@ class Known(NamedTuple):
 
 def tables_of(tally: Tally) -> Known:
     """What the trace tells of the tables, at the moment at which most was shared."""
-    last = tally.events - 1
-    event = tally.knowledge.moment(last)
-    names = {pid: tally.programs.path_of(pid).rpartition("/")[2] for pid in tally.pids}
+    event = tally.knowledge.moment(tally.last)
+    names = {pid: tally.functions.path_of(pid).rpartition("/")[2] for pid in tally.pids}
     snapshot = tally.knowledge.snapshot(
-        event, names, command=tuple(tally.header["command"]), moment=f"as walks saw them, until event {event:,}",
-        instructions=tally.clock, memory_bytes=tally.header["memory_bytes"],
+        event, names, command=(cut(" ".join(tally.header["command"]), _COMMAND),),
+        moment=f"as walks saw them, until event {event:,}", instructions=tally.clock,
+        memory_bytes=tally.header["memory_bytes"],
     )  # fmt: skip
     return Known(snapshot, find_sharing(snapshot), event)
 
@@ -49,22 +49,22 @@ def picture(known: Known) -> str:
     if not snapshot.tables:
         return "<p>This trace has no walks, so nothing of the tables is known.</p>"
     blocks = graph_of(snapshot, sharing)
-    number = sum(1 for block in blocks for _ in all_nodes(block.root))
+    nodes = [node for block in blocks for node in all_nodes(block.root)]
+    number, arrows = len(nodes), sum(len(node.links) for node in nodes)
     when = "most was shared" if sharing.roots else "most processes were there"
     remark = (
         f"As far as walks, links and unlinks until event {known.event:,} tell, when {when}: what nobody"
         " walked to is not here. Each box is a link to its row below; a dark box is a table that several reach."
     )
     parts = [f'<p class="soft">{remark}</p>']
-    if number > _NODES:
-        parts.append(
-            f"<p>There is no picture of {plural(number, 'table', 'tables')}: that would be too many boxes.</p>"
-        )
+    if number > _NODES or arrows > _ARROWS:
+        words = f"{plural(number, 'box', 'boxes')} and {plural(arrows, 'arrow', 'arrows')} to shared tables"
+        parts.append(f"<p>There is no picture: it would have {words}.</p>")
     else:
         parts.append(scrolled(draw_tables(snapshot, sharing), "picture of page tables"))
     parts += [_shared(known)]
     if number <= _NODES:
-        parts.append(details("Table by table", _rows(known, blocks), opened=True))
+        parts.append(details("Table by table", _rows(known, nodes), opened=True))
     return "".join(parts)
 
 
@@ -82,16 +82,15 @@ def _shared(known: Known) -> str:
             )
             for link in root.links[:_SPACES]
         ]
-        caption = shared_words(snapshot, sharing, root)
+        caption = shared_words(snapshot, sharing, root) + more(len(root.links) - len(rows))
         parts.append(table(caption, ("who", "by", "from the address"), rows, mono=(1, 2)))
     if len(sharing.roots) > _ROOTS:
         parts.append(f"<p>{len(sharing.roots) - _ROOTS:,} more shared tables are not listed.</p>")
     return "".join(parts)
 
 
-def _rows(known: Known, blocks: list[Block]) -> str:
+def _rows(known: Known, nodes: list[Node]) -> str:
     snapshot = known.snapshot
-    nodes = [node for block in blocks for node in all_nodes(block.root)]
     rows = [
         (
             node_name(node, snapshot.levels), f"{shown_address(node.vaddr, snapshot.levels):#x}", node.holds,
@@ -125,7 +124,8 @@ def sizes(known: Known) -> str:
         (row.title, kib(row.own), kib(row.shared), kib(row.apart) if row.apart else "-") for row in found.rows[:_SPACES]
     ]
     headers = ("whose", "only its own", "shared", "if none were shared")
-    listed = table("KiB of page tables that walks saw", headers, rows, numbers=(1, 2, 3))
+    caption = "KiB of page tables that walks saw" + more(len(found.rows) - len(rows))
+    listed = table(caption, headers, rows, numbers=(1, 2, 3))
     svg = draw_bars("bytes of page tables with and without sharing", saved, bars, legend)
     remark = f"<p>{escape(saved)}</p>"
     return remark + scrolled(svg, "bytes of page tables") + details("The same as a table", scrolled(listed, "bytes"))

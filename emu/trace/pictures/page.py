@@ -5,23 +5,21 @@ Each picture has a title and a description, and a table with the same below it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from html import escape
 
 from emu.linux.event_kind import printable
-from emu.trace.opened import Trace
 from emu.trace.pictures import known, parts
-from emu.trace.pictures.tally import Tally, tally
+from emu.trace.pictures.charts import cut
+from emu.trace.pictures.tally import Tally
 from emu.trace.report.html import document
 from emu.trace.report.units import plural, size_text
 
+#: Characters of the command in the title.
+_COMMAND = 200
 
-def report_page(trace: Trace, files: Mapping[str, str], told: Callable[[int], object] = lambda done: None) -> str:
-    """HTML 5 of a trace; ``files`` are those of the host that have the symbols of programs, by the programs' names.
 
-    ``told`` is told how many events have been read.
-    """
-    found = tally(trace, told)
+def report_page(found: Tally) -> str:
+    """HTML 5 of what was counted in a trace."""
     tables = known.tables_of(found)
     sections = [
         ("counts", "What there is", parts.counts(found)),
@@ -32,9 +30,9 @@ def report_page(trace: Trace, files: Mapping[str, str], told: Callable[[int], ob
         ("tables", "Page tables, and who shares them", known.picture(tables)),
         ("bytes", "What the tables take", known.sizes(tables)),
         ("shootdowns", "What shootdowns cost", parts.shootdowns(found)),
-        ("functions", "The busiest functions", parts.functions(found, files)),
+        ("functions", "The busiest functions", parts.functions(found)),
     ]
-    command = printable(" ".join(found.header["command"]))
+    command = cut(printable(" ".join(found.header["command"])), _COMMAND)
     return document(f"trace of {command}", _opening(found), sections)
 
 

@@ -8,9 +8,9 @@ from html import escape
 
 from emu.linux.event_kind import printable
 from emu.trace.pictures import answered, heat, timeline
-from emu.trace.pictures.charts import Bar, draw_bars, share
+from emu.trace.pictures.charts import Bar, draw_bars, more, share
 from emu.trace.pictures.look import FAULTS, MISSES, WALKS
-from emu.trace.pictures.programs import Function, functions_of
+from emu.trace.pictures.programs import Function
 from emu.trace.pictures.tally import Tally
 from emu.trace.report.html import details, scrolled, table
 from emu.trace.report.svg import Style
@@ -18,8 +18,8 @@ from emu.trace.report.units import plural
 
 #: Functions in the picture, and in the table.
 _DRAWN, _LISTED = 15, 40
-#: Processes in a table; the rest is in the sums.
-_PROCESSES = 100
+#: Processes in a table, and in one that is open at first.
+_PROCESSES, _OPEN = 100, 24
 
 
 def soft(text: str) -> str:
@@ -37,16 +37,15 @@ def counts(tally: Tally) -> str:
     by_kind = table("events by kind", ("event", "count"), rows, numbers=(1,), mono=(0,))
     kinds = ("walk", "fault", "fill", "flush", "syscall_enter", "switch")
     shown = [
-        (f"{pid}", printable(tally.programs.path_of(pid)), *(f"{tally.by_pid[pid, kind]:,}" for kind in kinds))
+        (f"{pid}", printable(tally.functions.path_of(pid)), *(f"{tally.by_pid[pid, kind]:,}" for kind in kinds))
         for pid in tally.pids[:_PROCESSES]
     ]
-    caption = "events by process" + _more(len(tally.pids) - len(shown))
-    by_pid = table(caption, ("process", "program", *kinds), shown, numbers=range(2, 2 + len(kinds)), mono=(1,))
-    return f'<div class="beside"><div>{by_kind}</div>{scrolled(by_pid, "events by process")}</div>'
-
-
-def _more(count: int) -> str:
-    return f" ({count:,} more are not listed)" if count > 0 else ""
+    caption = "events by process" + more(len(tally.pids) - len(shown))
+    headers = ("process", "program", *kinds)
+    by_pid = scrolled(table(caption, headers, shown, numbers=range(2, len(headers)), mono=(1,)), "events by process")
+    if len(shown) > _OPEN:
+        by_pid = details(plural(len(tally.pids), "process", "processes"), by_pid)
+    return f'<div class="beside"><div>{by_kind}</div>{by_pid}</div>'
 
 
 def time_lines(tally: Tally) -> str:
@@ -149,9 +148,9 @@ def _told(told: Mapping[tuple[int, int], int]) -> str:
     return scrolled(matrix, "senders and receivers")
 
 
-def functions(tally: Tally, files: Mapping[str, str]) -> str:
+def functions(tally: Tally) -> str:
     """The busiest ones."""
-    found, used = functions_of(tally.programs, files, tally.header["command"][0] if tally.header["command"] else "")
+    found = tally.functions.busiest()
     if not found:
         return "<p>This trace has no walks, misses or faults.</p>"
     several = len({one.program for one in found}) > 1
@@ -164,20 +163,15 @@ def functions(tally: Tally, files: Mapping[str, str]) -> str:
         for one in found[:_LISTED]
     ]
     listed = table(
-        "functions" + _more(len(found) - len(rows)), ("program", "function", "walks", "TLB misses", "faults"), rows,
+        "functions" + more(len(found) - len(rows)), ("program", "function", "walks", "TLB misses", "faults"), rows,
         numbers=(2, 3, 4), mono=(0, 1),
     )  # fmt: skip
     svg = draw_bars("the busiest functions", told, bars, legend)
-    return soft(told) + _picture(svg, "the busiest functions", listed) + _symbols(tally, used)
+    return soft(told) + _picture(svg, "the busiest functions", listed) + _sources(tally)
 
 
-def _symbols(tally: Tally, used: Mapping[str, str]) -> str:
-    """Where the names are from."""
-    paths = sorted({program.path for program in tally.programs.all if program.counts and program.path})
-    told = []
-    for path in paths:
-        source = f"symbols of {used[path]}" if path in used else "no symbols (--elf FILE), so pages of code"
-        told.append(f"<li>{escape(printable(path))}: {escape(printable(source))}</li>")
+def _sources(tally: Tally) -> str:
+    told = [f"<li>{escape(printable(line))}</li>" for line in tally.functions.sources()]
     return f"<ul>{''.join(told)}</ul>" if told else ""
 
 

@@ -18,7 +18,8 @@ from emu.trace.schema import Schema
 #: The columns that the pictures are made of.
 COLUMNS = (
     "seq", "clock", "time", "pid", "rip", "event", "vaddr", "page_size", "level", "cached_level", "tlb_level", "cr3",
-    "entry_1", "entry_2", "entry_3", "entry_4", "entry_5", "shared_level", "first_pid", "resolved", "detail",
+    "entry_1", "entry_2", "entry_3", "entry_4", "entry_5", "shared_level", "first_pid", "resolved", "other_tid",
+    "detail",
 )  # fmt: skip
 
 
@@ -27,25 +28,25 @@ class Rows:
 
     def __init__(self, batch: pa.RecordBatch, schema: Schema) -> None:
         self._schema = schema
-        self._batch = batch
+        self.batch = batch
         self._columns: dict[str, npt.NDArray[Any]] = {}
         self.count: int = batch.num_rows
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         found = self._columns.get(name)
         if found is None:
-            values = self._batch.column(name)
+            values = self.batch.column(name)
             found = self._columns[name] = (values.fill_null(0) if values.null_count else values).to_numpy()
         return found
 
     def has(self, name: str) -> npt.NDArray[np.bool_]:
         """Which events have the column."""
-        valid = self._batch.column(name).is_valid()
+        valid = self.batch.column(name).is_valid()
         return np.asarray(valid.to_numpy(zero_copy_only=False), bool)
 
     def words(self, name: str) -> tuple[npt.NDArray[np.int64], list[str]]:
         """A column of few texts: for each event a number, -1 for none, and the texts by number."""
-        values = self._batch.column(name)
+        values = self.batch.column(name)
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
         numbers = values.indices.cast(pa.int64()).fill_null(-1).to_numpy()
@@ -75,9 +76,9 @@ class Rows:
         they are not those of the kind.
         """
         places = self.of(kind)
-        texts = self._batch.column("detail").take(pa.array(places)).to_pylist() if len(places) else []
+        texts = self.batch.column("detail").take(pa.array(places)).to_pylist() if len(places) else []
         for at, text in zip(places.tolist(), texts, strict=True):
             try:
                 yield at, self._schema[kind].decode(json.loads(text))
-            except (EventError, ValueError, TypeError) as error:
+            except (EventError, ValueError, TypeError, AttributeError) as error:
                 raise TraceError(f"event {int(self['seq'][at])}: {error}") from None

@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from emu.trace.opened import Trace
 from emu.trace.pictures.knowledge import Knowledge
-from emu.trace.pictures.programs import Programs
+from emu.trace.pictures.programs import Functions
 from emu.trace.pictures.rows import COLUMNS, Rows
+from emu.trace.reader import TraceError
+from emu.trace.stat.programs import Programs
 
 #: Kinds of events that have an address, the best for a heat map first.
 HEATED = ("access", "walk", "fill", "fault")
@@ -78,13 +80,15 @@ class Tally:
     with accesses has.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, programs: Programs) -> None:
         self.header = trace.header
         self.levels = trace.levels
         self.complete = False
         self.kinds: Counter[str] = Counter()
         self.by_pid: Counter[tuple[int, str]] = Counter()
         self.events = self.clock = self.time = 0
+        #: The number of the last event: some may have been left out.
+        self.last = -1
         self.walks, self.misses, self.faults = Moments(), Moments(), Moments()
         self.heat = {kind: Moments() for kind in HEATED}
         #: (level of the cached entry or 0, level of the last entry that was read, size of the page or 0)
@@ -95,7 +99,7 @@ class Tally:
         self.first_pids: Counter[tuple[int, int]] = Counter()
         self.resolved: Counter[tuple[int, str]] = Counter()
         self.shootdowns = Shootdowns()
-        self.programs = Programs()
+        self.functions = Functions(programs)
         self.knowledge = Knowledge(trace.levels)
         self.regions: dict[tuple[int, int], str] = {}
 
@@ -106,6 +110,7 @@ class Tally:
         self.events += rows.count
         self.kinds.update(rows.kinds)
         self.clock, self.time = max(self.clock, int(rows["clock"][-1])), max(self.time, int(rows["time"][-1]))
+        self.last = int(rows["seq"][-1])
         self.complete = "end" in self.kinds
         self._processes(rows)
         walks, faults = rows.of("walk"), rows.of("fault")
@@ -120,7 +125,7 @@ class Tally:
         for _, fields in rows.fields("link"):
             start = fields["vaddr"]
             self.regions[start, start + fields["length"]] = fields["region"]
-        self.programs.add(rows, (walks, misses, faults))
+        self.functions.add(rows, (walks, misses, faults))
         self.knowledge.add(rows)
 
     def _processes(self, rows: Rows) -> None:
@@ -154,7 +159,10 @@ class Tally:
         parts = [rows[name][walks].astype(np.uint64) for name in ("cached_level", "level", "page_size")]
         packed = parts[0] << np.uint64(40) | parts[1] << np.uint64(32) | parts[2]
         for one, count in _counted(packed):
-            self.answers[one >> 40, one >> 32 & 0xFF, one & 0xFFFF_FFFF] += count
+            cached, level, size = one >> 40, one >> 32 & 0xFF, one & 0xFFFF_FFFF
+            if not 1 <= level <= self.levels or cached > self.levels:
+                raise TraceError(f"a walk has a level of {level} behind {cached}, and there are {self.levels}")
+            self.answers[cached, level, size] += count
         shared = walks[rows["shared_level"][walks] != 0]
         for level, count in _counted(rows["shared_level"][shared]):
             self.shared_walks[level] += count
@@ -187,10 +195,16 @@ def _counted(values: npt.NDArray[Any]) -> list[tuple[int, int]]:
     return [*zip(found.tolist(), counts.tolist(), strict=True)]
 
 
-def tally(trace: Trace, told: Callable[[int], object] = lambda done: None) -> Tally:
-    """Count a trace; ``told`` is told how many events have been read."""
-    found = Tally(trace)
+def tally(trace: Trace, programs: Programs, told: Callable[[int], object] = lambda done: None) -> Tally:
+    """Count a trace; ``told`` is told how many events have been read.
+
+    :class:`emu.trace.reader.TraceError` if an event cannot be one.
+    """
+    found = Tally(trace, programs)
     for batch in trace.tables(COLUMNS):
-        found.add(Rows(batch, trace.schema))
+        try:
+            found.add(Rows(batch, trace.schema))
+        except TraceError as error:
+            raise TraceError(f"{trace.path}: {error}") from None
         told(found.events)
     return found

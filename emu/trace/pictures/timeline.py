@@ -23,9 +23,10 @@ _LEFT, _ROOM, _STRIP, _GAP, _BETWEEN = 190.0, 690.0, 28.0, 3.0, 14.0
 
 
 class Measure(NamedTuple):
-    """What is shown over time."""
+    """What is shown over time: several, and one."""
 
     name: str
+    one: str
     moments: Moments
     style: Style
 
@@ -52,15 +53,15 @@ class Timelines(NamedTuple):
 
 def timelines(tally: Tally) -> Timelines:
     """The lines of a trace, of the processes with the most of it."""
-    measures = [Measure("walks", tally.walks, WALKS), Measure("faults", tally.faults, FAULTS)]
+    measures = [Measure("walks", "walk", tally.walks, WALKS), Measure("faults", "fault", tally.faults, FAULTS)]
     if tally.kinds["access"]:
-        measures.insert(1, Measure("TLB misses", tally.misses, MISSES))
+        measures.insert(1, Measure("TLB misses", "TLB miss", tally.misses, MISSES))
     pids = tally.pids
     index = np.array(pids, np.uint32)
     counts = [_counts(measure.moments, index, tally.clock) for measure in measures]
     busy = sorted(range(len(pids)), key=lambda i: (-sum(int(of[i].sum()) for of in counts), pids[i]))
     shown = sorted(busy[:_MOST]) if len(pids) > _MOST + 1 else list(range(len(pids)))
-    lines = [Line(f"process {pids[i]}", tally.programs.path_of(pids[i]), tuple(of[i] for of in counts)) for i in shown]
+    lines = [Line(f"process {pids[i]}", tally.functions.path_of(pids[i]), tuple(of[i] for of in counts)) for i in shown]
     if rest := sorted(set(range(len(pids))) - set(shown)):
         lines.append(Line(f"{len(rest):,} more processes", "", tuple(of[rest].sum(axis=0) for of in counts)))
     return Timelines(tuple(measures), tuple(lines), tally.clock)
@@ -95,13 +96,8 @@ def draw_timelines(found: Timelines) -> str:
         for number, measure in enumerate(measures):
             drawing.cells([(_LEFT, y, _ROOM, _STRIP)], STRIP)
             drawing.cells(_bars(line.counts[number], most[number], y), measure.style)
-            total = plural(int(line.counts[number].sum()), measure.name.removesuffix("s"), measure.name)
-            drawing.text(
-                _LEFT + _ROOM + 8,
-                y + 18,
-                total.replace("TLB misse", "TLB miss") if total.startswith("1 ") else total,
-                12,
-            )
+            words = plural(int(line.counts[number].sum()), measure.one, measure.name)
+            drawing.text(_LEFT + _ROOM + 8, y + 18, words, 12)
             y += _STRIP + _GAP
         y += _BETWEEN
     draw_axis(drawing, _LEFT, _ROOM, y, found.clock)
