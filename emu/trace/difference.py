@@ -107,7 +107,7 @@ class _Comparer:
         first = None
         for column in self._columns:
             a, b = here.column(column.name), there.column(column.name)
-            if column.type != "dict" and a.equals(b):
+            if a.equals(b):
                 continue
             if column.name == "detail":
                 rows = self._other_details(a, b)

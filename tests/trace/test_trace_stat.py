@@ -27,12 +27,12 @@ from emu.trace.stat.groupings import (
     NO_REGION,
     UNKNOWN_REGION,
     ByFunction,
-    ByPage,
     ByPageSize,
     ByProcess,
     ByRegion,
     BySharing,
 )
+from emu.trace.stat.pages import ByPage
 from emu.trace.stat.programs import NO_SYMBOLS, Given, Programs
 from emu.trace.stat.regions import Regions
 from emu.trace.stat.symbols import Elf, SymbolsError
@@ -244,7 +244,9 @@ def test_by_sharing(recorded: tuple[Trace, list[Event]]) -> None:
     assert {label[:3]: label[3] for label, _ in grouping.groups()} == {key: len(each) for key, each in pages.items()}
 
 
-def test_by_page_and_page_size(recorded: tuple[Trace, list[Event]]) -> None:
+@pytest.mark.parametrize("kept", [10, 1 << 20])
+def test_by_page_and_page_size(recorded: tuple[Trace, list[Event]], monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    monkeypatch.setattr("emu.trace.stat.pages._KEPT", kept)
     trace, events = recorded
     coder = Coder(trace.schema, "t")
     grouping, sizes = ByPage(coder, trace.levels), ByPageSize(coder, trace.levels)

@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Count and print."""
     from emu.trace.stat import tables
     from emu.trace.stat.codes import Coder
-    from emu.trace.stat.groupings import ByFunction, ByPage
+    from emu.trace.stat.groupings import ByFunction
+    from emu.trace.stat.pages import ByPage
 
     trace, choice = open_trace(arguments.file), choice_of(arguments)
     check_kinds(choice, trace)

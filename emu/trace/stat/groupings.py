@@ -1,20 +1,16 @@
-"""The groups by which events are counted: processes, functions, regions, sizes of pages, pairs of processes that
-share; and the pages that were walked to."""
+"""The groups by which events are counted: processes, functions, regions, sizes of pages, pairs that share."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from emu.trace.sentences import size
-from emu.trace.stat.codes import KIND_SHIFT, PAGE_SIZES, Coder, Codes, numbers
+from emu.trace.stat.codes import KIND_SHIFT, Coder, Codes, numbers
 from emu.trace.stat.counts import Counts
 from emu.trace.stat.programs import Programs, executions
 from emu.trace.stat.regions import Regions
@@ -212,57 +208,3 @@ class BySharing:
         for region, first, pid, code, number in self._tally.rows([*who, "code"]):
             counts[region, first, pid].add(self._coder.facts(code), number)
         return [((names[key[0]], key[1] or "?", key[2], many[key]), found) for key, found in counts.items()]
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of a process, and how often it was walked to."""
-
-    pid: int
-    vaddr: int
-    #: 0: no walk found one.
-    size: int
-    walks: int
-    loads: int
-
-
-class ByPage:
-    """Walks by process and page."""
-
-    columns = ("pid", "vaddr")
-
-    def __init__(self, coder: Coder, levels: int) -> None:
-        self._coder, self._levels = coder, levels
-        self._tally = Tally("pid", "page", "code")
-
-    def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
-        chosen = both(chosen, codes >> KIND_SHIFT == self._coder.kind("walk"))
-        pid, vaddr, codes = some_of(
-            chosen, numbers(rows.column("pid")).astype(np.uint64), numbers(rows.column("vaddr")), codes
-        )
-        self._tally.add(pid, vaddr & self._masks(codes), codes)
-
-    def _masks(self, codes: Codes) -> npt.NDArray[np.uint64]:
-        """The bits of an address that say which page it is in."""
-        found, at = np.unique(codes, return_inverse=True)
-        sizes = [self._coder.facts(code).page_size or PAGE_SIZES[1] for code in found.tolist()]
-        return np.array([_MASK_64 & -size for size in sizes], np.uint64)[at]
-
-    def pages(self, most: int) -> Sequence[Page]:
-        """Those with most walks, and how many there are of all."""
-        table = self._tally.table()
-        codes, at = np.unique(np.asarray(table["code"]), return_inverse=True)
-        facts = [self._coder.facts(code) for code in codes.tolist()]
-        counted = np.asarray(table[COUNT]).astype(np.uint64)
-        loads = np.array([one.loads(self._levels) for one in facts], np.uint64)[at] * counted
-        sizes = np.array([one.page_size for one in facts], np.uint64)[at]
-        rows = pa.table({"pid": table["pid"], "page": table["page"], "n": counted, "loads": loads, "size": sizes})
-        summed = rows.group_by(["pid", "page"], use_threads=False).aggregate(
-            [("n", "sum"), ("loads", "sum"), ("size", "max")]
-        )
-        order = [("n_sum", "descending"), ("pid", "ascending"), ("page", "ascending")]
-        chosen = summed.take(pc.select_k_unstable(summed, most, order)) if summed.num_rows else summed
-        return [
-            Page(row["pid"], row["page"], row["size_max"], row["n_sum"], row["loads_sum"])
-            for row in chosen.sort_by(order).to_pylist()
-        ]

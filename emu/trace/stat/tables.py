@@ -10,7 +10,8 @@ from emu.trace.resolution import RESOLUTIONS
 from emu.trace.sentences import size
 from emu.trace.stat.counting import Totals
 from emu.trace.stat.counts import NO_PAGE, Counts
-from emu.trace.stat.groupings import Groups, Page
+from emu.trace.stat.groupings import Groups
+from emu.trace.stat.pages import Page
 from mmu.entries import ENTRY_NAME
 from mmu.registers import Access
 
