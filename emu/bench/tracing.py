@@ -43,13 +43,7 @@ def tracing(rounds: int, turns: int, rows: int) -> Measurement:
         Figure("trace_parquet", "a run with every event written as Parquet / without", ratio, aim=Aim(2.0)),
         Figure("trace_parquet_rate", "  events by the CPU time that they cost", rate, "M/s", Aim(3.0, at_most=False)),
         Figure("trace_parquet_bytes", "  size of an event in the file", size / events, "bytes", Aim(12.0)),
-        Figure(
-            "trace_stat",
-            f"unimmu trace stat of {rows:,} events",
-            statistics.median(taken["stat"]),
-            "s",
-            Aim(3.0),
-        ),  # fmt: skip
+        Figure("trace_stat", f"unimmu trace stat of {rows} events", statistics.median(taken["stat"]), "s", Aim(3.0)),
     )
     return Measurement("tracing", taken, figures)
 
