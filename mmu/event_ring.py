@@ -62,21 +62,24 @@ class EventRing:
         return bool(self._state.event_mask >> kind & 1)
 
     def choose(
-        self, addresses: range | None = None, levels: Iterable[int] = (), one_in: int = 1, seed: int = 0
-    ) -> None:
+        self, addresses: range | None = None, levels: Iterable[int] = (), clocks: range | None = None, one_in: int = 1,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
         """Of the kinds that are enabled, record only events that concern these virtual addresses, walks and faults that
-        end at these levels (none: at any), and of what is left one in ``one_in``, by chance from ``seed``.
+        end at these levels (none: at any), events at these values of the clock, and of what is left one in ``one_in``,
+        by chance from ``seed``.
 
         CR3_LOAD and a flush of everything concern every address.  ValueError for an empty range, or no interval.
         """
-        if one_in < 1 or (addresses is not None and not addresses):
-            raise ValueError("an event filter needs a range with addresses, and an interval of 1 or more")
+        if one_in < 1 or (addresses is not None and not addresses) or (clocks is not None and not clocks):
+            raise ValueError("an event filter needs ranges that are not empty, and an interval of 1 or more")
         chosen = self._filter
+        chosen.begin, chosen.end = (0, _ALL_ONES) if clocks is None else (clocks.start, clocks.stop)
         chosen.low, chosen.high = (0, _ALL_ONES) if addresses is None else (addresses[0], addresses[-1])
         chosen.levels = sum(1 << level for level in set(levels)) or _ALL_ONES
         chosen.interval = one_in
         chosen.random = ((seed * 2 + 1) * 0x9E37_79B9_7F4A_7C15 & _ALL_ONES) or 1
-        plain = addresses is None and chosen.levels == _ALL_ONES and one_in == 1
+        plain = addresses is None and chosen.levels == _ALL_ONES and clocks is None and one_in == 1
         self._state.event_filter = 0 if plain else ctypes.addressof(chosen)
 
     def hold(self) -> int:

@@ -80,6 +80,8 @@ class EventFilter(ctypes.Structure):
 
     low: int  # those that concern an address in [low, high]
     high: int
+    begin: int  # those at these values of the clock, and without the last
+    end: int
     levels: int  # walks and faults that end at these levels, as bits
     interval: int  # one event in so many, 1 for each
     random: int  # the state of the numbers by which these are chosen; not 0
@@ -91,6 +93,9 @@ class EventFilter(ctypes.Structure):
 def passes(state: MmuState, kind: int, level: int, vaddr: int, length: int) -> bool:
     """Whether the filter lets an event pass; its numbers are those of a xorshift (Marsaglia, 2003)."""
     chosen = EventFilter.from_address(state.event_filter)
+    clock = clock_of(state)
+    if clock < chosen.begin or clock >= chosen.end:
+        return False
     if kind != EventKind.CR3_LOAD and (kind != EventKind.FLUSH or length != 0):
         last = vaddr + length - 1 if length != 0 and kind == EventKind.FLUSH else vaddr
         if last < chosen.low or vaddr > chosen.high:

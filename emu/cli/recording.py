@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _OPTIONS = {
     "trace_kinds": "--trace-kinds", "trace_pid": "--trace-pid", "trace_range": "--trace-range",
-    "trace_levels": "--trace-levels", "trace_sample": "--trace-sample",
+    "trace_levels": "--trace-levels", "trace_sample": "--trace-sample", "trace_from": "--trace-from",
+    "trace_to": "--trace-to",
 }  # fmt: skip
 _TOP = 1 << 64
 
@@ -37,6 +38,14 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add(
         "--trace-levels", type=_levels, metavar="L,...",
         help="with --trace: of walks and faults, record only those that end at these levels (1: a PTE)",
+    )  # fmt: skip
+    add(
+        "--trace-from", type=number_from(0), metavar="N",
+        help="with --trace: record only events when all processes have run N instructions, and later",
+    )  # fmt: skip
+    add(
+        "--trace-to", type=number_from(1), metavar="N",
+        help="with --trace: record only events before all processes have run N instructions",
     )  # fmt: skip
     add(
         "--trace-sample", type=number_from(1), metavar="N",
@@ -97,9 +106,19 @@ def _selection_of(arguments: argparse.Namespace) -> Selection:
         frozenset(arguments.trace_pid or ()),
         arguments.trace_range,
         frozenset(arguments.trace_levels or ()),
+        _clocks(arguments),
         arguments.trace_sample or 1,
         arguments.seed,
     )
+
+
+def _clocks(arguments: argparse.Namespace) -> range | None:
+    if arguments.trace_from is None and arguments.trace_to is None:
+        return None
+    clocks = range(arguments.trace_from or 0, _TOP - 1 if arguments.trace_to is None else arguments.trace_to)
+    if not clocks:
+        raise UsageError(f"--trace-to {clocks.stop}: it must be above --trace-from {clocks.start}")
+    return clocks
 
 
 def _names(text: str) -> list[str]:

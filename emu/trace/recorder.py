@@ -141,7 +141,7 @@ class Recorder(Tracer):
         if not self._recording:
             return
         self._now()
-        if kind != "end" and not self._selection.takes(kind, pid, tid, fields):
+        if kind != "end" and not self._selection.takes(kind, pid, tid, self._cpu.clock, fields):
             return
         self._notes.append(Note(kind, self.schema[kind].encode(fields)))
         self._ring.note(EventKind.NOTE, pid, tid)
@@ -154,8 +154,7 @@ class Recorder(Tracer):
         self._note(kind, task.tgid, task.pid, fields)
 
     def _is_chosen(self, task: Task) -> bool:
-        pids = self._selection.pids
-        return not pids or task.tgid in pids or task.pid in pids
+        return self._selection is EVERYTHING or self._selection.takes_of(task.tgid, task.pid, self._cpu.clock)
 
     def _turn(self, task: Task) -> None:
         cpu = self._state.cpu

@@ -18,14 +18,15 @@ class Selection(NamedTuple):
     """Of all events those that fit; None and the empty set exclude nothing.
 
     ``addresses`` and ``levels`` concern events that have such: walks and faults that end at these levels, and what
-    concerns these virtual addresses.  Of the MMU's events that are left one in ``one_in`` is recorded, by chance from
-    ``seed``; the kernel's are not sampled.
+    concerns these virtual addresses.  ``clocks``: how many instructions all processes have retired.  Of the MMU's
+    events that are left one in ``one_in`` is recorded, by chance from ``seed``; the kernel's are not sampled.
     """
 
     kinds: frozenset[str] | None = None
     pids: frozenset[int] = frozenset()
     addresses: range | None = None
     levels: frozenset[int] = frozenset()
+    clocks: range | None = None
     one_in: int = 1
     seed: int = 0
 
@@ -35,19 +36,25 @@ class Selection(NamedTuple):
 
     def begin(self, ring: EventRing, *, accesses: bool) -> None:
         """Record those of the MMU's events."""
-        ring.choose(self.addresses, self.levels, self.one_in, self.seed)
+        ring.choose(self.addresses, self.levels, self.clocks, self.one_in, self.seed)
         wanted = [kind for kind in EventKind if kind != EventKind.NOTE and (kind != EventKind.ACCESS or accesses)]
         ring.enable(*(kind for kind in wanted if self.has(kind.name.lower())))
 
-    def takes(self, kind: str, pid: int, tid: int, fields: Mapping[str, Any]) -> bool:
+    def takes(self, kind: str, pid: int, tid: int, clock: int, fields: Mapping[str, Any]) -> bool:
         """Whether an event of the kernel is recorded."""
-        if not self.has(kind) or (self.pids and pid not in self.pids and tid not in self.pids):
+        if not self.has(kind) or not self.takes_of(pid, tid, clock):
             return False
         vaddr = fields.get("vaddr")
         if self.addresses is None or vaddr is None:
             return True
         end: int = vaddr + max(fields.get("length", 1), 1)
         return end > self.addresses[0] and int(vaddr) <= self.addresses[-1]
+
+    def takes_of(self, pid: int, tid: int, clock: int) -> bool:
+        """Whether what the kernel does for a process then is recorded."""
+        if self.pids and pid not in self.pids and tid not in self.pids:
+            return False
+        return self.clocks is None or clock in self.clocks
 
     def of_processes(self, events: Events) -> Events:
         """The events of a batch that are of the processes; the kernel's are already chosen."""

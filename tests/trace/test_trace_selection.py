@@ -56,6 +56,15 @@ def test_levels(whole: Rows, tmp_path: Path) -> None:
     assert some == [row for row in whole if row["event"] in ("walk", "fault") and row["level"] in (2, 3)] != []
 
 
+def test_a_part_of_the_run(whole: Rows, tmp_path: Path) -> None:
+    """From one instruction count up to another; the run is the same."""
+    low, high = (whole[len(whole) * part // 4]["clock"] for part in (1, 3))
+    some = recorded(tmp_path, "--trace-from", str(low), "--trace-to", str(high))
+    assert some == [row for row in whole if low <= row["clock"] < high] != []
+    assert recorded(tmp_path, "--trace-from", str(high)) == [row for row in whole if row["clock"] >= high]
+    assert recorded(tmp_path, "--trace-to", str(low)) == [row for row in whole if row["clock"] < low]
+
+
 def test_one_in_some(whole: Rows, tmp_path: Path) -> None:
     """By chance, but the same each time; the kernel's events are all there."""
     first, again = (recorded(tmp_path, "--trace-sample", "3") for _ in range(2))
@@ -77,6 +86,7 @@ def test_one_in_some(whole: Rows, tmp_path: Path) -> None:
         (["--trace-range", "0-0x10000000000000001"], "is no range of addresses"),
         (["--trace-levels", "0"], "levels are 1 to 5"),
         (["--trace-sample", "0"], "--trace-sample"),
+        (["--trace-from", "5", "--trace-to", "5"], "--trace-to 5: it must be above --trace-from 5"),
         (["--trace-pid", "x"], "'x' is not a process number"),
         (["--trace-format", "perfume"], "there is no trace format 'perfume'"),
     ],
