@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _OPTIONS = {
     "trace_kinds": "--trace-kinds", "trace_pid": "--trace-pid", "trace_range": "--trace-range",
     "trace_levels": "--trace-levels", "trace_sample": "--trace-sample", "trace_from": "--trace-from",
-    "trace_to": "--trace-to",
+    "trace_to": "--trace-to", "trace_paused": "--trace-paused",
 }  # fmt: skip
 _TOP = 1 << 64
 
@@ -46,6 +46,10 @@ def add_arguments(add: Callable[..., Any]) -> None:
     add(
         "--trace-to", type=number_from(1), metavar="N",
         help="with --trace: record only events before all processes have run N instructions",
+    )  # fmt: skip
+    add(
+        "--trace-paused", action="store_true", default=None,
+        help="with --trace: record nothing before the guest writes 1 to /sys/kernel/tracing/tracing_on",
     )  # fmt: skip
     add(
         "--trace-sample", type=number_from(1), metavar="N",
@@ -94,6 +98,7 @@ def recording(machine: Machine, arguments: argparse.Namespace) -> Recording:
         ) from None
     if form.of_accesses and not arguments.trace_accesses:
         raise UsageError(f"--trace: {form.name} has nothing but accesses: give --tlb PRESET --trace-accesses too")
+    machine.kernel.tracing_on = not arguments.trace_paused
     return Recording(form, selection)
 
 

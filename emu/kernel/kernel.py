@@ -156,6 +156,9 @@ class Kernel:
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
         self.event_kinds: list[Kind] = []
+        #: /sys/kernel/tracing/tracing_on, and who is told when it has been written.
+        self.tracing_on = True
+        self.on_tracing: Callable[[], None] | None = None
         self.tasks: dict[int, Task] = {}
         #: How many processes and threads there have been.
         self.forks = 0

@@ -16,6 +16,7 @@ from emu.proc.cpuinfo import Cpuid
 from emu.proc.pagelists import page_lists
 from emu.proc.system import cpu_list
 from emu.proc.thpfiles import add_thp
+from emu.proc.tracefs import add_tracing
 from emu.proc.vmstat import node_vmstat
 from mmu.memory import PAGE_SIZE
 
@@ -202,6 +203,7 @@ def _add_number(
 
 def _add_kernel(kernel: Kernel, tree: PseudoSuperBlock) -> None:
     add_thp(kernel, tree)
+    add_tracing(kernel, tree)
     texts = {
         "address_bits": "64", "cpu_byteorder": "little", "fscaps": "1", "profiling": "0", "rcu_expedited": "0",
         "rcu_normal": "0", "uevent_seqnum": "0", "oops_count": "0", "warn_count": "0",

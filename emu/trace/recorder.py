@@ -104,19 +104,30 @@ class Recorder(Tracer):
         kernel.share_counts.mark(self._shared.view)
         kernel.scheduler.on_turn = self._turn
         self._ring.subscribe(self._batch)
-        selection.begin(self._ring, accesses=accesses)
+        self._accesses = accesses
+        kernel.on_tracing = self._switched
+        self._switched()
 
     def finish(self) -> None:
         """Give away what is left, and record no more."""
         if self._recording:
             self._note("end", 0, 0, {})
             self._ring.enable()
+            self._kernel_of.on_tracing = None
             self._ring.flush()
             self._recording = False
             self._sink.end()
             self._state.shared_tables = self._state.first_pids = 0
             self._kernel_of.share_counts.mark(None)
             self._kernel_of.scheduler.on_turn = None
+
+    def _switched(self) -> None:
+        """A guest, or the command line, has stopped or started the recording."""
+        if self._kernel_of.tracing_on:
+            self._now()
+            self._selection.begin(self._ring, accesses=self._accesses)
+        else:
+            self._ring.enable()
 
     def flush(self) -> None:
         """Give away what has been recorded so far."""
@@ -141,6 +152,8 @@ class Recorder(Tracer):
         if not self._recording:
             return
         self._now()
+        if kind != "end" and not self._kernel_of.tracing_on:
+            return
         if kind != "end" and not self._selection.takes(kind, pid, tid, self._cpu.clock, fields):
             return
         self._notes.append(Note(kind, self.schema[kind].encode(fields)))
@@ -154,6 +167,8 @@ class Recorder(Tracer):
         self._note(kind, task.tgid, task.pid, fields)
 
     def _is_chosen(self, task: Task) -> bool:
+        if not self._kernel_of.tracing_on:
+            return False
         return self._selection is EVERYTHING or self._selection.takes_of(task.tgid, task.pid, self._cpu.clock)
 
     def _turn(self, task: Task) -> None:

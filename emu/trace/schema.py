@@ -305,6 +305,12 @@ KERNEL = (
         words="from {previous}",
     ),
     Kind.of(
+        "mark",
+        "a guest has written to /sys/kernel/tracing/trace_marker",
+        Field("text", Type.TEXT, "what it wrote"),
+        words="{text}",
+    ),
+    Kind.of(
         "supersede",
         "a thread that calls execve is about to take the number of its process",
         Field("leader", Type.NUMBER, "that number, which the leader of the thread group had"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,36 @@ def test_a_part_of_the_run(whole: Rows, tmp_path: Path) -> None:
     assert some == [row for row in whole if low <= row["clock"] < high] != []
     assert recorded(tmp_path, "--trace-from", str(high)) == [row for row in whole if row["clock"] >= high]
     assert recorded(tmp_path, "--trace-to", str(low)) == [row for row in whole if row["clock"] < low]
+
+
+MARKS = """
+@on = open "/sys/kernel/tracing/tracing_on" O_RDWR; @m = open "/sys/kernel/tracing/trace_marker" O_WRONLY
+write m "first\\n" 6; getpid; write on "0" 1; getpid; getpid; write m "unseen" 6
+write on "1" 1; getpid; write m "last" 4
+@b = bytes 8; pread on b 8 0; write on "x" 1
+"""
+
+
+def test_a_guest_marks_its_trace_and_stops_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = {}
+    for paused in (False, True):
+        path = tmp_path / f"{paused}.jsonl"
+        options = ["--trace-paused"] if paused else []
+        assert main(["run", "--trace", str(path), *options, "calls", MARKS]) == 0
+        assert capfd.readouterr().out.split()[-6:] == ["pread", "=", "2", "write", "=", "EINVAL"]
+        rows[paused] = emu.trace.open(path).arrow().to_pylist()
+    calls = [row["call"] for row in rows[False] if row["event"] == "syscall_exit"]
+    assert calls.count("getpid") == 2
+    marks = [[json.loads(row["detail"])["text"] for row in rows[paused] if row["event"] == "mark"] for paused in rows]
+    assert marks == [["first", "last"], ["last"]]
+    at = next(number for number, row in enumerate(rows[False]) if row["seq"] and row["call"] == "write")
+    last = [dict(row, seq=0) for row in rows[True]]
+    assert last == [dict(row, seq=0) for row in rows[False]][-len(last) :] and at
+
+
+def test_marks_where_nothing_is_recorded(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "calls", MARKS]) == 0
+    assert "write = 6" in capfd.readouterr().out
 
 
 def test_one_in_some(whole: Rows, tmp_path: Path) -> None:
