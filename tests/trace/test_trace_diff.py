@@ -127,6 +127,13 @@ def test_a_trace_that_ends_before(said: Said, both: tuple[Path, Path], tmp_path:
     assert out.startswith(f"{short} has no more events\n") and out.splitlines()[-3] == f"--- {short}"
 
 
+def test_traces_without_an_end(said: Said, both: tuple[Path, Path], tmp_path: Path) -> None:
+    short = changed(both[1], tmp_path / "u.jsonl", lambda events: events.__delitem__(slice(-5, None)))
+    status, out, err = said("diff", short, short)
+    assert (status, out) == (0, "181 events are the same in both\n")
+    assert err.count(f"unimmu trace: {short}: its end is missing; ") == 2
+
+
 def test_headers_are_told_apart(said: Said, both: tuple[Path, Path], tmp_path: Path) -> None:
     other = tmp_path / "u.jsonl"
     other.write_text(both[1].read_text().replace('"seed":0', '"seed":7', 1))

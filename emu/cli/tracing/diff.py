@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import Parser, UsageError
-from emu.cli.tracing.choosing import add_choice, check_kinds, choice_of, open_trace
+from emu.cli.tracing.choosing import add_choice, check_kinds, choice_of, complain_of_end, open_trace
 
 if TYPE_CHECKING:
     from emu.trace.difference import Difference
@@ -65,6 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     if isinstance(found, int):
         print(f"{found:,} events are the same in both")
+        for trace in (first, second):
+            if not trace.complete:
+                complain_of_end(trace.path)
         return SAME
     _print(found, first, second)
     return DIFFERENT

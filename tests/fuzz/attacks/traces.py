@@ -21,6 +21,7 @@ _TEXTS = ("", "\n", "\x1b[2J", "\u202e", "\ud800", "é", "0x", "0x1_0", " 0x10",
           "0x" + "f" * 17, "{}", "{0}", "{pid!r}", "{x.__class__}", "nan", "x" * 3000)  # fmt: skip
 _FILTERS = (("--kind", "walk,fault"), ("--pid", "100"), ("--kind", "migrate"), ("--pid", "-1"))
 _FORMATS = ("parquet", "jsonl", "csv", "perfetto", "chrome", "perf-script", "memtrace")
+_COUNTED = ("stat", "--by", "process,region,page-size,sharing")
 #: The header of a trace with rows of a module.
 _KINDS = [{"name": "migrate", "meaning": "a page moves", "forms": [{"when": "", "words": "from {source}", "fields": [
     {"name": "source", "type": "number", "meaning": "the node", "choices": ["0", "1"]},
@@ -104,7 +105,7 @@ def _dump(value: Any) -> bytes:
 
 
 class Traces(Attack):
-    """`unimmu trace view` and `unimmu trace convert`."""
+    """`unimmu trace view`, `convert` and `stat`."""
 
     name = "traces"
     target = "trace view"
@@ -130,6 +131,8 @@ class Traces(Attack):
             words[2:2] = chance.choice(_FILTERS)
         if chance.random() < 0.3:
             words = ["trace", "convert", "--format", chance.choice(_FORMATS), *words[2:], "out"]
+        elif chance.random() < 0.3:
+            words[1:2] = _COUNTED
         return self._judge(room.unimmu(*words))
 
     def _judge(self, ran: Ran) -> str:
