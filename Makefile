@@ -60,7 +60,7 @@ PIP_INSTALL = bin/python -m pip --quiet --disable-pip-version-check install
 .venv/.ready: pyproject.toml
 	$(call make_venv,.venv)
 	echo 'unimmu: installing unimmu and what it depends on into .venv'
-	.venv/$(PIP_INSTALL) --editable .
+	.venv/$(PIP_INSTALL) --editable '.[trace]'
 	touch $@
 
 .venv-tox/.ready:

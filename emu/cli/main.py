@@ -40,6 +40,8 @@ _LATER_S = 0.001
 _SPEAK_FOR_THEMSELVES = ("AddressSpaceTooSmall", "CompileError", "ModuleError", "UnicornMismatch")
 #: What printing meets; files that are opened by name have one in their errors.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
+#: How to install what only some commands need.
+_EXTRA = {"pyarrow": ": pip install 'unimmu[trace]'"}
 
 
 def main(argv: Sequence[str] | None = None, at_end: Callable[[int], None] | None = None) -> int:
@@ -190,7 +192,8 @@ def _our_fault(name: str, error: Exception) -> int:
     outside = _outside(error)
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] not in _OUR_PACKAGES:
         who = f" by {outside}" if outside else ""
-        complain(f"{name}: the Python package {error.name} is needed{who}, but is not installed")
+        how = _EXTRA.get(error.name, "")
+        complain(f"{name}: the Python package {error.name} is needed{who}, but is not installed{how}")
     elif type(error).__name__ in _SPEAK_FOR_THEMSELVES:
         complain_lines(f"{name}: {error}")
     elif sys.stderr is not None:

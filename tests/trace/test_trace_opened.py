@@ -3,6 +3,8 @@ tools."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +17,7 @@ from emu.trace.columns import COLUMNS
 from emu.trace.formats.jsonlines import JsonLines
 from emu.trace.formats.registry import UnknownFormat
 from emu.trace.reader import TraceError
+from tests.cli.conftest import environment
 
 RUNS = {
     "mshare_donor": ["mshare_donor"],
@@ -126,3 +129,27 @@ def test_pandas_reads_it(both: tuple[Path, Path]) -> None:
         rows = emu.trace.open(path).arrow(["event", "vaddr"]).to_pylist()
         expected = [row["vaddr"] for row in rows if row["event"] == "walk"]
         assert frame[frame["event"] == "walk"]["vaddr"].tolist() == expected
+
+
+# -- without PyArrow ---------------------------------------------------------------------------------------------------
+
+_WITHOUT = "import sys; sys.modules['pyarrow'] = None; from emu.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["run", "--trace", "new.jsonl", "hello"], 0, ""),
+        (["run", "--trace", "new.parquet", "hello"], 2, "parquet needs pyarrow: pip install 'unimmu[trace]'"),
+        (["trace", "view", "t.jsonl"], 0, ""),
+        (["trace", "convert", "t.jsonl", "new.pftrace"], 0, ""),
+        (["trace", "stat", "t.jsonl"], 70, "pyarrow is needed, but is not installed: pip install 'unimmu[trace]'"),
+    ],
+)
+def test_without_pyarrow(tmp_path: Path, words: list[str], status: int, says: str) -> None:
+    main(["run", "--trace", str(tmp_path / "t.jsonl"), "hello"])
+    ran = subprocess.run(
+        [sys.executable, "-c", _WITHOUT, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert ran.returncode == status and says in ran.stderr, ran.stderr

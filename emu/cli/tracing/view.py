@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from emu.cli.arguments import Parser, UsageError
 from emu.cli.messages import complain
 from emu.cli.tracing.choosing import add_choice, choice_of, open_trace
+
+if TYPE_CHECKING:
+    from emu.trace.choice import Choice
+    from emu.trace.events import RowReader
 
 _EXAMPLES = """\
 examples:
@@ -29,7 +33,6 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the trace."""
-    from emu.trace.events import RowReader
     from emu.trace.opened import PARQUET_MAGIC
     from emu.trace.reader import TraceError, TraceReader
     from emu.trace.view import view
@@ -39,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         file, name = _open(arguments.file, stack)
         try:
             rows = _begins(file, name) == PARQUET_MAGIC and arguments.file != "-"
-            reader = RowReader(open_trace(name), choice) if rows else TraceReader(file, name)
+            reader = _rows(name, choice) if rows else TraceReader(file, name)
             for line in view(reader, choice):
                 print(line)
         except TraceError as error:
@@ -51,6 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     if unknown := [kind for kind in arguments.kind if kind not in reader.schema.kinds]:
         raise UsageError(f"--kind {unknown[0]}: the trace has only {', '.join(sorted(reader.kinds))}")
     return 0
+
+
+def _rows(name: str, choice: Choice) -> RowReader:
+    from emu.trace.events import RowReader  # late: it needs PyArrow
+
+    return RowReader(open_trace(name), choice)
 
 
 def _open(name: str, stack: contextlib.ExitStack) -> tuple[BinaryIO, str]:
