@@ -199,7 +199,7 @@ def _kept_output(arguments: argparse.Namespace) -> KeptOutput | None:
     """With ``--live``, where the guest's output is until the view is closed."""
     if not arguments.live:
         return None
-    if arguments.strace and not arguments.strace_file:
+    if arguments.strace and not arguments.output:
         raise UsageError("--live has the screen: --strace needs -o FILE")
     from emu.cli.progress import on_terminal
 

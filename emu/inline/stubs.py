@@ -20,6 +20,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import weakref
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from emu.hooks import Count
@@ -73,7 +75,8 @@ def _executable_near(near: int, code: bytes, owner: object) -> int:
     libc = _libc()
     anonymous, writable = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE
     begin = near & -mmap.PAGESIZE
-    for hint in (0, *(begin + sign * step * _ROOM for step in range(1, 7) for sign in (1, -1))):
+    steps = (begin + sign * step * _ROOM for step in range(1, 7) for sign in (1, -1))
+    for hint in chain((0,), steps, _gaps(near, len(code))):
         at = libc.mmap(max(hint, 0), len(code), writable, anonymous, -1, 0)
         if at == _FAILED:
             raise OSError(ctypes.get_errno(), "mmap")
@@ -85,6 +88,19 @@ def _executable_near(near: int, code: bytes, owner: object) -> int:
             return int(at)
         libc.munmap(at, len(code))
     raise OSError("no memory is near the engine's code")
+
+
+def _gaps(near: int, size: int) -> Iterator[int]:
+    """Where there is room near that, once many engines have taken what is there; looked for only when asked."""
+    pages, end = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, 1 << 16
+    with open("/proc/self/maps", encoding="ascii", errors="replace") as maps:
+        for line in maps:
+            first, last = (int(word, 16) for word in line.split(" ", 1)[0].split("-"))
+            for at in (first - pages, end):
+                if end <= at and at + pages <= first and abs(at - near) < _REACH - _ROOM:
+                    yield at
+                    break
+            end = last
 
 
 def _libc() -> Any:

@@ -227,7 +227,7 @@ from emu import hooks
 from emu.machine import Machine
 booted = Machine(8 << 20, modules={}, log=print)
 booted.spawn(guests.path("hello"))
-for name in ("_block", "call1"):
+for name in ("enter_block", "call1"):
     real = getattr(hooks, name)
     def broken(*arguments):
         setattr(hooks, name, real)
@@ -248,4 +248,4 @@ def test_reference_mode() -> None:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=ROOT, env=environment, check=False
     )
     assert done.stderr == "" and done.returncode == 0
-    assert done.stdout.splitlines()[:2] == ["raised _block", "raised call1"]
+    assert done.stdout.splitlines()[:2] == ["raised enter_block", "raised call1"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import struct
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +110,19 @@ def test_code_that_is_not_as_expected_is_cut(tmp_path: Path) -> None:
     record.load, record.other_load = record.load + 16, 1
     machine.finish()
     assert (record.guarded, str(machine.ending(task))) == (0, str(refused & 127))
+
+
+def test_room_near_the_code_is_found_where_there_is_any() -> None:
+    """Each place that is told is free: memory that is asked for there is given there."""
+    library = ctypes.CDLL(None)
+    near = ctypes.cast(library.memcpy, ctypes.c_void_p).value
+    assert near is not None
+    places = list(islice(stubs._gaps(near, 5000), 8))
+    assert places
+    for place in places:
+        at = stubs._libc().mmap(place, 5000, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        stubs._libc().munmap(at, 5000)
+        assert at == place and abs(at - near) < 1 << 31
 
 
 def test_without_memory_near_the_code_the_hook_does_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

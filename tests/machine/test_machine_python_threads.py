@@ -12,6 +12,7 @@ PROGRAM = """
 import sys, threading
 import guests
 from emu.machine import Machine, exit_status
+from emu.trace.formats.jsonlines import JsonLines
 from emu.trace.recorder import Recorder
 from msharefs.module import init
 
@@ -28,7 +29,7 @@ def run(seed):
         log=lambda line: printed.extend(line.encode()),
     )
     task = machine.spawn(guests.path(program))
-    recorder = Recorder(machine, trace.extend, command=[program], seed=seed, version="0")
+    recorder = Recorder(machine, JsonLines(trace.extend), command=[program], seed=seed, version="0")
     reason = machine.run()
     recorder.finish()
     assert trace and printed
