@@ -160,7 +160,8 @@ class EventRing:
         rip = ctypes.c_uint64.from_address(state.engine_rip).value if state.engine_rip else 0
         _WHOLE.pack_into(
             self._records.bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | code << 32,
-            asid | state.cpu << 32, 0, 0, 0, 0, *words, new, 0, rip, clock + state.kernel_ns, tid, size << 32,
+            asid | state.cpu << 32, 0, 0, 0, 0, *words, new, 0, rip,
+            clock + state.kernel_ns & _ALL_ONES, tid, size << 32,
         )  # fmt: skip
         state.ring_head = head + 1
 
@@ -174,6 +175,7 @@ class EventRing:
         rip = ctypes.c_uint64.from_address(state.engine_rip).value if state.engine_rip else 0
         _WHOLE.pack_into(
             self._records.bytes, at, state.ring_head, state.clock, kind | state.cpl << 24, asid | cpu << 32,
-            state.cr3, vaddr, paddr, 0, 0, 0, 0, 0, 0, old, new, length, rip, state.clock + state.kernel_ns, tid, 0,
+            state.cr3, vaddr, paddr, 0, 0, 0, 0, 0, 0, old, new, length, rip,
+            state.clock + state.kernel_ns & _ALL_ONES, tid, 0,
         )  # fmt: skip
         state.ring_head += 1
