@@ -191,7 +191,7 @@ def colour(code: str, language: str, _: str) -> str:
 def first_sentence(path: Path) -> str:
     if path.suffix != ".py":
         return ""
-    found = re.match(r'(?:#.*\n)*"""(.+?)(?:\.\s|:\s|""")', path.read_text("utf-8"), re.DOTALL)
+    found = re.match(r'(?:#[^\n]*\n)*"""(.+?)(?:\.\s|:\s|""")', path.read_text("utf-8"), re.DOTALL)
     return inspect.cleandoc(found[1]).replace("\n", " ") if found else ""
 
 

@@ -100,3 +100,13 @@ def test_example(example: doctest.DocTest, story: dict[str, Any]) -> None:
         example, out=said.append
     )
     assert not failed.failed, "".join(said)
+
+
+def test_what_each_file_is_about_is_found() -> None:
+    """Its first sentence, behind however many lines of comment."""
+    first_sentence = runpy.run_path(str(ROOT / "docs" / "make_site.py"))["first_sentence"]
+    about = {
+        path: first_sentence(path) for folder in ("emu", "mmu", "examples") for path in (ROOT / folder).rglob("*.py")
+    }
+    assert about[ROOT / "emu" / "trace" / "batch.py"].startswith("Some events of a trace in their order")
+    assert len([text for text in about.values() if text]) > 400
