@@ -138,7 +138,9 @@ class EventRing:
             return
         if state.event_filter and not passes(state, kind, 0, vaddr, length):
             return
-        self._put(kind, state.asid, state.cpu, state.tid, vaddr, paddr, old, new, length)
+        self._put(
+            kind | state.cpl << 24, state.asid, state.tid, (state.cr3, vaddr, paddr, 0, 0, 0, 0, 0, 0, old, new, length)
+        )
 
     def note(
         self,
@@ -153,29 +155,18 @@ class EventRing:
         """Record an event of whoever runs the MMU, whatever is enabled: its ``kind`` is NOTE or larger, and all else
         means what he says.  ``words``: entry_1 to entry_5, and old.
         """
+        self._put(kind | code << 32, asid, tid, (0, 0, 0, 0, *words, new, 0), size)
+
+    def _put(self, header: int, asid: int, tid: int, words: Sequence[int], size: int = 0) -> None:
+        """``words`` are those of the record from ``cr3`` to ``length``."""
         state = self._state
         if state.ring_head - state.ring_tail + HEADROOM > state.ring_capacity:
             self.make_room()
         head, clock = state.ring_head, state.clock
         rip = ctypes.c_uint64.from_address(state.engine_rip).value if state.engine_rip else 0
+        time = clock + state.kernel_ns & _ALL_ONES
         _WHOLE.pack_into(
-            self._records.bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | code << 32,
-            asid | state.cpu << 32, 0, 0, 0, 0, *words, new, 0, rip,
-            clock + state.kernel_ns & _ALL_ONES, tid, size << 32,
+            self._records.bytes, head % self._capacity * RECORD_BYTES, head, clock, header, asid | state.cpu << 32,
+            *words, rip, time, tid, size << 32,
         )  # fmt: skip
         state.ring_head = head + 1
-
-    def _put(
-        self, kind: int, asid: int, cpu: int, tid: int, vaddr: int, paddr: int, old: int, new: int, length: int
-    ) -> None:
-        state = self._state
-        if state.ring_head - state.ring_tail + HEADROOM > state.ring_capacity:
-            self.make_room()
-        at = (state.ring_head % self._capacity) * RECORD_BYTES
-        rip = ctypes.c_uint64.from_address(state.engine_rip).value if state.engine_rip else 0
-        _WHOLE.pack_into(
-            self._records.bytes, at, state.ring_head, state.clock, kind | state.cpl << 24, asid | cpu << 32,
-            state.cr3, vaddr, paddr, 0, 0, 0, 0, 0, 0, old, new, length, rip,
-            state.clock + state.kernel_ns & _ALL_ONES, tid, 0,
-        )  # fmt: skip
-        state.ring_head += 1

@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from emu.trace.batch import Batch, KernelKind
+from mmu.events import EventKind
+
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pyarrow as pa
 
     from emu.trace.columns import Mask
@@ -48,8 +54,6 @@ class Choice:
 
     def mask(self, rows: pa.RecordBatch) -> Mask | None:
         """Which rows are chosen; None: all."""
-        import numpy as np
-
         if not self.columns:
             return None
         mask = np.ones(rows.num_rows, bool)
@@ -72,8 +76,50 @@ class Choice:
             mask &= clock < np.uint64(self.end)
         return mask
 
+    def of_batch(self, batch: Batch) -> Batch:
+        """The chosen events of a batch; the last of a trace, which says that it is complete, stays."""
+        if self == ALL:
+            return batch
+        records = batch.records
+        kinds, told = records["kind"], np.flatnonzero(records["kind"] == EventKind.NOTE)
+        mask = np.ones(len(records), bool)
+        if self.kinds:
+            fixed = [kind for kind in (*EventKind, *KernelKind) if kind.name.lower() in self.kinds]
+            mask = np.isin(kinds, np.array(fixed, np.uint8))
+            mask[told] = [note.kind in self.kinds for note in batch.notes]
+        if self.pids:
+            wanted = np.array(sorted(self.pids), np.uint64)
+            mask &= np.logical_or(*(np.isin(records[name].astype(np.uint64), wanted) for name in ("asid", "tid")))
+        if self.begin is not None:
+            mask &= records["clock"] >= np.uint64(self.begin)
+        if self.end is not None:
+            mask &= records["clock"] < np.uint64(self.end)
+        if self.addresses is not None:
+            mask &= self._at_addresses(batch, told)
+        mask[told] |= np.array([note.kind == "end" for note in batch.notes], bool)
+        kept = mask[told].tolist()
+        return Batch(records[mask], [note for note, stays in zip(batch.notes, kept, strict=True) if stays], batch.calls)
+
+    def _at_addresses(self, batch: Batch, told: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        assert self.addresses is not None
+        records, (low, high) = batch.records, self.addresses
+        first, last, kinds, vaddr = np.uint64(low), np.uint64(high), records["kind"], records["vaddr"]
+        ranged = (kinds == EventKind.FLUSH) & (records["length"] != 0)
+        length = np.where(ranged, records["length"], np.uint64(0))
+        mask: npt.NDArray[np.bool_] = (np.isin(kinds, _WITH_ADDRESS) | ranged) & (vaddr <= last)
+        mask &= (vaddr >= first) | (first - vaddr < length)
+        for at, note in zip(told.tolist(), batch.notes, strict=True):
+            text = note.fields.get("vaddr")
+            event = {"vaddr": None if text is None else int(text, 16), "length": note.fields.get("length")}
+            mask[at] = _meets(event, low, high)
+        return mask
+
 
 ALL = Choice()
+#: Kinds of the MMU's events that have an address.
+_WITH_ADDRESS = np.array(
+    [EventKind.FILL, EventKind.WALK, EventKind.FAULT, EventKind.ACCESSED_DIRTY, EventKind.ACCESS], np.uint8
+)
 
 
 def _meets(event: Mapping[str, Any], first: int, last: int) -> bool:

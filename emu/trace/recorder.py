@@ -68,7 +68,7 @@ class Recorder(Tracer):
         if accesses and mmu.tlb is None:
             raise ValueError("there is nothing to record of each access where no TLB is modelled")
         self._sink = sink
-        self._kernel_of = kernel
+        self._kernel = kernel
         self._cpu = kernel.cpu
         self._clock = kernel.clock
         self._state = mmu.state
@@ -113,17 +113,17 @@ class Recorder(Tracer):
         if self._recording:
             self._note("end", 0, 0, {})
             self._ring.enable()
-            self._kernel_of.on_tracing = None
+            self._kernel.on_tracing = None
             self._ring.flush()
             self._recording = False
             self._sink.end()
             self._state.shared_tables = self._state.first_pids = 0
-            self._kernel_of.share_counts.mark(None)
-            self._kernel_of.scheduler.on_turn = None
+            self._kernel.share_counts.mark(None)
+            self._kernel.scheduler.on_turn = None
 
     def _switched(self) -> None:
         """A guest, or the command line, has stopped or started the recording."""
-        if self._kernel_of.tracing_on:
+        if self._kernel.tracing_on:
             self._now()
             self._selection.begin(self._ring, accesses=self._accesses)
         else:
@@ -152,7 +152,7 @@ class Recorder(Tracer):
         if not self._recording:
             return
         self._now()
-        if kind != "end" and not self._kernel_of.tracing_on:
+        if kind != "end" and not self._kernel.tracing_on:
             return
         if kind != "end" and not self._selection.takes(kind, pid, tid, self._cpu.clock, fields):
             return
@@ -167,7 +167,7 @@ class Recorder(Tracer):
         self._note(kind, task.tgid, task.pid, fields)
 
     def _is_chosen(self, task: Task) -> bool:
-        if not self._kernel_of.tracing_on:
+        if not self._kernel.tracing_on:
             return False
         return self._selection is EVERYTHING or self._selection.takes_of(task.tgid, task.pid, self._cpu.clock)
 

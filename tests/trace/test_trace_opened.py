@@ -13,7 +13,9 @@ import pytest
 
 import emu.trace
 from emu.cli.main import main
-from emu.trace.columns import COLUMNS
+from emu.trace.choice import Choice
+from emu.trace.columns import COLUMNS, Tabulator
+from emu.trace.events import Decoder, RowReader
 from emu.trace.formats.jsonlines import JsonLines
 from emu.trace.formats.registry import UnknownFormat
 from emu.trace.reader import TraceError
@@ -98,6 +100,24 @@ def test_formats_that_are_none(tmp_path: Path) -> None:
         emu.trace.open(tmp_path / "x", "perfume")
     with pytest.raises(TraceError, match="No such file"):
         emu.trace.open(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice(), Choice(kinds=frozenset({"walk", "syscall_exit", "fork"})), Choice(pids=frozenset({101})),
+        Choice(addresses=(2 << 40, (2 << 40) + 0xFFFF)), Choice(begin=700), Choice(begin=700, end=1500),
+        Choice(frozenset({"fault", "link", "flush"}), frozenset({100}), (0, 1 << 63), 100, 10_000),
+    ],
+)  # fmt: skip
+def test_events_are_chosen_the_same_of_rows_and_of_batches(both: tuple[Path, Path], choice: Choice) -> None:
+    trace = emu.trace.open(both[0])
+    of_rows = [event for event in RowReader(trace, choice) if event["event"] != "end"]
+    tabulator = Tabulator(trace.schema, trace.levels)
+    batches = (tabulator.table(choice.of_batch(batch)) for batch in trace.batches())
+    decoder = Decoder(trace)
+    events = [event for rows in batches for event in decoder.events(rows) if event["event"] != "end"]
+    assert events == of_rows and (of_rows or choice != Choice())
 
 
 # -- others' tools -----------------------------------------------------------------------------------------------------

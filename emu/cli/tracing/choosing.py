@@ -21,10 +21,10 @@ def add_choice(parser: Parser) -> None:
     """The options that choose events."""
     add = parser.add_argument_group("which events").add_argument
     add(
-        "--kind", type=names, action="extend", default=[], metavar="K,...",
+        "--kind", type=_names, action="extend", default=[], metavar="K,...",
         help="only events of these kinds: fill, walk, fault, link, unlink, syscall_enter, ... (the EVENT column)",
     )  # fmt: skip
-    add("--pid", type=numbers, action="extend", default=[], metavar="N,...", help="only events of these processes")
+    add("--pid", type=_numbers, action="extend", default=[], metavar="N,...", help="only events of these processes")
     add(
         "--range", type=_range, metavar="A-B|A+N",
         help="only events at these virtual addresses: from A up to and without B, or N bytes from A "
@@ -61,15 +61,13 @@ def complain_of_end(name: str) -> None:
     complain(f"unimmu trace: {name}: its end is missing; the run was stopped, or the file was not written to its end")
 
 
-def names(text: str) -> list[str]:
-    """A list of names."""
+def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def numbers(text: str) -> list[int]:
-    """A list of numbers."""
+def _numbers(text: str) -> list[int]:
     try:
-        return [int(number) for number in names(text)]
+        return [int(number) for number in _names(text)]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a process number") from None
 

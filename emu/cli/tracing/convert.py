@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from emu.cli.arguments import Parser, UsageError, output_name
 from emu.cli.messages import complain
 from emu.cli.progress import progress
-from emu.cli.tracing.choosing import names, numbers
+from emu.cli.tracing.choosing import add_choice, check_kinds, choice_of
 
 if TYPE_CHECKING:
+    from emu.trace.choice import Choice
     from emu.trace.formats.registry import Format
     from emu.trace.opened import Trace
 
@@ -40,13 +41,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("file", metavar="IN", help="the trace, in Parquet or lines of JSON")
     parser.add_argument("to", metavar="OUT", type=output_name, help="the new file; its name says in which format")
     parser.add_argument("--format", metavar="NAME", help="the format, whatever the name ends with")
-    parser.add_argument(
-        "--kind", type=names, action="extend", default=[], metavar="K,...",
-        help="only events of these kinds: fill, walk, fault, link, unlink, syscall_enter, ...",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pid", type=numbers, action="extend", default=[], metavar="N,...", help="only events of these processes"
-    )
+    add_choice(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,10 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         form = format_of(arguments.to, arguments.format, option="--format")
         trace = emu.trace.open(arguments.file)
-        if unknown := [kind for kind in arguments.kind if kind not in trace.schema.kinds]:
-            raise UsageError(f"--kind {unknown[0]}: the kinds are {', '.join(sorted(trace.schema.kinds))}")
+        choice = choice_of(arguments)
+        check_kinds(choice, trace)
         with _output(arguments.to, arguments.file) as output:
-            complete = _write(trace, form, output, arguments)
+            complete = _write(trace, form, output, choice)
     except (TraceError, UnknownFormat) as error:
         raise UsageError(str(error)) from None
     except _Unwritable as error:
@@ -100,9 +95,8 @@ class _Output:
             raise _Unwritable(self.error)
 
 
-def _write(trace: Trace, form: Format, output: _Output, arguments: argparse.Namespace) -> bool:
+def _write(trace: Trace, form: Format, output: _Output, choice: Choice) -> bool:
     """Whether the trace has its end."""
-    from emu.trace.chosen import chosen
     from emu.trace.header import make_header
     from mmu.events import EventKind
 
@@ -112,7 +106,7 @@ def _write(trace: Trace, form: Format, output: _Output, arguments: argparse.Name
         sink.begin(make_header(trace.schema, **values), trace.schema, trace.levels)
         for batch in trace.batches():
             complete = complete or any(note.kind == "end" for note in batch.notes[-1:])
-            some = chosen(batch, arguments.kind, arguments.pid)
+            some = choice.of_batch(batch)
             fits = fits or bool((some.records["kind"] == EventKind.ACCESS).any())
             if len(some.records):
                 sink.write(some)
@@ -122,7 +116,7 @@ def _write(trace: Trace, form: Format, output: _Output, arguments: argparse.Name
         sink.end()
     output.check()
     if not fits:
-        raise UsageError(f"{arguments.file}: {_NO_ACCESSES}")
+        raise UsageError(f"{trace.path}: {_NO_ACCESSES}")
     return complete
 
 
