@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _PAUSE_S, _SHARE = 0.25, 20
 #: Of what guests have written, so many bytes are looked at for the last lines, and so many lines are shown.
 _TAIL, _LAST_LINES = 2048, 3
+#: Bytes of a file of what they have written, of which there are two.
+_MOST_KEPT = 32 << 20
 _COLUMNS = (
     ("PID", "pid"), ("PPID", "ppid"), ("S", "state"), ("%CPU", "cpu"), ("INSTR", "instructions"),
     ("MINFLT", "minor_faults"), ("MAJFLT", "major_faults"), ("LINKS", "link_faults"), ("#PF", "hardware_faults"),
@@ -57,6 +59,9 @@ class KeptOutput:
         except OSError as error:
             raise UsageError(f"--live: there is no file for what the program writes: {error.strerror}") from None
         self._complaints: list[str] = []
+        #: What was written before, in a file that is full, and how much before that.
+        self._before: int | None = None
+        self._left_out = 0
 
     def streams(self, stopper: Stopper) -> tuple[Any, Any, Any]:
         """Standard streams for the guest: this in place of a terminal, and an empty input in place of its keys."""
@@ -81,20 +86,43 @@ class KeptOutput:
         text = os.pread(fd, _TAIL, max(0, size - _TAIL)).decode("utf-8", "replace")
         return [printable(line) for line in text.splitlines()[-_LAST_LINES:]]
 
+    def trim(self) -> None:
+        """Of very much only the last is kept: this file and the one before it."""
+        fd = self._file.fileno()
+        size = os.fstat(fd).st_size
+        if size < _MOST_KEPT:
+            return
+        if self._before is not None:
+            self._left_out += os.fstat(self._before).st_size
+            os.close(self._before)
+        self._before = os.dup(fd)
+        with tempfile.TemporaryFile() as new:
+            os.dup2(new.fileno(), fd, inheritable=False)
+
     def release(self) -> None:
-        """Write all of it to the terminal."""
-        fd, at = self._file.fileno(), 0
-        while data := os.pread(fd, 1 << 16, at):
-            at += len(data)
-            view = memoryview(data)
-            try:
-                while view:
-                    view = view[os.write(sys.stderr.fileno(), view) :]
-            except OSError:
-                break  # the terminal has gone
+        """Write all that is kept to the terminal."""
+        if self._left_out:
+            complain(f"unimmu: --live: the first {self._left_out:,} bytes of the output are not kept")
+        for fd in filter(None, (self._before, self._file.fileno())):
+            _copy(fd, sys.stderr.fileno())
+        if self._before is not None:
+            os.close(self._before)
         self._file.close()
         for line in self._complaints:
             complain(line)
+
+
+def _copy(source: int, target: int) -> None:
+    """All of a file, to a terminal that may go."""
+    at = 0
+    while data := os.pread(source, 1 << 16, at):
+        at += len(data)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(target, view) :]
+        except OSError:
+            return
 
 
 class LiveView:
@@ -142,6 +170,7 @@ class LiveView:
                 console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
             )
             self._live.start()
+        self._kept.trim()
         self._live.update(self._shown(now), refresh=True)
         took = time.monotonic() - now
         self._last, self._next = now, now + took + max(_PAUSE_S, took * _SHARE)

@@ -82,7 +82,7 @@ def add_arguments(parser: Parser) -> None:
     add(
         "--live", action="store_true",
         help="show processes, faults, walks and tables while it runs, as top does; what it writes to the terminal "
-        "comes in the end, and it gets no keys",
+        "comes in the end (the last 32 to 64 MiB), and it gets no keys",
     )  # fmt: skip
     add("--json", type=output_name, metavar="FILE", help="write the figures of --stats to FILE as JSON")
     add_selection(add)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _NUMBER = {name: number for number, name in enumerate(RESOLUTIONS)}
 _LOW_32, _LOW_64 = (1 << 32) - 1, (1 << 64) - 1
 _SIX = (0,) * 6
+#: Of the texts of events that wait in the ring.
+_MOST_CHARACTERS = 1 << 22
 #: What is recorded where nothing else is asked for: everything but each single access.
 MOST = tuple(kind for kind in EventKind if kind not in (EventKind.ACCESS, EventKind.NOTE))
 
@@ -75,6 +77,7 @@ class Recorder(Tracer):
         self._ring = mmu.events
         self._selection = selection
         self._notes: list[Note] = []
+        self._characters = 0
         self._seq = 0
         self._recording = True
         self._last: dict[int, int] = {}
@@ -140,7 +143,7 @@ class Recorder(Tracer):
             return
         notes = self._notes
         told = int((events["kind"] == EventKind.NOTE).sum())
-        self._notes = notes[told:]
+        self._notes, self._characters = notes[told:], 0
         events = self._selection.of_processes(events)
         events["seq"] = np.arange(self._seq, self._seq + len(events))
         self._seq += len(events)
@@ -156,8 +159,12 @@ class Recorder(Tracer):
             return
         if kind != "end" and not self._selection.takes(kind, pid, tid, self._cpu.clock, fields):
             return
-        self._notes.append(Note(kind, self.schema[kind].encode(fields)))
+        encoded = self.schema[kind].encode(fields)
+        self._notes.append(Note(kind, encoded))
         self._ring.note(EventKind.NOTE, pid, tid)
+        self._characters += _characters(encoded)
+        if self._characters > _MOST_CHARACTERS:  # a guest may exec with 2 MiB of arguments, again and again
+            self._ring.flush()
 
     def _now(self) -> None:
         """Events happen at the machine's time from here on."""
@@ -238,3 +245,11 @@ class Recorder(Tracer):
 
     def event(self, kind: str, *, pid: int | None = None, **fields: Any) -> None:
         self._note(kind, pid or 0, self._state.tid if pid == self._state.asid else 0, fields)
+
+
+def _characters(fields: dict[str, Any]) -> int:
+    """How long the texts of an event are."""
+    return sum(
+        len(value) if isinstance(value, str) else sum(map(len, map(str, value))) if isinstance(value, list) else 0
+        for value in fields.values()
+    )

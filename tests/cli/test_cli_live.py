@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from emu.cli.live import KeptOutput
 from tests.cli.conftest import Unimmu, command, environment, unimmu
 
 __all__ = ["unimmu"]
@@ -171,3 +172,20 @@ def test_progress_is_silent_where_there_is_no_terminal(capfd: pytest.CaptureFixt
         report(1)
         report(3, "more")
     assert capfd.readouterr() == ("", "")
+
+
+def test_of_very_much_output_the_last_is_kept(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emu.cli.live._MOST_KEPT", 1000)
+    kept = KeptOutput()
+    descriptor = kept._file.fileno()  # which the guest has
+    for number in range(10):
+        assert os.write(descriptor, b"%d" % number * 600) == 600
+        kept.trim()
+    assert kept.last_lines() == []
+    os.write(descriptor, b"end")
+    kept.release()
+    said, _, rest = capfd.readouterr().err.partition("\n")
+    assert said == "unimmu: --live: the first 4,800 bytes of the output are not kept"
+    assert rest == "8" * 600 + "9" * 600 + "end"

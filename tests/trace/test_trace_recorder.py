@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import pytest
 
 import guests
 from emu.linux.event_kind import EventError, Field, Kind, Type
+from emu.trace.batch import Batch
 from emu.trace.fanout import Fanout
 from emu.trace.formats.jsonlines import JsonLines
+from emu.trace.formats.sink import Sink
 from emu.trace.lines import HardwareLines
 from emu.trace.recorder import Recorder
+from emu.trace.schema import Schema
 from mmu import EVENT
 from mmu.control import Counters
 from mmu.event_ring import EventRing
@@ -421,3 +425,24 @@ def test_both_modes_give_the_same_file(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", program, str(file)], cwd=ROOT, env=environment, check=True)
     native, reference = (file.read_bytes() for file in files)
     assert native == reference and len(native) > 10_000
+
+
+def test_long_texts_do_not_wait_for_a_full_ring() -> None:
+    """What waits is bounded, whatever a guest writes."""
+
+    class Counting(Sink):
+        most = events = 0
+
+        def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
+            """Nothing is written."""
+
+        def write(self, batch: Batch) -> None:
+            self.most = max(self.most, sum(len(note.detail) for note in batch.notes))
+            self.events += len(batch.notes)
+
+    machine, sink = Booted(), Counting()
+    recorder = Recorder(machine, sink, command=[], seed=0, version="0")
+    for _ in range(5000):
+        recorder.event("mark", pid=7, text="x" * 4096)
+    recorder.finish()
+    assert sink.events == 5001 and sink.most < 5 << 20

@@ -20,6 +20,8 @@ from emu.trace.schema import FORMAT_VERSION, Schema
 
 #: Events that are collected before they are written: a row group.
 ROWS = 1 << 18
+#: Of a row group in memory; usual events take a quarter of it.
+_MOST_BYTES = 1 << 28
 #: Rows that are read at a time.
 _READ = 1 << 16
 #: The key of the file's metadata that has the header, as JSON.
@@ -36,7 +38,7 @@ class Parquet(Sink):
     def __init__(self, write: Write) -> None:
         self._file = _Pieces(write)
         self._batches: list[pa.RecordBatch] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
 
     def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
         self._tabulator = Tabulator(schema, levels)
@@ -52,16 +54,18 @@ class Parquet(Sink):
         )
 
     def write(self, batch: Batch) -> None:
-        self._batches.append(self._tabulator.table(batch))
-        self._rows += len(batch.records)
-        if self._rows >= ROWS:
+        rows = self._tabulator.table(batch)
+        self._batches.append(rows)
+        self._rows += rows.num_rows
+        self._bytes += rows.nbytes
+        if self._rows >= ROWS or self._bytes >= _MOST_BYTES:
             self.flush()
 
     def flush(self) -> None:
         if self._batches:
             self._writer.write_table(join(self._batches), ROWS * 2)
             self._batches.clear()
-            self._rows = 0
+            self._rows = self._bytes = 0
 
     def end(self) -> None:
         self.flush()
