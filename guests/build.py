@@ -104,6 +104,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("costs", "costs.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("handlers", "handlers.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("turns", "turns.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
+    Guest("joins", "joins.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("touches", "touches.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
 )
 
