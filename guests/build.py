@@ -98,6 +98,7 @@ GUESTS: tuple[Guest, ...] = (
     Guest("sysv", "sysv.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("spin", "spin.c"),
     Guest("touch_pages", "touch_pages.c"),
+    Guest("gups", "gups.c"),
     Guest("getpid_loop", "getpid_loop.c"),
     Guest("hoard", "hoard.c"),
     Guest("many", "many.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
