@@ -17,7 +17,6 @@ from typing import NamedTuple
 from mmu.array_record import (
     ARRAY_BYTES,
     GLOBAL_TAG,
-    MAX_ARRAYS,
     SMASHED,
     Found,
     TlbArray,
@@ -41,6 +40,7 @@ from mmu.array_record import (
 from mmu.engine_held import drop_in_engine, engine_may_hold
 from mmu.engine_sync import forget_page, tell_engine
 from mmu.entries import A, D, G
+from mmu.geometry import MAX_ARRAYS
 from mmu.native import inlined, load8, load64, native
 from mmu.registers import CR4, Access
 from mmu.replacement import place_for, touch
