@@ -462,9 +462,10 @@ class FrameAllocator(PageFlags):
         """Frames have become free, in this order, natively: their references and flags are gone.  ``kinds``: by their
         use, how many they are, which is forgotten.
         """
-        for kind in FrameKind:
-            if number := kinds[kind]:
-                self.used[kind] -= number
+        used = self.used
+        for kind, number in enumerate(kinds.tolist()):
+            if number:
+                used[kind] -= number
                 kinds[kind] = 0
         self._freed.push_in_order(frames)
 

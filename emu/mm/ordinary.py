@@ -90,7 +90,13 @@ class OrdinaryMemory(PageMemory):
         return vma.page_cache.peek(index) if vma.page_cache.check_index(index) else None
 
 
-ORDINARY = OrdinaryMemory()
+class _Unspecial(OrdinaryMemory):
+    """What every VMA has that no module and no special kind of memory has given others."""
+
+    ordinary = True
+
+
+ORDINARY = _Unspecial()
 
 
 # -- one page ----------------------------------------------------------------------------------------------------------

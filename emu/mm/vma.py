@@ -199,7 +199,7 @@ class VmaTree:
 
     def __init__(self, kmem: Kmem) -> None:
         self.kmem = kmem
-        self._vmas = VmaList[Vma]()
+        self._vmas: VmaList[Vma] = VmaList()
         self._last: Vma | None = None
         #: How far down gaps have been looked for, and none found: by how much was needed, the floor and the ceiling.
         #: Where a VMA goes, from above it; anew where one comes that keeps a gap below it.
@@ -354,6 +354,10 @@ class VmaTree:
                 vma.anon_vma = other.anon_vma
                 return
         vma.anon_vma = AnonVma()
+
+    def listed(self) -> list[Vma]:
+        """All of them, in a list of their own."""
+        return self._vmas.listed()
 
     def __iter__(self) -> Iterator[Vma]:
         return iter(self._vmas)

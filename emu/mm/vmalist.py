@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 
@@ -146,6 +147,10 @@ class VmaList(Generic[Vma]):
             self._firsts[piece] = self._starts[piece][0]
         else:
             del self._pieces[piece], self._starts[piece], self._firsts[piece]
+
+    def listed(self) -> list[Vma]:
+        """All of them, in a list of their own."""
+        return list(chain.from_iterable(self._pieces))
 
     def __iter__(self) -> Iterator[Vma]:
         for piece in self._pieces:
