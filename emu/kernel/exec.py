@@ -24,6 +24,7 @@ from emu.linux.namespace import is_inside
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.execgain import inherited
 from emu.mm.flags import VmFlags
+from emu.mm.image import map_image
 from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.mmap import do_mmap
 from emu.mm.unmapped_area import unmapped_area
@@ -40,6 +41,8 @@ STACK_INITIAL = 132 << 10
 MAX_ARG_STRLEN = 32 * PAGE_SIZE
 MAX_ARG_TOTAL = 6 << 20
 _ARG_MAX = 128 << 10
+_READ_WRITE, _READ_WRITE_EXECUTE = Prot.READ | Prot.WRITE, Prot.READ | Prot.WRITE | Prot.EXEC
+_STACK_FLAGS = VmFlags.GROWSDOWN | VmFlags.ACCOUNT
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 _DEFAULT, _IGNORED = SigAction(SIG_DFL), SigAction(SIG_IGN)
 
@@ -250,20 +253,16 @@ def _place_heap(mm: AddressSpace, main: _Loaded, layout: Layout, *, interpreted:
 
 
 def _map_stack(mm: AddressSpace, program: ElfProgram, top: int) -> None:
-    prot = Prot.READ | Prot.WRITE | (Prot.EXEC if program.executable_stack else Prot.NONE)
     mm.context.commit.charge(STACK_INITIAL // PAGE_SIZE)
-    mm.insert(
-        Vma(
-            top - STACK_INITIAL,
-            top,
-            prot,
-            VmFlags.GROWSDOWN | VmFlags.ACCOUNT,
-            pgoff=(top - STACK_INITIAL) >> 12,
-        )
-    )
+    bottom, prot = top - STACK_INITIAL, _READ_WRITE_EXECUTE if program.executable_stack else _READ_WRITE
+    mm.adopt(Vma(bottom, top, prot, _STACK_FLAGS, pgoff=bottom // PAGE_SIZE))
 
 
 def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -> _Loaded:
+    if program.pieces and map_image(mm, file, program.pieces, bias):
+        for address, number in program.cleared:
+            mm.write(address + bias, bytes(number))
+        return _Loaded(program, bias)
     for segment in program.segments:
         start = (segment.vaddr + bias) & -PAGE_SIZE
         file_end = segment.vaddr + bias + segment.filesz

@@ -46,6 +46,7 @@ class TaskState(IntEnum):
     DEAD = 6
 
 
+_UNLIMITED = (INFINITY, INFINITY)
 _STATE_LETTER = dict(zip(TaskState, "RSTtSZX", strict=True))
 
 
@@ -496,7 +497,7 @@ def task_of(caller: Caller[Path]) -> Task:
 
 def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
     """(soft, hard)."""
-    return task.limits.get(resource) or INIT_RLIMITS.get(resource, (INFINITY, INFINITY))
+    return task.group.limits.get(resource) or INIT_RLIMITS.get(resource) or _UNLIMITED
 
 
 def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
@@ -506,5 +507,6 @@ def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
     """
     if resource == Rlimit.MEMLOCK and (task is None or task.credentials.capable(IPC_LOCK)):
         return None
-    soft = (INIT_RLIMITS.get(resource, (INFINITY, INFINITY)) if task is None else limits_of(task, resource))[0]
+    own = None if task is None else task.group.limits.get(resource)
+    soft = (own or INIT_RLIMITS.get(resource) or _UNLIMITED)[0]
     return None if soft == INFINITY else soft

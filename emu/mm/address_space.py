@@ -373,6 +373,10 @@ class AddressSpace(UserCopy):
     def adopt_last(self, vmas: list[Vma]) -> None:
         """The same for several above those that are there, lowest first."""
         self.vmas.extend(vmas)
+        self._hold_all(vmas)
+
+    def _hold_all(self, vmas: list[Vma]) -> None:
+        """VMAs have been made, as :meth:`adopt` has it."""
         total = 0
         for vma in vmas:
             total += vma.end - vma.start
@@ -383,6 +387,11 @@ class AddressSpace(UserCopy):
             if not vma.ops.ordinary:
                 vma.ops.open(self, vma)
         self.total_bytes += total
+
+    def adopt_run(self, vmas: list[Vma]) -> None:
+        """The same for several between which there are no others, lowest first."""
+        self.vmas.add_run(vmas)
+        self._hold_all(vmas)
 
     def _hold(self, vma: Vma) -> None:
         """A VMA has been made: notify its object, its file and its owner."""

@@ -79,7 +79,16 @@ class Vma:
         self.end = end
         self._prot = prot
         self._flags = flags
-        self._answer()
+        rights = int(prot)
+        self._allowed = (rights != 0, rights & _WRITE != 0, rights & _EXEC != 0)
+        #: The bits of every entry of the VMA, except RW: vm_page_prot.
+        self.page_bits = _PAGE_BITS | (0 if rights & _EXEC else _XD)
+        #: The flags as a plain integer.
+        self.bits = bits = int(flags)
+        #: MAP_SHARED.
+        self.shared = bits & _SHARED != 0
+        #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
+        self.cached_bits = self.page_bits | (_RW if bits & _SHARED and rights & _WRITE else 0)
         self.page_cache = page_cache
         self.file = file
         self.pgoff = pgoff
@@ -119,16 +128,12 @@ class Vma:
     def _answer(self) -> None:
         bits = int(self._prot)
         self._allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
-        #: The bits of every entry of the VMA, except RW: vm_page_prot.
         self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
         self._answer_flags()
 
     def _answer_flags(self) -> None:
-        #: The flags as a plain integer.
         self.bits = int(self._flags)
-        #: MAP_SHARED.
         self.shared = self.bits & _SHARED != 0
-        #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
         self.cached_bits = self.page_bits | (_RW if self.shared and self._allowed[_WRITES] else 0)
 
     @property
@@ -296,6 +301,21 @@ class VmaTree:
             vma.kmem = kmem
             if vma.bits & _GROWSDOWN:
                 self._growing.add(vma)
+
+    def add_run(self, run: list[Vma]) -> None:
+        """Insert several between which there are no others, lowest first, as :meth:`add` has it."""
+        below, above = self._vmas.add_run(run)
+        if (below is not None and below.end > run[0].start) or (above is not None and above.start < run[-1].end):
+            self._vmas.remove_run(run)
+            raise AssertionError(f"mappings of {run[0].start:#x}-{run[-1].end:#x} would overlap another")
+        kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
+        kmem.charge_reserved(VM_AREA_STRUCT * len(run))
+        self._last = None
+        for vma in run:
+            vma.kmem = kmem
+            if vma.bits & _GROWSDOWN:
+                self._growing.add(vma)
+                self.searched.clear()
 
     def remove_run(self, run: list[Vma]) -> None:
         """Take several out, between which there are no others; lowest first."""
