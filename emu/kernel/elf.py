@@ -125,9 +125,11 @@ class KnownPrograms:
         self._programs[headers] = program
 
 
-def read_elf(image: Image, size: int, known: KnownPrograms) -> ElfProgram:
-    """Parse and check the headers of a file of ``size`` bytes.  :class:`NotExecutable` says what is wrong with it."""
-    head = image.pread(_HEADER_BYTES, 0)
+def read_elf(image: Image, size: int, known: KnownPrograms, begins: bytes | None = None) -> ElfProgram:
+    """Parse and check the headers of a file of ``size`` bytes, which ``begins`` so, if that is known.
+    :class:`NotExecutable` says what is wrong with it.
+    """
+    head = image.pread(_HEADER_BYTES, 0) if begins is None else begins[:_HEADER_BYTES]
     if head[:4] != b"\x7fELF":
         raise NotExecutable(NO_FORMAT)
     if len(head) < _HEADER_BYTES:

@@ -118,16 +118,17 @@ def _unmap_natively(mm: AddressSpace, run: list[Vma]) -> bool:
             ranges[-2] = vma.end
         else:
             vmas.append(vma)
-            ranges += (vma.start, vma.end, MARKERS if anonymous else MARKERS | options_of(vma))
+            ranges += (vma.start, vma.end, MARKERS if anonymous else options_of(vma) | MARKERS)
         together = anonymous
     mm.note_peak()
     cleared = entries.clear_ranges(mm, ranges)
     if cleared is None:
         return False
-    done = 0
+    done, held = 0, mm.context.flusher.may_be_held(mm)
     for number, found, used in zip(range(len(vmas)), cleared[::3], cleared[2::3], strict=True):
         if found:
-            mm.context.flusher.flush_range(mm, ranges[3 * number], ranges[3 * number + 1], "unmap")
+            if held:
+                mm.context.flusher.flush_range(mm, ranges[3 * number], ranges[3 * number + 1], "unmap")
             mm.context.clock.charge(found * _MAPPED)
             if used > done:
                 drop_used(mm, vmas[number], entries.used[done:used])

@@ -111,7 +111,7 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
             return userfault(mm, vma, address, access, reason)
     done = FaultResult.MAJOR if cache.must_be_read(index) else FaultResult.MINOR
     if access != Access.WRITE and not vma.flags & _ONE_BY_ONE:
-        if cache.peek(index) is None and cache.check_index(index):
+        if cache.find(index) is None and cache.peek(index) is None and cache.check_index(index):
             cache.get_page(index)  # with its neighbours, as if all had been read some time before
         _fault_around(mm, vma, cache, address, slot)
         if is_here(mm.frames.ram.qwords[slot]):
@@ -170,16 +170,10 @@ def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, sl
     if thpfault.whole_folio(vma, cache, address):
         low = address & -_PTE_TABLE_SPAN
         high = low + _PTE_TABLE_SPAN
-    q, find, found = mm.frames.ram.qwords, cache.find, []
-    bits = vma.cached_bits
-    at = slot - ((address - low) >> PAGE_SHIFT)
-    first = vma.index_of(low)
-    for index in range(first, min(first + ((high - low) >> PAGE_SHIFT), cache.end_index)):
-        if not q[at] and (frame := find(index)) is not None and not mm.frames.page_flags(frame) & PG_UNREAD:
-            found.append(frame)
-            q[at] = frame << PAGE_SHIFT | bits
-        at += 1
-    rss.get_cached(mm, found)
+    first = vma.pgoff + ((low - vma.start) >> PAGE_SHIFT)
+    number = min((high - low) >> PAGE_SHIFT, cache.end_index - first)
+    if number > 0:
+        rss.map_cached(mm, cache.near(first, number), slot - ((address - low) >> PAGE_SHIFT), vma.cached_bits)
     mm.note_new(low, high)
 
 
