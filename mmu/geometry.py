@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
+#: The most arrays of a geometry, and the most entries of one of its arrays.
+MAX_ARRAYS = 16
+MAX_ENTRIES = 1 << 20
+
 
 class Kinds(IntFlag):
     """The accesses whose translations an array holds."""
@@ -88,3 +92,52 @@ class Geometry:
     inclusive: bool = False
     smash_1g: bool = False
     provenance: str = ""
+
+
+class BadGeometry(ValueError):
+    """A geometry that cannot be modelled; ``field`` is what is wrong in it."""
+
+    def __init__(self, name: str, message: str, field: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.message, self.field = message, field
+
+
+def check_array(array: Array) -> None:
+    """:class:`BadGeometry` for an array that cannot be modelled."""
+    wrong = _wrong_in(array)
+    if wrong is not None:
+        raise BadGeometry(array.name, *wrong)
+
+
+def _wrong_in(array: Array) -> tuple[str, str] | None:
+    """What is wrong in an array, and in which field."""
+    ways, policy = array.ways, array.replacement
+    if array.sets & (array.sets - 1) or not array.sets or not ways:
+        return f"{array.sets} sets of {ways} ways; the sets must be a power of two", "sets"
+    if array.entries > MAX_ENTRIES:
+        return f"{array.entries} entries; at most {MAX_ENTRIES} are modelled", "ways"
+    if not array.kinds or not array.page_sizes:
+        field = "page_sizes" if array.kinds else "kinds"
+        return "it holds nothing without a kind of access and a page size", field
+    if array.level not in (1, 2):
+        return f"level {array.level}; there are levels 1 and 2", "level"
+    if policy == Replacement.TREE_PLRU and (ways & (ways - 1) or ways > 64):
+        return f"tree-PLRU needs a power of two ways, at most 64, not {ways}", "ways"
+    if policy == Replacement.BIT_PLRU and ways > 64:
+        return f"bit-PLRU is modelled for at most 64 ways, not {ways}", "ways"
+    return None
+
+
+def check_geometry(geometry: Geometry) -> None:
+    """:class:`BadGeometry` for a geometry that cannot be modelled."""
+    if len(geometry.arrays) > MAX_ARRAYS:
+        number = len(geometry.arrays)
+        raise BadGeometry(geometry.name, f"{number} arrays; at most {MAX_ARRAYS} are modelled", "arrays")
+    for array in geometry.arrays:
+        check_array(array)
+    for level, entries in geometry.structure_caches.items():
+        if not 2 <= level <= 5:
+            raise BadGeometry(geometry.name, f"there is no structure cache of level {level}", "structure_caches")
+        if not 0 <= entries <= MAX_ENTRIES:
+            message = f"a structure cache of {entries} entries; at most {MAX_ENTRIES} are modelled"
+            raise BadGeometry(geometry.name, message, "structure_caches")

@@ -11,7 +11,8 @@ import mmu.presets
 from emu.cli import presets as command
 from emu.cli.arguments import Parser, UsageError
 from mmu.geometry import IndexHash, Kinds, PageSizes, Replacement
-from mmu.presets import BadPreset, UnknownPreset, all_presets, find_preset, load_preset, preset_names, preset_of
+from mmu.geometry_file import BadPreset, preset_of
+from mmu.presets import UnknownPreset, all_presets, find_preset, load_preset, preset_names
 from tests.mmu.slow_tlb import SlowTlb
 
 WANTED = ("skylake-sp", "ice-lake-sp", "sapphire-rapids", "zen2", "zen3", "zen4", "zen5", "textbook", "none")
