@@ -123,7 +123,12 @@ class FastPath:
         if self._signals is not None:
             self._prepare_signals(task, state, self._signals)
         if self.masks:
-            self._prepare_masks(task, state)
+            signals = task.signals
+            waits = signals.pending or signals.shared or signals.saved_mask is not None
+            if waits or task.seccomp is not None or self._pair is not None or self._kernel.tracer.syscalls:
+                state.masks = 0
+            else:
+                state.masks, state.blocked, state.task_size = 1, signals.blocked, task.mm.task_size
         if self._clock_of_thread is not None:
             usage = task.usage if self._clock_of_thread else task.group.usage()
             since, system_since, _ = self._kernel.scheduler.turn_began
@@ -211,15 +216,6 @@ class FastPath:
             return result
 
         return answered
-
-    def _prepare_masks(self, task: Task, state: FastState) -> None:
-        """Whether the mask may be changed, now: nobody sees the call, and no signal waits for it."""
-        signals = task.signals
-        waits = signals.pending or signals.shared or signals.saved_mask is not None
-        if waits or task.seccomp is not None or self._pair is not None or self._kernel.tracer.syscalls:
-            state.masks = 0
-            return
-        state.masks, state.blocked, state.task_size = 1, signals.blocked, task.mm.task_size
 
     def _take_mask(self, task: Task, state: FastState, answered: int) -> None:
         """The mask is what native code has made of it."""

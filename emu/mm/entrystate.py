@@ -31,6 +31,8 @@ class EntryWork(ctypes.Structure):
     anon: int  # how many entries had private memory
     cached: int  # and how many had pages of a page cache
     left: int  # how many pages the kernel is to mark as used, and then to drop
+    low: int  # the address of the first page that was mapped
+    high: int  # and that behind the last one
     ptes: int  # how many tables are free now, by the level
     pmds: int
     puds: int
@@ -42,6 +44,6 @@ class EntryWork(ctypes.Structure):
     left_frames: int  # of uint64[MOST]
     # several ranges that are cleared or copied one after the other
     ranges: int  # of uint64[4 * MOST_RANGES]: of each three words for clearing, and four for copying
-    cleared: int  # of uint64[3 * MOST_RANGES]: how many entries mapped a page, and how many were freed and left by then
+    cleared: int  # of uint64[5 * MOST_RANGES]: how many entries mapped a page; freed, left, low and high after it
 
     _fields_ = fields(__annotations__)

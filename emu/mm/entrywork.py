@@ -17,7 +17,7 @@ _PS, _ADDRESS = int(entries.PS), ADDRESS
 _TABLE = P | _PS
 _PAGE_SHIFT, _PMD_SHIFT, _PUD_SHIFT, _PGD_SHIFT, _IN_TABLE = 12, 21, 30, 39, 511
 _PAGE_SIZE, _PTE_SPAN, _PMD_SPAN, _PUD_SPAN = 1 << 12, 1 << 21, 1 << 30, 1 << 39
-_RANGE_BYTES, _COPIED_BYTES = 24, 32
+_RANGE_BYTES, _CLEARED_BYTES, _COPIED_BYTES = 24, 40, 32
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _FREE, _ANON = int(FrameKind.FREE), int(FrameKind.ANON)
 
@@ -116,6 +116,7 @@ def _clear_page(work: EntryWork, found: int, options: int) -> bool:
 def _clear(work: EntryWork, pgd: int, start: int, end: int, options: int) -> bool:
     """Clear the entries of [start, end) that map pages or say that they are poisoned, or with MARKERS all, and drop the
     references; False if a frame has none."""
+    work.low = end
     vaddr = start
     while vaddr < end:
         table = _table_of(work, pgd, vaddr, 1)
@@ -129,6 +130,9 @@ def _clear(work: EntryWork, pgd: int, start: int, end: int, options: int) -> boo
             found = load64(place)
             at += _PAGE_SIZE
             if found & HERE != 0:
+                work.high = at
+                if work.low == end:
+                    work.low = at - _PAGE_SIZE
                 store64(place, 0)
                 if not _clear_page(work, found, options):
                     return False
@@ -157,14 +161,16 @@ def clear_ranges(work: EntryWork, pgd: int, number: int) -> int:
         if here == TOO_MANY or pages + here > MOST:
             return TOO_MANY
         store64(to, here)
-        pages, at, to = pages + here, at + _RANGE_BYTES, to + _RANGE_BYTES
+        pages, at, to = pages + here, at + _RANGE_BYTES, to + _CLEARED_BYTES
     at, to = work.ranges, work.cleared
     while at < end:
         if not _clear(work, pgd, load64(at), load64(at + 8), load64(at + 16)):
             return NO_REFERENCE
         store64(to + 8, work.freed)
         store64(to + 16, work.left)
-        at, to = at + _RANGE_BYTES, to + _RANGE_BYTES
+        store64(to + 24, work.low)
+        store64(to + 32, work.high)
+        at, to = at + _RANGE_BYTES, to + _CLEARED_BYTES
     return pages
 
 

@@ -125,12 +125,14 @@ def _unmap_natively(mm: AddressSpace, run: list[Vma]) -> bool:
     if cleared is None:
         return False
     done, held = 0, mm.context.flusher.may_be_held(mm)
-    for number, found, used in zip(range(len(vmas)), cleared[::3], cleared[2::3], strict=True):
-        if found:
+    for number, vma in enumerate(vmas):
+        if found := cleared[5 * number]:
+            _, _, used, low, high = cleared[5 * number : 5 * number + 5]
             if held:
-                mm.context.flusher.flush_range(mm, ranges[3 * number], ranges[3 * number + 1], "unmap")
+                start, end = ranges[3 * number : 3 * number + 2]
+                mm.context.flusher.flush_range(mm, start, end, "unmap", (low, high))
             mm.context.clock.charge(found * _MAPPED)
             if used > done:
-                drop_used(mm, vmas[number], entries.used[done:used])
+                drop_used(mm, vma, entries.used[done:used])
                 done = used
     return True

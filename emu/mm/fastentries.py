@@ -63,6 +63,8 @@ class FastEntries:
         self._work = 0
         #: Pages of a page cache that have been cleared last, which the caller marks as used, and then drops.
         self.used: list[int] = []
+        #: From where to where there were pages among what has been cleared last, if there were any.
+        self.mapped = 0, 0
 
     def _pays(self) -> bool:
         """Whether it is done so often that loading the native code pays."""
@@ -77,7 +79,7 @@ class FastEntries:
         counts, kinds, flags = self._frames.addresses
         self._freed, self._marked = HostArray(MOST, "Q"), HostArray(MOST, "Q")
         self._kinds = HostArray(len(FrameKind), "Q")
-        self._ranges, self._cleared = HostArray(4 * MOST_RANGES, "Q"), HostArray(3 * MOST_RANGES, "Q")
+        self._ranges, self._cleared = HostArray(4 * MOST_RANGES, "Q"), HostArray(5 * MOST_RANGES, "Q")
         self._record = EntryWork(
             ram=self._frames.ram.host, counts=counts, kinds=kinds, flags=flags, levels=self._levels,
             kinds_freed=self._kinds.address, freed_frames=self._freed.address, left_frames=self._marked.address,
@@ -116,18 +118,19 @@ class FastEntries:
 
     def clear_ranges(self, mm: Owner, ranges: list[int]) -> list[int] | None:
         """Clear all entries of several ranges, one after the other, and drop the pages; a list has of each the start,
-        the end and what :func:`options_of` gives.  Returns of each how many there were, how many frames were free after
-        it, and how many were in :attr:`used`; the caller owes the flushes.  None, and nothing is done, if they are
-        many.
+        the end and what :func:`options_of` gives.  Returns five words of each: how many there were, how many frames
+        were free after it, how many were in :attr:`used`, and where all its pages lay; the caller owes the flushes.
+        None, and nothing is done, if they are many.
         """
+        number = len(ranges) // 3
         self._ranges.view[: len(ranges)] = memoryview(array("Q", ranges))
-        found: int = self._clear_ranges(self._work, mm.tables.pgd_frame, len(ranges) // 3)
-        cleared: list[int] = self._cleared.view[: len(ranges)].tolist()
+        found: int = self._clear_ranges(self._work, mm.tables.pgd_frame, number)
+        cleared: list[int] = self._cleared.view[: 5 * number].tolist()
 
         def in_order(frames: list[int], *, reverse: bool) -> list[int]:
             """Those of one range after the other."""
             ordered, done = [], 0
-            for freed in cleared[1::3]:
+            for freed in cleared[1::5]:
                 if freed > done:
                     ordered += sorted(frames[done:freed], reverse=reverse)
                     done = freed
@@ -141,7 +144,8 @@ class FastEntries:
             if found == TOO_MANY:
                 return None
             raise AssertionError("FastEntries: a frame has no reference to drop")
-        freed, anon, cached, left = self._done[:4]
+        freed, anon, cached, left, low, high = self._done[:6]
+        self.mapped = low, high
         mm.rss_anon -= anon
         mm.rss_cache -= cached
         if freed:
@@ -161,7 +165,7 @@ class FastEntries:
         freed = MOST
         while freed == MOST:
             self._free_tables(self._work, tables.pgd_frame, start, end, floor, ceiling)
-            freed, _, _, _, ptes, pmds, puds = self._done
+            freed, _, _, _, _, _, ptes, pmds, puds = self._done
             if freed:
                 owned = tables.tables
                 owned[1] -= ptes

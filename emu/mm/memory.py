@@ -449,7 +449,7 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
         number = entries_of.clear(mm, vma, start, end, markers=markers)
         if number is not None:
             if number:
-                mm.context.flusher.flush_range(mm, start, end, "unmap")
+                mm.context.flusher.flush_range(mm, start, end, "unmap", entries_of.mapped)
                 if entries_of.used:
                     drop_used(mm, vma, entries_of.used)
                 mm.context.clock.charge(number * _MAPPED)

@@ -125,7 +125,7 @@ def unmap_private(mm: AddressSpace, start: int, end: int) -> bool:
     for vma in run:
         number = entries.clear(mm, vma, vma.start, vma.end, markers=True)
         if number:
-            context.flusher.flush_range(mm, vma.start, vma.end, "unmap")
+            context.flusher.flush_range(mm, vma.start, vma.end, "unmap", entries.mapped)
             context.clock.charge(number * _MAPPED)
         total += vma.end - vma.start
         if vma.bits & _ACCOUNT:

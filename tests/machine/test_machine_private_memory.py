@@ -11,6 +11,8 @@ import emu.mm.mmap
 import emu.mm.mprotect
 import emu.syscalls.memory
 from emu.kernel.sched import StopReason
+from emu.mm import fastentries
+from emu.testing import GuestMachine
 from tests.machine.test_machine_fast_path import Ran, run
 
 _WAYS: tuple[tuple[Any, str], ...] = (
@@ -61,3 +63,18 @@ def test_other_machines(kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -
 def test_other_programs(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     short, long, _ = _run_both(words, monkeypatch)
     assert short.seen == long.seen
+
+
+@pytest.mark.parametrize(("page", "others"), [(0, [31]), (5, []), (20, [3, 30]), (31, [0, 7])])
+def test_what_has_been_unmapped_cannot_be_reached(
+    page: int, others: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where pages were mapped is the engine told to forget them."""
+    monkeypatch.setattr(fastentries, "_FEW", 1)
+    machine = GuestMachine(memory=32 << 20, modules={})
+    stores = "; ".join(f"store {0x1000_0000 + (each << 12)} {each}" for each in sorted({page, *others}))
+    mapped = "@p = mmap 0x10000000 128K RW PRIVATE|MAP_ANONYMOUS|MAP_FIXED -1 0"
+    at = 0x1000_0000 + (page << 12)
+    result = machine.run_guest("calls", f"{mapped}; @munmap p 128K; {mapped}; {stores}; @munmap p 128K; load {at}")
+    assert result.stdout.endswith("load = SEGV_MAPERR\n")
+    machine.close()

@@ -532,7 +532,7 @@ def entries(world: HookWorld, call: Call) -> None:
 
     def told(name: str, *arguments: int) -> None:
         call(name, state, *arguments)
-        world.calls.append(tuple(getattr(work, field) for field, _ in EntryWork._fields_[5:14]))
+        world.calls.append(tuple(getattr(work, field) for field, _ in EntryWork._fields_[5:16]))
 
     words[0xBD, :12] = (
         start, start + (1 << 21), 2**64 - 3, 2**64 - 0x21, start + 0x2000, start + 0x5000, 2**64 - 1, 2**64 - 0x61,
