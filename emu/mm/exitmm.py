@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
 from emu.linux.errors import NoIntr
-from emu.mm.entrystate import MARKERS, MOST_RANGES
-from emu.mm.fastentries import options_of
+from emu.mm.entrystate import MARKERS, MOST_RANGES, RECENT, SHARED
+from emu.mm.fastentries import NO_RECENCY
 from emu.mm.flags import VmFlags
 from emu.mm.memory import drop_used
 from emu.mm.ordinary import ORDINARY
@@ -79,10 +79,13 @@ def _remove_run(mm: AddressSpace, run: list[Vma]) -> None:
         total += length
         if vma.bits & _ACCOUNT:
             accounted += length
+        if vma.file is None:
+            if vma.page_cache is not None:
+                vma.drop_cache()
+            continue
         if vma.page_cache is not None:
-            vma.drop_cache()
-        if vma.file is not None:
-            vma.file.put()
+            del vma.page_cache.mappings[vma]
+        vma.file.put()
     mm.total_bytes -= total
     mm.context.commit.uncharge(accounted >> PAGE_SHIFT)
 
@@ -118,21 +121,23 @@ def _unmap_natively(mm: AddressSpace, run: list[Vma]) -> bool:
             ranges[-2] = vma.end
         else:
             vmas.append(vma)
-            ranges += (vma.start, vma.end, MARKERS if anonymous else options_of(vma) | MARKERS)
+            options = MARKERS if anonymous or vma.bits & NO_RECENCY else RECENT | MARKERS
+            ranges += (vma.start, vma.end, options | SHARED if vma.shared else options)
         together = anonymous
     mm.note_peak()
     cleared = entries.clear_ranges(mm, ranges)
     if cleared is None:
         return False
-    done, held = 0, mm.context.flusher.may_be_held(mm)
+    done, pages, held = 0, 0, mm.context.flusher.may_be_held(mm)
     for number, vma in enumerate(vmas):
         if found := cleared[5 * number]:
             _, _, used, low, high = cleared[5 * number : 5 * number + 5]
             if held:
                 start, end = ranges[3 * number : 3 * number + 2]
                 mm.context.flusher.flush_range(mm, start, end, "unmap", (low, high))
-            mm.context.clock.charge(found * _MAPPED)
+            pages += found
             if used > done:
                 drop_used(mm, vma, entries.used[done:used])
                 done = used
+    mm.context.clock.charge(pages * _MAPPED)
     return True

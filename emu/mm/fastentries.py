@@ -24,7 +24,9 @@ _FEW = 16
 _NEVER = 1 << 62
 #: More addresses than these are not one piece of work.
 _LARGE = 1 << 29
-_UFFD_WP, _NO_RECENCY = int(VmFlags.UFFD_WP), int(VmFlags.SEQ_READ | VmFlags.RAND_READ)
+_UFFD_WP = int(VmFlags.UFFD_WP)
+#: What is used there says nothing of what will be (vma_has_recency).
+NO_RECENCY = int(VmFlags.SEQ_READ | VmFlags.RAND_READ)
 
 
 class Mapping(Protocol):
@@ -44,12 +46,6 @@ class Owner(Protocol):
     rss_anon: int
     rss_cache: int
     rss_swap: int
-
-
-def options_of(vma: Mapping) -> int:
-    """What clearing is told of a VMA."""
-    options = SHARED if vma.shared else 0
-    return options if vma.page_cache is None or vma.bits & _NO_RECENCY else options | RECENT
 
 
 class FastEntries:
@@ -106,7 +102,11 @@ class FastEntries:
         :attr:`used`; how many there were.  The caller owes a flush for them.  None, and nothing is done, if they are
         many.
         """
-        options = options_of(vma) | (MARKERS if markers else 0)
+        options = MARKERS if markers else 0
+        if vma.shared:
+            options |= SHARED
+        if vma.page_cache is not None and not vma.bits & NO_RECENCY:
+            options |= RECENT
         found: int = self._clear(self._work, mm.tables.pgd_frame, start, end, options)
         return self._dropped(mm, found, sorted) if found else 0
 
@@ -118,7 +118,7 @@ class FastEntries:
 
     def clear_ranges(self, mm: Owner, ranges: list[int]) -> list[int] | None:
         """Clear all entries of several ranges, one after the other, and drop the pages; a list has of each the start,
-        the end and what :func:`options_of` gives.  Returns five words of each: how many there were, how many frames
+        the end and what is told of it.  Returns five words of each: how many there were, how many frames
         were free after it, how many were in :attr:`used`, and where all its pages lay; the caller owes the flushes.
         None, and nothing is done, if they are many.
         """

@@ -47,6 +47,7 @@ _PTE_TABLE_SPAN = span(2)
 #: What is used there says nothing of what will be (vma_has_recency).
 _NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
 _PFNMAP, _WIPEONFORK, _MAYBE_GUARD = int(VmFlags.PFNMAP), int(VmFlags.WIPEONFORK), int(VmFlags.MAYBE_GUARD)
+_MINOR = FaultResult.MINOR
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -88,7 +89,7 @@ class PageMemory(VmOperations):
         """
 
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        if not vma.allows(access):
+        if not vma.allowed[access]:
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
@@ -102,7 +103,9 @@ class PageMemory(VmOperations):
         try:
             if pte == 0:
                 result = self.missing(mm, vma, address, access, slot)
-                if not result.resolved and mm.tables.tables[1] > tables:  # a table is made for an entry only
+                if (
+                    result is not _MINOR and not result.resolved and mm.tables.tables[1] > tables
+                ):  # a table is made for an entry only
                     table = address & -_PTE_TABLE_SPAN
                     mm.tables.free_pte_tables(table, table + _PTE_TABLE_SPAN)
                 return result

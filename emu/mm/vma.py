@@ -55,7 +55,7 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon_vma", "bits", "cached_bits", "end", "file", "ops", "page_bits",
+        "_flags", "_prot", "allowed", "anon_vma", "bits", "cached_bits", "end", "file", "ops", "page_bits",
         "kmem", "page_cache", "pgoff", "policy", "private_data", "shared", "start", "swap_readahead", "uffd",
     )  # fmt: skip
 
@@ -80,7 +80,8 @@ class Vma:
         self._prot = prot
         self._flags = flags
         rights = int(prot)
-        self._allowed = (rights != 0, rights & _WRITE != 0, rights & _EXEC != 0)
+        #: Whether the rights cover each access, by its number.
+        self.allowed = (rights != 0, rights & _WRITE != 0, rights & _EXEC != 0)
         #: The bits of every entry of the VMA, except RW: vm_page_prot.
         self.page_bits = _PAGE_BITS | (0 if rights & _EXEC else _XD)
         #: The flags as a plain integer.
@@ -127,14 +128,14 @@ class Vma:
 
     def _answer(self) -> None:
         bits = int(self._prot)
-        self._allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
+        self.allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
         self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
         self._answer_flags()
 
     def _answer_flags(self) -> None:
         self.bits = int(self._flags)
         self.shared = self.bits & _SHARED != 0
-        self.cached_bits = self.page_bits | (_RW if self.shared and self._allowed[_WRITES] else 0)
+        self.cached_bits = self.page_bits | (_RW if self.shared and self.allowed[_WRITES] else 0)
 
     def change(self, prot: Prot, flags: VmFlags) -> None:
         """Give it other rights and flags."""
@@ -172,7 +173,7 @@ class Vma:
 
     def allows(self, access: Access) -> bool:
         """Whether the VMA's rights cover the access.  On x86 writable or executable memory can be read."""
-        return self._allowed[access]
+        return self.allowed[access]
 
     def drop_cache(self) -> None:
         """It is gone: its page cache is told."""
@@ -186,7 +187,7 @@ class Vma:
         """A VMA for [start, end) of the same mapping."""
         part = Vma.__new__(Vma)  # fork makes many
         part.start, part.end, part.pgoff = start, end, self.pgoff + ((start - self.start) >> 12)
-        part._prot, part._flags, part.bits, part._allowed = self._prot, self._flags, self.bits, self._allowed
+        part._prot, part._flags, part.bits, part.allowed = self._prot, self._flags, self.bits, self.allowed
         part.page_bits, part.cached_bits, part.shared = self.page_bits, self.cached_bits, self.shared
         part.page_cache, part.file, part.ops, part.private_data = (
             self.page_cache,
