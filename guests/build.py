@@ -105,6 +105,8 @@ GUESTS: tuple[Guest, ...] = (
     Guest("handlers", "handlers.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("turns", "turns.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("touches", "touches.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
+    Guest("regions", "regions.c", tuple(flag for flag in (*COMMON, *BARE, *STATIC) if flag != "-s")),
+    Guest("unimmu-mark", "unimmu-mark.c"),
 )
 
 
