@@ -286,9 +286,27 @@ class Cpu:
 
     def new_context_like_current(self) -> unicorn_abi.Context:
         """A context with the registers that are in the CPU now."""
-        context = unicorn_abi.Context(self.uc, self._spare_contexts)
+        context = self.new_context()
         context.save()
         return context
+
+    def new_context(self) -> unicorn_abi.Context:
+        """A context with nothing in it yet (:meth:`save_child`)."""
+        return unicorn_abi.Context(self.uc, self._spare_contexts)
+
+    def save_child(self, context: unicorn_abi.Context, rsp: int, fs_base: int | None) -> None:
+        """Save the registers of a child that goes on where its maker is: RAX is 0, and RSP and the base of FS are its
+        own if they are given (not 0, not None).
+        """
+        env = self._env_words
+        result, stack, base = env[0], env[4], self._fs_base.value
+        env[0] = 0
+        if rsp:
+            env[4] = rsp
+        if fs_base is not None:
+            self._fs_base.value = fs_base
+        context.save()
+        env[0], env[4], self._fs_base.value = result, stack, base
 
     # -- hooks -----------------------------------------------------------------------------------------------------
 
@@ -406,7 +424,8 @@ class Cpu:
     @last_end.setter
     def last_end(self, end: int) -> None:
         self.trap.last_end = self.mmu.state.last_end = end
-        self.trap.last_clock = self.clock
+        if end:
+            self.trap.last_clock = self.clock
 
     def begin_slice(self, left: int) -> None:
         """A slice of so many instructions begins."""

@@ -15,7 +15,6 @@ from mmu.native import inlined, load32, load64, native, store32, store64
 from mmu.registers import PCID_MASK
 from mmu.state import WordArray, fields
 
-MAX_ARRAYS = 16
 #: In the frame of a held translation: this 2M page is a piece of a 1G page.
 SMASHED = 1
 GLOBAL_TAG = 0x1000

@@ -302,9 +302,10 @@ class Control:
         """
         self.flush_range(vaddr & -PAGE_SIZE, PAGE_SIZE)
 
-    def flush_range(self, start: int, length: int) -> None:
-        """Invalidate the translations of every page that has a byte in [start, start + length).  ValueError for
-        numbers below 0."""
+    def flush_range(self, start: int, length: int, mapped: tuple[int, int] | None = None) -> None:
+        """Invalidate the translations of every page that has a byte in [start, start + length).  ``mapped``: a part of
+        it, from its first address to that behind it, outside of which nothing was mapped that could be held.
+        ValueError for numbers below 0."""
         if start < 0 or length < 0:
             raise ValueError(f"a range has a start and a length from 0 on, not {start:#x} and {length:#x}")
         self._count_flush(start, length)
@@ -319,7 +320,7 @@ class Control:
         # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
         large = self.state.large_epoch == self.state.epoch
         if length <= _CEILING_BYTES and not large:
-            unicorn_abi.flush_pages(self.uc, start, start + length)
+            unicorn_abi.flush_pages(self.uc, *(mapped or (start, start + length)))
         else:
             unicorn_abi.flush_tlb(self.uc)
             self.state.epoch += 1

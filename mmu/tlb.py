@@ -17,7 +17,6 @@ from typing import NamedTuple
 from mmu.array_record import (
     ARRAY_BYTES,
     GLOBAL_TAG,
-    MAX_ARRAYS,
     SMASHED,
     Found,
     TlbArray,
@@ -40,6 +39,7 @@ from mmu.array_record import (
 from mmu.engine_held import engine_may_hold
 from mmu.engine_sync import tell_engine
 from mmu.entries import A, D, G
+from mmu.geometry import MAX_ARRAYS
 from mmu.native import inlined, load8, load64, native
 from mmu.registers import CR4, Access
 from mmu.replacement import touch, victim

@@ -355,11 +355,13 @@ class Context:
 
     def save(self) -> None:
         """Copy the engine's registers here."""
-        check(context_save(self._uc, self.address), "uc_context_save")
+        if status := context_save(self._uc, self.address):
+            check(status, "uc_context_save")
 
     def restore(self) -> None:
         """Copy these registers to the engine.  RIP is to be given to emu_start; the TLB is not touched."""
-        check(context_restore(self._uc, self.address), "uc_context_restore")
+        if status := context_restore(self._uc, self.address):
+            check(status, "uc_context_restore")
 
     @property
     def error_code(self) -> int:

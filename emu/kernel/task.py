@@ -168,7 +168,8 @@ class Task:
     started_ns: int = 0
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
-    signals: SignalState = field(init=False)
+    #: Its own by default, with no signal blocked.
+    signals: SignalState = None  # type: ignore[assignment]
     #: What it is charged with: itself, its arguments and its groups.
     charged: int = TASK_STRUCT
     #: Where that is charged.
@@ -235,7 +236,8 @@ class Task:
         if self.kmem is None:
             self.kmem = self.mm.frames.kmem
         self.group.add(self)
-        self.signals = SignalState(SigPending(self.kmem), self.group.pending)
+        if self.signals is None:
+            self.signals = SignalState(SigPending(self.kmem), self.group.pending)
 
     def charge(self, more: int) -> None:
         """It keeps more (or less: a negative number).  LinuxError(ENOMEM)."""

@@ -121,9 +121,11 @@ class Clock:
         """Let time pass that is nobody's work."""
         self._idle_ns += ns
 
-    def begin_turn(self, left: int) -> None:
-        """A turn begins, which is to end in ``left`` ns, for which the engine counts instructions."""
-        self._turn_end = self.now_ns() + left
+    def begin_turn(self, left: int, instructions: int) -> None:
+        """A turn begins, which is to end in ``left`` ns, for which the engine counts instructions; so many have been
+        executed.
+        """
+        self._turn_end = instructions + self.system_ns + self._idle_ns + left
         self.look_at = self.system_ns + (left >> LOOKS)
 
     @property
@@ -228,7 +230,7 @@ class HostClock(Clock):
     def pass_time(self, ns: int) -> None:
         """It passes by itself."""
 
-    def begin_turn(self, left: int) -> None:
+    def begin_turn(self, left: int, instructions: int) -> None:
         self._turn_end = KTIME_MAX
 
     def instructions(self, ns: int) -> int:

@@ -367,7 +367,8 @@ class AddressSpace(UserCopy):
         """
         self.total_bytes += vma.end - vma.start
         beside = self.vmas.add(vma)
-        self._hold(vma)
+        if not vma.ordinary or vma.page_cache is not None or vma.file is not None:
+            self._hold(vma)
         return beside
 
     def adopt_last(self, vmas: list[Vma]) -> None:
@@ -444,7 +445,8 @@ class AddressSpace(UserCopy):
         upper = vma.copy(address, vma.end)
         vma.end = address
         self.vmas.add(upper)
-        self._hold(upper)
+        if not vma.ordinary or vma.page_cache is not None or vma.file is not None:
+            self._hold(upper)
         return upper
 
     def remove(self, vma: Vma) -> None:

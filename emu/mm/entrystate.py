@@ -30,6 +30,8 @@ class EntryWork(ctypes.Structure):
     anon: int  # how many entries had private memory
     cached: int  # and how many had pages of a page cache
     left: int  # how many pages the kernel is to mark as used, and then to drop
+    low: int  # the address of the first page that was mapped
+    high: int  # and that behind the last one
     ptes: int  # how many tables are free now, by the level
     pmds: int
     puds: int

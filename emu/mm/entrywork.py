@@ -116,6 +116,7 @@ def clear_entries(work: EntryWork, pgd: int, start: int, end: int, options: int)
     """Clear the entries of [start, end) that map pages or say that they are poisoned, or with MARKERS all, and drop the
     references; how many of them mapped one, TOO_MANY, or NO_REFERENCE."""
     work.freed = work.anon = work.cached = work.left = 0
+    work.low = end
     number = _here(work, pgd, start, end)
     if number == TOO_MANY:
         return number
@@ -132,6 +133,9 @@ def clear_entries(work: EntryWork, pgd: int, start: int, end: int, options: int)
             found = load64(place)
             at += _PAGE_SIZE
             if found & HERE != 0:
+                work.high = at
+                if work.low == end:
+                    work.low = at - _PAGE_SIZE
                 store64(place, 0)
                 if not _clear_page(work, found, options):
                     return NO_REFERENCE

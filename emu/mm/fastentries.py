@@ -56,6 +56,8 @@ class FastEntries:
         self._work = 0
         #: Pages of a page cache that have been cleared last, which the caller marks as used, and then drops.
         self.used: list[int] = []
+        #: From where to where there were pages among what has been cleared last, if there were any.
+        self.mapped = 0, 0
 
     def _pays(self) -> bool:
         """Whether it is done so often that loading the native code pays."""
@@ -105,7 +107,8 @@ class FastEntries:
                 if found == TOO_MANY:
                     return None
                 raise AssertionError("FastEntries.clear: a frame has no reference to drop")
-            freed, anon, cached, left = self._done[:4]
+            freed, anon, cached, left, low, high = self._done[:6]
+            self.mapped = low, high
             mm.rss_anon -= anon
             mm.rss_cache -= cached
             if freed:
@@ -125,7 +128,7 @@ class FastEntries:
         freed = MOST
         while freed == MOST:
             self._free_tables(self._work, tables.pgd_frame, start, end, floor, ceiling)
-            freed, _, _, _, ptes, pmds, puds = self._done
+            freed, _, _, _, _, _, ptes, pmds, puds = self._done
             if freed:
                 owned = tables.tables
                 owned[1] -= ptes

@@ -28,7 +28,7 @@ _NOT_COSTLY = 8
 #: A reference of each.
 _ONES = memoryview(array("i", [1]) * BLOCK_FRAMES)
 
-_ANON = int(FrameKind.ANON)
+_ANON, _KINDS = int(FrameKind.ANON), tuple(map(int, FrameKind))
 
 
 class FrameHolder(Protocol):
@@ -462,7 +462,7 @@ class FrameAllocator(PageFlags):
         """Frames have become free, in this order, natively: their references and flags are gone.  ``kinds``: by their
         use, how many they are, which is forgotten.
         """
-        for kind in FrameKind:
+        for kind in _KINDS:
             if number := kinds[kind]:
                 self.used[kind] -= number
                 kinds[kind] = 0

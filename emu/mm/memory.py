@@ -429,7 +429,7 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
         number = entries_of.clear(mm, vma, start, end, markers=markers)
         if number is not None:
             if number:
-                mm.context.flusher.flush_range(mm, start, end, "unmap")
+                mm.context.flusher.flush_range(mm, start, end, "unmap", entries_of.mapped)
                 for frame in entries_of.used:
                     mm.frames.mark_accessed(frame, functools.partial(locked_pages, vma, [frame << PAGE_SHIFT | P]))
                 for frame in sorted(entries_of.used, reverse=True):

@@ -131,6 +131,11 @@ class Vma:
         #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
         self.cached_bits = self.page_bits | (_RW if self.shared and self._allowed[_WRITES] else 0)
 
+    def change(self, prot: Prot, flags: VmFlags) -> None:
+        """Give it other rights and flags."""
+        self._prot, self._flags = prot, flags
+        self._answer()
+
     @property
     def length(self) -> int:
         """The length in bytes."""
@@ -279,8 +284,8 @@ class VmaTree:
         if (below is not None and below.end > vma.start) or (above is not None and above.start < vma.end):
             self._vmas.remove(vma)
             raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
-        vma.kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
-        vma.kmem.charge_reserved(VM_AREA_STRUCT)
+        vma.kmem = kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
+        kmem.charge_reserved(VM_AREA_STRUCT)
         self._last = None
         if vma.bits & _GROWSDOWN:
             self._growing.add(vma)
@@ -336,6 +341,19 @@ class VmaTree:
             elif high < end:
                 self.searched[wanted] = end
 
+    def remove_together(self, run: list[Vma]) -> tuple[Vma | None, Vma | None]:
+        """Take several out that do not grow, between which there are no others, lowest first, and return the VMAs below
+        and above; there is room now.
+        """
+        self._vmas.remove_run(run)
+        for vma in run:
+            vma.kmem.uncharge(VM_AREA_STRUCT)
+        self._last, start = None, run[0].start
+        below, above = self._vmas.at_or_below(start), self._vmas.above(start)
+        if self.searched:
+            self._search_from(above)
+        return below, above
+
     def beside(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
         """The VMAs below and above one of the tree."""
         return self._vmas.beside(vma)
@@ -376,7 +394,7 @@ def can_merge(low: Vma, high: Vma) -> bool:
     """Whether two VMAs may become one: they adjoin, have the same rights and flags, map the same object in order, and
     their private pages can be found together.
     """
-    if low.prot is not high.prot and low.prot != high.prot:
+    if low._prot is not high._prot and low._prot != high._prot:
         return False
     if not _same_flags(low, high) or low.bits & _NEVER_MERGED or not low.ops.mergeable:
         return False
