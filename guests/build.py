@@ -105,7 +105,10 @@ GUESTS: tuple[Guest, ...] = (
     Guest("costs", "costs.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("handlers", "handlers.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("turns", "turns.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
+    Guest("joins", "joins.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("touches", "touches.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
+    Guest("regions", "regions.c", tuple(flag for flag in (*COMMON, *BARE, *STATIC) if flag != "-s")),
+    Guest("unimmu-mark", "unimmu-mark.c"),
 )
 
 
