@@ -128,7 +128,7 @@ class Kernel:
         self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus, fast=engine_fast)
         self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
-        self.clock = (HostClock if real_time else Clock)(lambda: self.cpu.clock)
+        self.clock = (HostClock if real_time else Clock)(self.cpu.retired)
         self.cpu.read_tsc = self._read_tsc
         self.flusher = TlbFlusher(
             self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer, clock=self.clock
@@ -144,7 +144,7 @@ class Kernel:
             self.share_counts,
             {},
             levels=5 if la57 else 4,
-            limit=lambda resource: soft_limit(self.current, resource),
+            limit=lambda resource: soft_limit(self.scheduler.current, resource),
             clock=self.clock,
             may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
             may_write=lambda file: self.current is None or file.may_write(self.current.credentials),

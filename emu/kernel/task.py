@@ -246,7 +246,8 @@ class Task:
 
     def free(self) -> None:
         """Nobody will look at it again."""
-        self.signals.pending.flush()
+        if self.signals.pending:
+            self.signals.pending.flush()
         self.free_stack()
         self.kmem.uncharge(self.charged)
 
@@ -508,5 +509,5 @@ def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
     """
     if resource == Rlimit.MEMLOCK and (task is None or task.credentials.capable(IPC_LOCK)):
         return None
-    soft = (INIT_RLIMITS.get(resource, (INFINITY, INFINITY)) if task is None else limits_of(task, resource))[0]
-    return None if soft == INFINITY else soft
+    limits = (task.group.limits.get(resource) if task is not None else None) or INIT_RLIMITS.get(resource)
+    return None if limits is None or limits[0] == INFINITY else limits[0]
