@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from mmu.geometry import (
     Kinds,
     PageSizes,
     Replacement,
+    StructureShape,
     check_array,
     check_geometry,
 )
@@ -66,18 +67,21 @@ class Preset:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where in a file a table is: whose table, which of its arrays."""
+    """Where in a file a table is: whose table, which of its arrays, or which of its structure caches."""
 
     file: str
     text: str
     table: str
     array: int | None = None
     name: str = ""
+    structure: str = ""
 
     def error(self, message: str, key: str = "") -> BadPreset:
         """A failure there, at the line of ``key``, or of the table's heading."""
-        line = _line_of(self.text, self.table, self.array, key)
+        keys = [one for one in (key, self.structure, self.structure and "structure_caches") if one]
+        line = _line_of(self.text, self.table, self.array, keys)
         where = self.table if self.array is None else f"{self.table}, array {self.name}"
+        where += f": structure_caches: {self.structure}" if self.structure else ""
         return BadPreset(f"{self.file}{f':{line}' if line else ''}: {where}: {message}")
 
 
@@ -114,19 +118,20 @@ def _path_of(table: Any) -> list[str]:
     return keys
 
 
-def _line_of(text: str, table: str, array: int | None, key: str) -> int:
-    """The line of a key of a table, else of the table's heading, counted from 1; 0 if neither is found."""
-    headings, found = _Headings(), 0
+def _line_of(text: str, table: str, array: int | None, keys: list[str]) -> int:
+    """The line of the first of these keys that a table has, else of the table's heading, counted from 1; 0 if nothing
+    is found.
+    """
+    headings, lines = _Headings(), dict[str, int]()
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if line.startswith("["):
             headings.enter(line)
             if (headings.table, headings.array) == (table, array):
-                found = found or number
-        elif (headings.table, headings.array) == (table, array) and re.match(
-            rf"[\"']?{re.escape(key)}[\"']?\s*=", line
-        ):
-            return number
-    return found
+                lines.setdefault("", number)
+        elif (headings.table, headings.array) == (table, array):
+            if key := re.match(r"""["']?([\w-]+)["']?\s*=""", line):
+                lines.setdefault(key[1], number)
+    return next((lines[key] for key in [*keys, ""] if key in lines), 0)
 
 
 def read_file(path: str) -> dict[str, Preset]:
@@ -197,17 +202,27 @@ def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
     return Preset(place.table, read.text("title", own), geometry, sources, structure_source, cautions, default)
 
 
-def _structure_caches(place: _Place, table: Any) -> dict[int, int]:
+def _structure_caches(place: _Place, table: Any) -> dict[int, int | StructureShape]:
     if not isinstance(table, dict):
         raise place.error(f"structure_caches: expected a table, as {{ PDE = 32 }}, not {table!r}", "structure_caches")
-    found = {}
+    found: dict[int, int | StructureShape] = {}
     for entry, number in table.items():
         level = _known(place, "structure_caches", entry, STRUCTURE_LEVELS)
+        if isinstance(number, dict):
+            found[level] = _structure_shape(replace(place, structure=entry), number)
+            continue
         if type(number) is not int or number < 0:
             raise place.error(f"structure_caches: {entry}: expected a number of entries, not {number!r}",
                               "structure_caches")  # fmt: skip
         found[level] = number
     return found
+
+
+def _structure_shape(place: _Place, table: dict[str, Any]) -> StructureShape:
+    _check_keys(place, table, {"sets", "ways"}, {"sets", "ways", "replacement"})
+    read = _Reader(place, table)
+    policy = _known(place, "replacement", read.text("replacement", "lru"), REPLACEMENT)
+    return StructureShape(read.number("sets"), read.number("ways"), policy)
 
 
 def _array(place: _Place, table: dict[str, Any], documented: bool) -> Array:
@@ -289,8 +304,9 @@ def to_toml(preset: Preset) -> str:
     """The table of a geometry, as a file that :func:`read_file` takes."""
     geometry = preset.geometry
     name = preset.name if re.fullmatch(r"[A-Za-z0-9_-]+", preset.name) else _quoted(preset.name)
-    caches = ", ".join(f"{entry} = {geometry.structure_caches[level]}" for entry, level in STRUCTURE_LEVELS.items()
-                       if level in geometry.structure_caches)  # fmt: skip
+    held = geometry.structure_caches
+    caches = ", ".join(f"{entry} = {_shape_text(held[level])}" for entry, level in STRUCTURE_LEVELS.items()
+                       if level in held)  # fmt: skip
     lines = [f"[{name}]", f"title = {_quoted(preset.title)}"]
     lines.append(f"structure_caches = {{ {caches} }}" if caches else "structure_caches = {}")
     lines.append(f"structure_source = {_quoted(preset.structure_source)}")
@@ -316,6 +332,13 @@ def _array_lines(array: Array, source: str) -> list[str]:
         f"index_hash = {_quoted(word_of(INDEX_HASH, array.index_hash))}",
         f"source = {_quoted(source)}",
     ]
+
+
+def _shape_text(shape: int | StructureShape) -> str:
+    if isinstance(shape, int):
+        return str(shape)
+    policy = _quoted(word_of(REPLACEMENT, shape.replacement))
+    return f"{{ sets = {shape.sets}, ways = {shape.ways}, replacement = {policy} }}"
 
 
 def word_of(meanings: Mapping[str, _Meaning], meaning: _Meaning) -> str:

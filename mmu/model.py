@@ -166,9 +166,11 @@ class TlbModel:
         record.kinds, record.page_sizes, record.replacement = array.kinds, array.page_sizes, array.replacement
 
     def _make_structure_caches(self) -> None:
-        for level, entries in self.geometry.structure_caches.items():
-            cache = self._caches[level]
-            cache.held, cache.entries = self._words(entries * (ctypes.sizeof(HeldTable) // 8)).ctypes.data, entries
+        for level in self.geometry.structure_caches:
+            cache, shape = self._caches[level], self.geometry.structure(level)
+            cache.held = self._words(shape.entries * (ctypes.sizeof(HeldTable) // 8)).ctypes.data
+            cache.entries, cache.ways, cache.set_mask = shape.entries, shape.ways, shape.sets - 1
+            cache.replacement = shape.replacement
 
     def _lists(self) -> Words:
         """The addresses of the arrays to look up, in order, by access and level."""
@@ -300,7 +302,9 @@ class TlbModel:
         return {level: (cache.lookups, cache.hits) for level, cache in enumerate(self._caches) if cache.entries}
 
     def structure_contents(self) -> dict[int, list[tuple[int, int, int]]]:
-        """By level, least recently used first: PCID, the address bits that select the entry, the table's address."""
+        """By level, least recently used first (LFU: least often; FIFO: installed first; over all sets): PCID, the
+        address bits that select the entry, the table's address.
+        """
         contents = {}
         for level in sorted(self.geometry.structure_caches):
             cache = self._caches[level]

@@ -9,6 +9,10 @@ from mmu.state import MmuState
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _LOW_32 = 0xFFFF_FFFF
+#: Of LFU, the time of an entry holds how often it was used above when: that many bits are the time's.
+_USE = 1 << 44
+_TIME = _USE - 1
+_MOST_USES = _ALL_ONES ^ _TIME
 _MULTIPLIER_LOW, _MULTIPLIER_HIGH = 2685821657736338717 & _LOW_32, 2685821657736338717 >> 32
 
 
@@ -19,8 +23,19 @@ def touch(state: MmuState, array: TlbArray, index: int, vaddr: int, level: int, 
     if policy == Replacement.LRU or (policy == Replacement.FIFO and installed):
         state.tlb_time += 1
         store64(array.times + index * 8, state.tlb_time)
+    elif policy == Replacement.LFU:
+        state.tlb_time += 1
+        used = 0 if installed else load64(array.times + index * 8)
+        store64(array.times + index * 8, used_once_more(used, state.tlb_time))
     elif policy != Replacement.FIFO and policy != Replacement.RANDOM:
         _note_use(array, index, vaddr, level)
+
+
+@native
+def used_once_more(used: int, time: int) -> int:
+    """What LFU keeps of an entry: how often it was used, up to 1,048,575 times, and when last, after another use."""
+    uses = used & _MOST_USES
+    return (uses if uses == _MOST_USES else uses + _USE) | (time & _TIME)
 
 
 @native
@@ -72,7 +87,7 @@ def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
     """The way of a full set to evict."""
     ways = array.ways
     policy = array.replacement
-    if policy == Replacement.LRU or policy == Replacement.FIFO:
+    if policy == Replacement.LRU or policy == Replacement.FIFO or policy == Replacement.LFU:
         return _oldest(array, set_number * ways)
     bits = load64(array.used + set_number * 8)
     if policy == Replacement.TREE_PLRU:
@@ -93,7 +108,7 @@ def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
 
 @native
 def _oldest(array: TlbArray, first: int) -> int:
-    """The way, in the set that begins at index ``first``, that was used or installed longest ago."""
+    """The way, in the set that begins at index ``first``, that was used or installed longest ago, or least often."""
     times, ways = array.times + first * 8, array.ways
     best, oldest, way = 0, load64(times), 1
     while way < ways:

@@ -84,7 +84,7 @@ def _from_leaves(geometry: Geometry, title: str) -> Preset:
 def _as_text(preset: Preset) -> Group:
     default = ", what the name without the variant means" if preset.default and ":" in preset.name else ""
     parts: list[Text | Table] = [Text.assemble((preset.name, "bold"), f"{default}: {preset.title}")]
-    if preset.geometry.arrays or any(preset.geometry.structure_caches.values()):
+    if preset.geometry.arrays or preset.geometry.structure_caches:
         parts.extend([_arrays_table(preset.geometry), _remarks_table(preset)])
     return Group(*parts, Text())
 
@@ -109,15 +109,16 @@ def _arrays_table(geometry: Geometry) -> Table:
             word_of(INDEX_HASH, array.index_hash) if array.sets > 1 else "",
         )
     for name, level in STRUCTURE_LEVELS.items():
-        entries = geometry.structure_caches.get(level, 0)
-        if entries:
-            table.add_row(name, "walks", "", str(entries), "1", str(entries), "lru", "")
+        shape = geometry.structure(level)
+        if shape.entries:
+            policy = word_of(REPLACEMENT, shape.replacement)
+            table.add_row(name, "walks", "", str(shape.entries), str(shape.sets), str(shape.ways), policy, "")
     return table
 
 
 def _remarks_table(preset: Preset) -> Table:
     """Where each number comes from, and what to beware of."""
-    structures = [name for name, level in STRUCTURE_LEVELS.items() if preset.geometry.structure_caches.get(level)]
+    structures = [name for name, level in STRUCTURE_LEVELS.items() if preset.geometry.structure(level).entries]
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()
@@ -170,7 +171,15 @@ def _as_json(preset: Preset) -> dict[str, Any]:
             }
             for array in geometry.arrays
         ],
-        "structure_caches": {name: geometry.structure_caches.get(level, 0) for name, level in STRUCTURE_LEVELS.items()},
+        "structure_caches": {name: _structure_json(geometry, level) for name, level in STRUCTURE_LEVELS.items()},
         "structure_source": preset.structure_source,
         "cautions": list(preset.cautions),
     }
+
+
+def _structure_json(geometry: Geometry, level: int) -> int | dict[str, int | str]:
+    """How many entries, or what the file would say."""
+    shape = geometry.structure_caches.get(level, 0)
+    if isinstance(shape, int):
+        return shape
+    return {"sets": shape.sets, "ways": shape.ways, "replacement": word_of(REPLACEMENT, shape.replacement)}

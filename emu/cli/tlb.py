@@ -10,7 +10,7 @@ from typing import Any
 
 from emu.cli.arguments import UsageError
 from mmu.cpuid import CpuidError, from_cpuid, host_leaves, parse_dump
-from mmu.geometry import Array, Geometry, check_geometry
+from mmu.geometry import Array, Geometry, Replacement, StructureShape, check_geometry
 from mmu.geometry_file import INDEX_HASH, REPLACEMENT, STRUCTURE_LEVELS, BadPreset, Preset, read_file
 from mmu.presets import UnknownPreset, find_preset
 
@@ -122,10 +122,9 @@ def with_settings(geometry: Geometry, settings: Iterable[str]) -> Geometry:
 
 def _set(geometry: Geometry, word: str, name: str, field: str, value: str) -> Geometry:
     if name.upper() in STRUCTURE_LEVELS:
-        if field not in ("entries", "ways"):
-            raise UsageError(f"--tlb-set {word}: there is no {field} of {name}; there is entries")
         level = STRUCTURE_LEVELS[name.upper()]
-        return replace(geometry, structure_caches={**geometry.structure_caches, level: _number(word, value)})
+        shape = _set_structure(geometry.structure(level), word, field, value)
+        return replace(geometry, structure_caches={**geometry.structure_caches, level: shape})
     chosen = _arrays_of(geometry, name)
     if not chosen:
         known = ", ".join(dict.fromkeys([*(array.name for array in geometry.arrays), "l1", "l2", *STRUCTURE_LEVELS]))
@@ -135,6 +134,21 @@ def _set(geometry: Geometry, word: str, name: str, field: str, value: str) -> Ge
         raise UsageError(f"--tlb-set {word}: there is no {field} of an array; there are {', '.join(_FIELDS)}")
     changed = [change(array, word, value) if array in chosen else array for array in geometry.arrays]
     return replace(geometry, arrays=tuple(changed))
+
+
+def _set_structure(shape: StructureShape, word: str, field: str, value: str) -> int | StructureShape:
+    if field == "entries":  # as one set
+        entries = _number(word, value)
+        return entries if shape.replacement == Replacement.LRU else replace(shape, sets=1, ways=entries)
+    if field == "sets":
+        return replace(shape, sets=_number(word, value))
+    if field == "ways":
+        return replace(shape, ways=_number(word, value))
+    if field in ("policy", "replacement"):
+        return replace(shape, replacement=_word(word, value, REPLACEMENT))
+    raise UsageError(
+        f"--tlb-set {word}: there is no {field} of a structure cache; there are entries, sets, ways, policy"
+    )
 
 
 def _arrays_of(geometry: Geometry, name: str) -> list[Array]:

@@ -13,8 +13,8 @@ from emu.cli import presets as command
 from emu.cli.arguments import Parser, UsageError
 from emu.cli.launch import _tlb as tlb_of
 from emu.cli.tlb import preset_or_file, with_settings
-from mmu.geometry import Geometry, IndexHash, Replacement
-from mmu.geometry_file import BadPreset, read_file, to_toml
+from mmu.geometry import Geometry, IndexHash, Replacement, StructureShape
+from mmu.geometry_file import BadPreset, read_file, read_text, to_toml
 from mmu.presets import all_presets, load_preset
 
 TOY = """\
@@ -91,6 +91,11 @@ def test_texts_of_any_kind_are_written_and_read_again(tmp_path: Path) -> None:
         ("PDE = 4", "PDE = -4", ":3: toy: structure_caches: PDE: expected a number of entries, not -4"),
         ("{ PDE = 4 }", "4", ":3: toy: structure_caches: expected a table, as { PDE = 32 }, not 4"),
         ("PDE = 4", "PDE = 9999999", ":3: toy: a structure cache of 9999999 entries; at most 1048576"),
+        ("PDE = 4", "PDE = { sets = 2 }", ":3: toy: structure_caches: PDE: without ways"),
+        ("PDE = 4", "PDE = { sets = 3, ways = 2 }", ":3: toy: a structure cache of 3 sets of 2 ways; the se"),
+        ("PDE = 4", "PDE = { sets = 2, ways = 2, replacement = 'bit-plru' }", ":3: toy: a structure cache does not"),
+        ("{ PDE = 4 }", "{}\n[toy.structure_caches2.PDE]\nways = 0", "there is no structure_caches2; known are "),
+        ("structure_caches = { PDE = 4 }", "[toy.structure_caches.PDE]\nways = 1", "_caches: PDE: without sets"),
         ("[toy]", "[toy]\ninclusive = 1", ":3: toy: inclusive: expected true or false, not 1"),
         ("[toy]", "[toy", ":2: "),
         ("# as small", "name = 'x'\n# as small", "name: stands outside of a table; a geometry is [NAME]"),
@@ -157,6 +162,18 @@ def test_an_array_a_level_and_a_beginning_can_be_set() -> None:
     assert with_settings(zen4, []) is zen4
 
 
+def test_a_structure_cache_can_have_sets() -> None:
+    zen4 = load_preset("zen4")
+    changed = with_settings(zen4, ["pde.sets=4,pde.ways=8", "pdpte.policy=lfu", "pml4e.entries=0"])
+    assert changed.structure_caches == {
+        **zen4.structure_caches, 2: StructureShape(4, 8), 3: StructureShape(1, 64, Replacement.LFU), 4: 0,
+    }  # fmt: skip
+    written = to_toml(replace(all_presets()["zen4"], geometry=changed))
+    assert 'PDE = { sets = 4, ways = 8, replacement = "lru" }' in written
+    again = read_text(written, "my.toml", documented=True)["zen4"]
+    assert again.geometry.structure_caches == changed.structure_caches
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -170,8 +187,9 @@ def test_an_array_a_level_and_a_beginning_can_be_set() -> None:
         ("l2.ways=0", "16 sets of 0 ways"),
         ("l2.sets=3", "3 sets of 4 ways; the sets must be a power of two"),
         ("l2.entries=30", "30 entries are no whole number of sets of 4 ways"),
-        ("l2.policy=plru", "'plru' is none of lru, tree-plru, bit-plru, fifo, random"),
-        ("pde.policy=fifo", "there is no policy of pde; there is entries"),
+        ("l2.policy=plru", "'plru' is none of lru, tree-plru, bit-plru, fifo, random, lfu"),
+        ("pde.policy=bit-plru", "textbook with pde.policy=bit-plru: a structure cache does not replace by PLRU"),
+        ("pde.index_hash=xor", "there is no index_hash of a structure cache; there are entries, sets, ways, policy"),
         ("inclusive=yes", "expected true or false"),
     ],
 )
