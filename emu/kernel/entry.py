@@ -218,8 +218,8 @@ class Entry:
 
     def _system_call(self, task: Task) -> bool:
         """False if the task sleeps, is stopped or has ended."""
-        rip, number, registers = self._cpu.syscall_registers()
-        task.rip = rip
+        number, rdx, rsi, rdi, r8, r9, r10, task.rip = self._cpu.syscall_words()
+        registers = rdi, rsi, rdx, r10, r8, r9
         if self.fast_path.keeps_something:
             self.fast_path.called(number)
         if task.ptrace is not None and task.ptrace.enter(number):

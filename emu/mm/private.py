@@ -92,7 +92,7 @@ def protect_private(mm: AddressSpace, start: int, end: int, prot: Prot) -> bool:
     if end < part.end:
         _cut(vmas, part, end)
     part.change(prot, flags)
-    slot = tables.entry_slot(start, 1)
+    slot = tables.leaf_slot(start)
     if slot is not None and any(mm.frames.ram.qwords[slot : slot + ((end - start) >> PAGE_SHIFT)]):
         part.ops.protected(mm, part)
     below, above = vmas.beside(part)
