@@ -38,7 +38,8 @@ class TranslatedCode(VirtualMemory):
 
     def _follow_instructions(self) -> None:
         """Memory is mapped, so that the engine has a RIP."""
-        self.state.engine_rip = unicorn_abi.cpu_state(self.uc) + unicorn_abi.ENV_RIP
+        self._engine_cpu = unicorn_abi.cpu_state(self.uc)
+        self.state.engine_rip = self._engine_cpu + unicorn_abi.ENV_RIP
         self._rip = ctypes.c_uint64.from_address(self.state.engine_rip)
         self._instructions, self._kind_of = InstructionTables(self.state), library()["kind_of"].call
 
