@@ -23,6 +23,7 @@ _GIVEN = 1 << 32
 _SOURCES = {"page_size": Source.PAGE_SIZE, "cached_level": Source.CACHED_LEVEL, "errno": Source.ERRNO}
 #: Bytes of the type, and the bits that are kept of the record's field.
 _SIZES = {"uint8": 1, "uint16": 2, "uint32": 4, "int32": 4, "uint64": 8, "int64": 8}
+_RANGES = {name: (int(np.iinfo(name).min), int(np.iinfo(name).max)) for name in _SIZES}
 #: Kinds whose fields are all columns.
 _WHOLE = ("switch", "syscall_exit")
 _ARGUMENTS = ("error_code", "size", "entry_1", "entry_2", "entry_3", "entry_4", "entry_5", "old")
@@ -196,7 +197,13 @@ class Encoder:
         rows, values = given.setdefault(number, ([], []))
         rows.append(row)
         texts = self._texts.get(number)
-        values.append(int(value) & _ALL_ONES if texts is None else texts.number(value))
+        if texts is None:
+            least, most = _RANGES[COLUMNS[number].type]
+            if not least <= value <= most:  # a line of JSON may say so
+                raise OverflowError(f"{value} is no {COLUMNS[number].name}")
+            values.append(value & _ALL_ONES)
+        else:
+            values.append(texts.number(value))
 
     def _entered(self, batch: Batch, rows: list[int]) -> list[tuple[int, int]]:
         """The details of calls that begin, which are records; the same call comes again and again."""
