@@ -353,6 +353,10 @@ class Cpu:
         """Instructions retired since the machine was made."""
         return self.mmu.state.clock
 
+    def retired(self) -> int:
+        """The same."""
+        return self.mmu.state.clock
+
     @property
     def spent(self) -> int:
         """What slices are counted in: instructions, and the iterations of those with REP."""
