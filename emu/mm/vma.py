@@ -55,7 +55,7 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon_vma", "bits", "cached_bits", "end", "file", "ops", "page_bits",
+        "_flags", "_prot", "allowed", "anon_vma", "bits", "cached_bits", "end", "file", "ops", "page_bits",
         "kmem", "page_cache", "pgoff", "policy", "private_data", "shared", "start", "swap_readahead", "uffd",
     )  # fmt: skip
 
@@ -79,7 +79,17 @@ class Vma:
         self.end = end
         self._prot = prot
         self._flags = flags
-        self._answer()
+        rights = int(prot)
+        #: Whether the rights cover each access, by its number.
+        self.allowed = (rights != 0, rights & _WRITE != 0, rights & _EXEC != 0)
+        #: The bits of every entry of the VMA, except RW: vm_page_prot.
+        self.page_bits = _PAGE_BITS | (0 if rights & _EXEC else _XD)
+        #: The flags as a plain integer.
+        self.bits = bits = int(flags)
+        #: MAP_SHARED.
+        self.shared = bits & _SHARED != 0
+        #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
+        self.cached_bits = self.page_bits | (_RW if bits & _SHARED and rights & _WRITE else 0)
         self.page_cache = page_cache
         self.file = file
         self.pgoff = pgoff
@@ -118,18 +128,14 @@ class Vma:
 
     def _answer(self) -> None:
         bits = int(self._prot)
-        self._allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
-        #: The bits of every entry of the VMA, except RW: vm_page_prot.
+        self.allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
         self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
         self._answer_flags()
 
     def _answer_flags(self) -> None:
-        #: The flags as a plain integer.
         self.bits = int(self._flags)
-        #: MAP_SHARED.
         self.shared = self.bits & _SHARED != 0
-        #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
-        self.cached_bits = self.page_bits | (_RW if self.shared and self._allowed[_WRITES] else 0)
+        self.cached_bits = self.page_bits | (_RW if self.shared and self.allowed[_WRITES] else 0)
 
     def change(self, prot: Prot, flags: VmFlags) -> None:
         """Give it other rights and flags."""
@@ -167,7 +173,7 @@ class Vma:
 
     def allows(self, access: Access) -> bool:
         """Whether the VMA's rights cover the access.  On x86 writable or executable memory can be read."""
-        return self._allowed[access]
+        return self.allowed[access]
 
     def drop_cache(self) -> None:
         """It is gone: its page cache is told."""
@@ -181,7 +187,7 @@ class Vma:
         """A VMA for [start, end) of the same mapping."""
         part = Vma.__new__(Vma)  # fork makes many
         part.start, part.end, part.pgoff = start, end, self.pgoff + ((start - self.start) >> 12)
-        part._prot, part._flags, part.bits, part._allowed = self._prot, self._flags, self.bits, self._allowed
+        part._prot, part._flags, part.bits, part.allowed = self._prot, self._flags, self.bits, self.allowed
         part.page_bits, part.cached_bits, part.shared = self.page_bits, self.cached_bits, self.shared
         part.page_cache, part.file, part.ops, part.private_data = (
             self.page_cache,
@@ -204,7 +210,7 @@ class VmaTree:
 
     def __init__(self, kmem: Kmem) -> None:
         self.kmem = kmem
-        self._vmas = VmaList[Vma]()
+        self._vmas: VmaList[Vma] = VmaList()
         self._last: Vma | None = None
         #: How far down gaps have been looked for, and none found: by how much was needed, the floor and the ceiling.
         #: Where a VMA goes, from above it; anew where one comes that keeps a gap below it.
@@ -302,6 +308,21 @@ class VmaTree:
             if vma.bits & _GROWSDOWN:
                 self._growing.add(vma)
 
+    def add_run(self, run: list[Vma]) -> None:
+        """Insert several between which there are no others, lowest first, as :meth:`add` has it."""
+        below, above = self._vmas.add_run(run)
+        if (below is not None and below.end > run[0].start) or (above is not None and above.start < run[-1].end):
+            self._vmas.remove_run(run)
+            raise AssertionError(f"mappings of {run[0].start:#x}-{run[-1].end:#x} would overlap another")
+        kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
+        kmem.charge_reserved(VM_AREA_STRUCT * len(run))
+        self._last = None
+        for vma in run:
+            vma.kmem = kmem
+            if vma.bits & _GROWSDOWN:
+                self._growing.add(vma)
+                self.searched.clear()
+
     def remove_run(self, run: list[Vma]) -> None:
         """Take several out, between which there are no others; lowest first."""
         self._vmas.remove_run(run)
@@ -372,6 +393,10 @@ class VmaTree:
                 vma.anon_vma = other.anon_vma
                 return
         vma.anon_vma = AnonVma()
+
+    def listed(self) -> list[Vma]:
+        """All of them, in a list of their own."""
+        return self._vmas.listed()
 
     def __iter__(self) -> Iterator[Vma]:
         return iter(self._vmas)

@@ -516,7 +516,8 @@ def copies(world: HookWorld, call: Call) -> None:
 
 
 def entries(world: HookWorld, call: Call) -> None:
-    """Entries of two tables are copied, tables under two entries of the PGD are cleared, and the empty ones freed."""
+    """Entries are copied to tables of a child, as far as it has any, tables under two entries of the PGD are cleared,
+    and the empty ones freed."""
     words, host = world.ram.words.reshape(-1, 512), world.ram.host
     words[0xA0:0xE0] = 0
     words[0xA0, [1, 2]], words[0xA1, 3], words[0xA4, 511] = (
@@ -540,22 +541,32 @@ def entries(world: HookWorld, call: Call) -> None:
     work = EntryWork.from_address(host + (0xBC << 12))
     work.ram, work.counts, work.kinds, work.flags, work.levels, work.kinds_freed = host, counts, kinds, flags, 4, marked
     work.freed_frames, work.left_frames = host + (0xB4 << 12), host + (0xB8 << 12)
+    work.ranges, work.cleared = host + (0xBD << 12), host + (0xBE << 12)
     state = ctypes.addressof(work)
     start, whole = 1 << 39 | 3 << 30 | 4 << 21, 1 << 41
 
     def told(name: str, *arguments: int) -> None:
         call(name, state, *arguments)
-        world.calls.append(tuple(getattr(work, field) for field, _ in EntryWork._fields_[5:12]))
+        world.calls.append(tuple(getattr(work, field) for field, _ in EntryWork._fields_[5:16]))
 
-    table, copy = 0xA3 << 9, 0xA6 << 9
-    told("copy_entries", table, copy, 512, 2**64 - 3, 2**64 - 0x21)
-    told("copy_entries", table, copy, 3, 2**64 - 1, 2**64 - 0x61)
+    words[0xBD, :12] = (
+        start, start + (1 << 21), 2**64 - 3, 2**64 - 0x21, start + 0x2000, start + 0x5000, 2**64 - 1, 2**64 - 0x61,
+        511 << 39, (511 << 39) + 0x3000, 0, 0,
+    )  # fmt: skip
+    for n, parent, entry in ((0, 0xA7, 0), (1, 0xA7, 1), (2, 0xA8, 3), (3, 0xA9, 4)):
+        if n:
+            words[parent, entry] = (parent + 1) << 12 | 7
+        told("copy_ranges", 0xA0, 0xA7, 3)
     told("free_tables", 0xA0, 0, whole, 0, 1 << 57)
     for options, number in ((0, 41), (1, 121), (6, 201), (3, 501), (7, 512)):
         told("clear_entries", 0xA0, start, start + (number << 12), options)
     told("free_tables", 0xA0, start, start + 0x1000, start + 0x1000, 1 << 57)
     told("free_tables", 0xA0, start, start + 0x1000, 0, start + (1 << 30))
-    told("clear_entries", 0xA0, 0, whole, 4)
+    words[0xBD, :9] = 0, whole, 4, start, start + 0x1000, 0, 1 << 46, 1 << 47, 7
+    words[0xBD, 9:12] = start, start + (1 << 21), 6
+    told("clear_ranges", 0xA0, 3)
+    told("clear_ranges", 0xA7, 4)
+    told("clear_ranges", 0xA7, 0)
     told("free_tables", 0xA0, 0, whole, 0, 1 << 57)
     told("clear_entries", 0xA0, 0, whole, 4)
 
