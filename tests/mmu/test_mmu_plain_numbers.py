@@ -208,9 +208,9 @@ def inline(world: HookWorld, call: Call) -> None:
     world.scratch[:], VIEWS[:] = 0, 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin = base + TB_BEFORE_CODE
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 92 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 94 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 100 * 8
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 104 * 8
     record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
     record.find, record.finds = begin + 0x6789, begin - 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
@@ -260,6 +260,14 @@ def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, in
 
 #: lea rsi, [rbx+7]; and rsi, ...; cmp rsi, [rdi]; mov rsi, rbx; jne; and of a store from R12.
 _LOADS = "488d73074881e600f0ffff483b37488bf30f85", "498d7424074881e600f0ffff483b7708498bf40f85"
+#: add rsi, [rdi+0x20]; mov r13, [rsi]; mov [rbp+0x378], r13; add rbx, 8; and the second access, but for its end; and
+#: of the store: ...; mov [rsi], r13; mov r13, [rbp+0x380]; lea r14, [r12+8]; ...
+_SECOND = (
+    "48037720 4c8b2e 4c89ad78030000 4883c308"
+    "488bfb 48c1ef06 48237dd0 48037dd8 488d7307 4881e600f0ffff 483b37 488bf3 0f85",
+    "48037720 4c892e 4c8bad80030000 4d8d742408"
+    "498bfe 48c1ef06 48237dd0 48037dd8 498d7607 4881e600f0ffff 483b7708 498bf6 0f85",
+)
 #: mov rdi, rbp; mov edx, 0x31; lea rcx, [...]; call; and mov rdi, rbp; mov rdx, r13; mov ecx, 0x31; lea r8, [...]; ...
 _SLOW = "488bfdba31000000488d0d00000000e8", "488bfd498bd5b9310000004c8d05000000004150e9"
 
@@ -269,19 +277,22 @@ def guarding(world: HookWorld, call: Call) -> None:
     world.scratch[:] = 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin, guards = base + TB_BEFORE_CODE, base + 112 * 8
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 92 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 94 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
     record.engine, record.stubs, record.load, record.store = 0x55AA, begin - 0x5678, begin + 0x2345, begin + 0x3456
     record.load_aligned, record.store_aligned = begin - 0x6789, begin - 0x789A
     record.other_load, record.other_store = begin + 0x3457, begin + 0x2347
     block.address, block.key, block.guards = 0x401000, SPECIAL | 9, guards
     text, returns_to = site(begin, record, block.address, 9)
-    ends = []
-    for access in _LOADS:
+    record.shortens = 1
+    jumps, ends = [], []
+    for access, second in zip(_LOADS, _SECOND, strict=True):
         text += bytes.fromhex(access) + bytes(4)
+        jumps.append(len(text))
+        text += bytes.fromhex(second) + bytes(4) + bytes.fromhex("48037720")
         ends.append(len(text))
     made = bytearray(text)
-    for end, slow, target in zip(ends, _SLOW, (record.load, record.store), strict=True):
+    for end, slow, target in zip(jumps, _SLOW, (record.load, record.store), strict=True):
         struct.pack_into("<i", made, end - 4, len(made) - end)
         made += bytes.fromhex(slow)
         made += struct.pack("<i", target - (begin + len(made) + 4))
@@ -298,8 +309,9 @@ def guarding(world: HookWorld, call: Call) -> None:
                 changed[wrong] ^= 0x80
             ctypes.memmove(begin, bytes(changed), len(changed))
             done.append(call("guard_operands", base + 64 * 8, returns_to, ctypes.addressof(block)))
-            world.calls.append(tuple(words[:64].tolist()))
-    assert 2 <= sum(done) < len(done) / 2
+            world.calls.append((bytes(words[:64]), record.shortened))
+    assert sum(done) >= 2
+    assert sum(done) < record.shortened < 2 * len(done)
 
 
 def leb(value: int) -> bytes:
