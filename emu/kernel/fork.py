@@ -138,7 +138,7 @@ def _copy_process(
 def _copy_into(kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], spaces: int) -> Task:
     """The child, in new namespaces of the kinds ``spaces``."""
     if not spaces:
-        return _copied(kernel, task, flags, wanted, copy.copy(task.credentials), task.ns)
+        return _copied(kernel, task, flags, wanted, task.credentials.__copy__(), task.ns)
     try:
         return _copied(kernel, task, flags, wanted, *_set_apart(kernel, task, flags, spaces))
     except LinuxError:

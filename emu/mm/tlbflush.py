@@ -242,7 +242,7 @@ class TlbFlusher:
         """
         if mm.shared_tables:
             return self._flush_shared(mm, start, end, reason)
-        if mm is self._loaded[self._mmu.processor]:
+        if mm is self._loaded[0 if self.cpus == 1 else self._mmu.processor]:
             self._mmu.flush_range(start, end - start, mapped)
         # a vCPU that has not loaded it holds none of its translations: loading CR3 without PCID flushed them
         if self.cpus > 1:
