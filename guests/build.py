@@ -107,6 +107,8 @@ GUESTS: tuple[Guest, ...] = (
     Guest("turns", "turns.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("joins", "joins.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("touches", "touches.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
+    Guest("regions", "regions.c", tuple(flag for flag in (*COMMON, *BARE, *STATIC) if flag != "-s")),
+    Guest("unimmu-mark", "unimmu-mark.c"),
 )
 
 

@@ -19,7 +19,7 @@ from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
 from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
-from mmu.structure_cache import HeldTable, StructureCache
+from mmu.structure_cache import HINTS, HeldTable, StructureCache
 from mmu.walk import canonical
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ class TlbModel:
             cache.held = self._words(shape.entries * (ctypes.sizeof(HeldTable) // 8)).ctypes.data
             cache.entries, cache.ways, cache.set_mask = shape.entries, shape.ways, shape.sets - 1
             cache.replacement = shape.replacement
+            cache.hints = self._words(HINTS).ctypes.data
 
     def _lists(self) -> Words:
         """The addresses of the arrays to look up, in order, by access and level."""
@@ -183,9 +184,12 @@ class TlbModel:
         return lists
 
     def _shared(self) -> Words:
-        """The kinds of access that find a translation installed by a walk, by the walk's access and page level."""
+        """The kinds of access that find a translation installed by a walk, by the walk's access and page level; at
+        level 0, those that look into the same arrays."""
         shared = self._words(3 * 4).reshape(3, 4)
+        asked = {access: [array.kinds >> access & 1 for array in self.geometry.arrays] for access in Access}
         for access in Access:
+            shared[access, 0] = sum(1 << other for other in Access if asked[other] == asked[access])
             mine = [array for array in self.geometry.arrays if array.kinds & (1 << access)]
             for level in (1, 2, 3):
                 size = PageSizes(1 << (level - 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmu.array_record import TlbArray, set_of
+from mmu.array_record import TlbArray, set_of, tag_at
 from mmu.geometry import Replacement
 from mmu.native import inlined, load64, native, store64
 from mmu.state import MmuState
@@ -83,12 +83,26 @@ def next_random(state: MmuState) -> int:
 
 
 @native
-def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
-    """The way of a full set to evict."""
+def place_for(state: MmuState, array: TlbArray, set_number: int) -> int:
+    """The index in a set for a translation that comes: the first one that is free, or else of that to evict."""
     ways = array.ways
+    index = set_number * ways
     policy = array.replacement
     if policy == Replacement.LRU or policy == Replacement.FIFO or policy == Replacement.LFU:
-        return _oldest(array, set_number * ways)
+        return index + _oldest(array, index)  # a free one is of no time
+    end = index + ways
+    while index < end:
+        if tag_at(array, index) == 0:
+            return index
+        index += 1
+    return set_number * ways + _victim(state, array, set_number)
+
+
+@native
+def _victim(state: MmuState, array: TlbArray, set_number: int) -> int:
+    """The way of a full set to evict, by one of the other policies."""
+    ways = array.ways
+    policy = array.replacement
     bits = load64(array.used + set_number * 8)
     if policy == Replacement.TREE_PLRU:
         node, way, span = 1, 0, ways >> 1
@@ -108,7 +122,8 @@ def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
 
 @native
 def _oldest(array: TlbArray, first: int) -> int:
-    """The way, in the set that begins at index ``first``, that was used or installed longest ago, or least often."""
+    """The way, in the set that begins at index ``first``, that was used or installed longest ago, or least often;
+    the first free one, if there is any."""
     times, ways = array.times + first * 8, array.ways
     best, oldest, way = 0, load64(times), 1
     while way < ways:

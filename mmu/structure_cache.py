@@ -12,7 +12,7 @@ import ctypes
 from mmu.array_record import page_of
 from mmu.entries import A
 from mmu.geometry import Replacement
-from mmu.native import inlined, native
+from mmu.native import inlined, load64, native, store64
 from mmu.registers import PCID_MASK
 from mmu.replacement import next_random, used_once_more
 from mmu.state import MmuState, fields
@@ -31,8 +31,13 @@ class StructureCache(ctypes.Structure):
     replacement: int  # as mmu.geometry.Replacement, without PLRU
     lookups: int
     hits: int
+    hints: int  # address of uint64[HINTS], by page number: the address of the entry where that was found last, or 0
 
     _fields_ = fields(__annotations__)
+
+
+#: A search begins with the entry that a page of this number, without its upper bits, was found in last.
+HINTS = 64
 
 
 class HeldTable(ctypes.Structure):
@@ -73,10 +78,15 @@ def _set_at(cache: StructureCache, vaddr: int, level: int) -> int:
 def _find(cache: StructureCache, vaddr: int, level: int, pcid: int) -> int:
     """The host address of the entry; 0 if it is not held."""
     key = _key(vaddr, level, pcid)
+    hint = cache.hints + (page_of(vaddr, level) & (HINTS - 1)) * 8
+    at = load64(hint)
+    if at != 0 and HeldTable.from_address(at).key == key:
+        return at
     at = _set_at(cache, vaddr, level)
     end = at + cache.ways * _HELD_BYTES
     while at < end:
         if HeldTable.from_address(at).key == key:
+            store64(hint, at)
             return at
         at += _HELD_BYTES
     return 0

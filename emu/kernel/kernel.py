@@ -21,6 +21,7 @@ from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
 from emu.kernel.namespaces import Namespaces
 from emu.kernel.nsproxy import NsProxy
+from emu.kernel.region import Region
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -157,9 +158,8 @@ class Kernel:
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
         self.event_kinds: list[Kind] = []
-        #: /sys/kernel/tracing/tracing_on, and who is told when it has been written.
-        self.tracing_on = True
-        self.on_tracing: Callable[[], None] | None = None
+        #: What is recorded and counted.
+        self.region = Region()
         self.tasks: dict[int, Task] = {}
         #: How many processes and threads there have been.
         self.forks = 0

@@ -128,6 +128,10 @@ class Scheduler:
         #: Whether the current task has used up its turn.
         self.slice_over = False
         self._since = self._system_since = self._turn_start = 0
+        #: Whether somebody sees each turn, so that none may be taken natively; and is told of the task that is the
+        #: current one now, before anything is done for it.
+        self.turns_are_seen = False
+        self.on_current: Callable[[Task], None] | None = None
         #: Is told of the task whose turn begins.
         self.on_turn: Callable[[Task], None] | None = None
         #: Is told of the task each time when what it has done is accounted for.
@@ -250,6 +254,8 @@ class Scheduler:
         vcpu, cpu, clock = self.vcpus[task.cpu], self._cpu, self._clock
         self.current = task
         self._since, self._system_since, self._turn_start = cpu.clock, clock.system_ns, cpu.spent + clock.system_ns
+        if self.on_current is not None:
+            self.on_current(task)
         if not task.alive:
             return
         self._forget_sleep(task)
@@ -327,6 +333,8 @@ class Scheduler:
         """Whether there is one vCPU, its time slices are all as long as ever, and nothing must be done between two
         turns; what comes from the host may wait for some."""
         if self.turn is not None or self._random is not None or self.time_slice < TIME_SLICE or self._asked_each_turn:
+            return False
+        if self.turns_are_seen:
             return False
         return not (self.host.posted or self.stop.requested or self.on_account is not None)
 
@@ -524,6 +532,8 @@ class Scheduler:
             vcpu.switches += 1
             clock.charge(_SWITCH)
         self.current = task
+        if self.on_current is not None:
+            self.on_current(task)
         self.yielded = False
         self._flusher.switch_cpu(vcpu.number, task.mm, task.group.tgid, task.pid)
         if self.on_turn is not None:

@@ -63,8 +63,10 @@ class Recorder(Tracer):
         version: str,
         accesses: bool = False,
         selection: Selection = EVERYTHING,
+        region: str | None = None,
     ) -> None:
-        """``accesses``: record each access too, which only a modelled TLB sees.  ``selection``: what is recorded."""
+        """``accesses``: record each access too, which only a modelled TLB sees.  ``selection``: what is recorded;
+        ``region``: what was asked for as the region of interest (:mod:`emu.trace.region`)."""
         kernel = machine.kernel
         mmu = kernel.cpu.mmu
         if accesses and mmu.tlb is None:
@@ -97,6 +99,7 @@ class Recorder(Tracer):
                 tlb="off" if mmu.tlb is None else mmu.tlb.geometry.name,
                 **({"levels": mmu.registers.levels} if mmu.registers.levels != 4 else {}),
                 **({"cpus": mmu.processors} if mmu.processors > 1 else {}),
+                **({} if region is None else {"region": region}),
             ),
             self.schema,
             mmu.registers.levels,
@@ -108,7 +111,7 @@ class Recorder(Tracer):
         kernel.scheduler.on_turn = self._turn
         self._ring.subscribe(self._batch)
         self._accesses = accesses
-        kernel.on_tracing = self._switched
+        kernel.region.on_change.append(self._switched)
         self._switched()
 
     def finish(self) -> None:
@@ -116,7 +119,7 @@ class Recorder(Tracer):
         if self._recording:
             self._note("end", 0, 0, {})
             self._ring.enable()
-            self._kernel.on_tracing = None
+            self._kernel.region.on_change.remove(self._switched)
             self._ring.flush()
             self._recording = False
             self._sink.end()
@@ -125,8 +128,8 @@ class Recorder(Tracer):
             self._kernel.scheduler.on_turn = None
 
     def _switched(self) -> None:
-        """A guest, or the command line, has stopped or started the recording."""
-        if self._kernel.tracing_on:
+        """The region of interest begins or ends."""
+        if self._kernel.region.on:
             self._now()
             self._selection.begin(self._ring, accesses=self._accesses)
         else:
@@ -155,7 +158,7 @@ class Recorder(Tracer):
         if not self._recording:
             return
         self._now()
-        if kind != "end" and not self._kernel.tracing_on:
+        if kind != "end" and not self._kernel.region.on:
             return
         if kind != "end" and not self._selection.takes(kind, pid, tid, self._cpu.clock, fields):
             return
@@ -174,7 +177,7 @@ class Recorder(Tracer):
         self._note(kind, task.tgid, task.pid, fields)
 
     def _is_chosen(self, task: Task) -> bool:
-        if not self._kernel.tracing_on:
+        if not self._kernel.region.on:
             return False
         return self._selection is EVERYTHING or self._selection.takes_of(task.tgid, task.pid, self._cpu.clock)
 

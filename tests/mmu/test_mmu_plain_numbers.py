@@ -206,10 +206,11 @@ def inline(world: HookWorld, call: Call) -> None:
     world.scratch[:], VIEWS[:] = 0, 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin = base + TB_BEFORE_CODE
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 92 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 100 * 8
     record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
+    record.find, record.finds = begin + 0x6789, begin - 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
     places, behind = (0x401000, UPPER, begin + 77), (-9, -5)
@@ -221,6 +222,7 @@ def inline(world: HookWorld, call: Call) -> None:
             for distance in (5, 31, 32):
                 text += b"\xb9" + struct.pack("<I", distance) + b"\xe8"
                 text += struct.pack("<i", record.palignr - (begin + len(text) + 4))
+            text += b"\x48\x8b\xfd\xe8" + struct.pack("<i", record.find - (begin + len(text) + 8)) + b"\xff\xe0"
             branch = len(text)  # jne 1f; nop; jmp; 4 bytes; nop; 1: jmp
             text += bytes.fromhex("0f8510000000 6690 e944332211 00000000 666690 e988776655")
             for wrong in (None, returns_to - begin - 1, returns_to - begin + 11, *range(branch, branch + 9), *behind):
@@ -236,6 +238,7 @@ def inline(world: HookWorld, call: Call) -> None:
                 made.append(call("count_inline", base + 64 * 8, returns_to, ctypes.addressof(block)))
                 world.calls.append(tuple(words[:64].tolist()))
     assert 0 < sum(made) < len(made)
+    assert 0 < record.found <= sum(made)
 
 
 def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, int]:
@@ -264,7 +267,7 @@ def guarding(world: HookWorld, call: Call) -> None:
     world.scratch[:] = 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin, guards = base + TB_BEFORE_CODE, base + 112 * 8
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 92 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
     record.engine, record.stubs, record.load, record.store = 0x55AA, begin - 0x5678, begin + 0x2345, begin + 0x3456
     record.load_aligned, record.store_aligned = begin - 0x6789, begin - 0x789A
