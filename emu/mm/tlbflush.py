@@ -184,7 +184,8 @@ class TlbFlusher:
         mmu = self._mmu
         if cpu != mmu.processor:
             mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
-        mmu.state.asid, mmu.state.tid = pid, tid
+        state = mmu.state
+        state.asid, state.tid = pid, tid
         if mm is not self._loaded[cpu]:
             self._load(cpu, mm)
 
