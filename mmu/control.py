@@ -316,7 +316,10 @@ class Control:
         ValueError for numbers below 0."""
         if start < 0 or length < 0:
             raise ValueError(f"a range has a start and a length from 0 on, not {start:#x} and {length:#x}")
-        self._count_flush(start, length)
+        state = self.state
+        state.flushes += 1
+        if state.event_mask:
+            self.events.emit(EventKind.FLUSH, vaddr=start, length=length)
         if self.tlb is not None:
             if length <= _CEILING_BYTES:
                 for vaddr in range(start & -PAGE_SIZE, start + length, PAGE_SIZE):
@@ -326,7 +329,7 @@ class Control:
         if self._elsewhere:
             return
         # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
-        large = self.state.large_epoch == self.state.epoch
+        large = state.large_epoch == state.epoch
         if length <= _CEILING_BYTES and not large:
             engine = self._engine_cpu or unicorn_abi.cpu_state(self.uc)
             unicorn_abi.flush_pages(engine, *(mapped or (start, start + length)))

@@ -237,8 +237,9 @@ class TmpfsInode(Inode):
 
     def accessed(self) -> None:
         """Update the access time after a read (relatime)."""
-        if self.atime <= self.mtime or self.atime <= self.ctime or self.sb.now() - self.atime > DAY_NS:
-            self.atime = self.sb.now()
+        atime, now = self.atime, self.sb.resources.clock.realtime_ns()
+        if atime <= self.mtime or atime <= self.ctime or now - atime > DAY_NS:
+            self.atime = now
 
     def evict(self) -> None:
         self.page_cache.release()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.linux.caller import Credentials
 
+_SET_IDS = stat.S_ISUID | stat.S_ISGID
 _DUMPABLE, _NOT_DUMPABLE = 1, 0
 
 
@@ -80,15 +80,19 @@ def fix_file_user_change(new: Credentials, old_fsuid: int) -> None:
         new.effective |= new.permitted & FS_CAPABILITIES
 
 
+def _knows_owner(who: Credentials, inode: Inode) -> bool:
+    """Whether the owner and the group of a file have numbers in a user namespace."""
+    return who.up("uid", inode.uid) is not None and who.up("gid", inode.gid) is not None
+
+
 def exec_credentials(old: Credentials, inode: Inode, *, set_ids: bool, unsafe: bool) -> NewProgram:
     """What a program gets (cap_bprm_creds_from_file).  ``set_ids``: set-ID bits count there; ``unsafe``: somebody could
     lead the program who may not have its rights, so that it gets no more than there were.  Capabilities of files do not
     count.
     """
-    new = copy.copy(old)
+    new = old.__copy__()
     bits = False
-    known = old.up("uid", inode.uid) is not None and old.up("gid", inode.gid) is not None
-    if set_ids and known and not old.no_new_privs:
+    if set_ids and inode.mode & _SET_IDS and not old.no_new_privs and _knows_owner(old, inode):
         if inode.mode & stat.S_ISUID:
             new.euid, bits = inode.uid, True
         if inode.mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 #: nsec_to_clock_t().
 _TICK_NS = 10_000_000
+_NOCLDWAIT = int(SaFlags.NOCLDWAIT)
 
 
 def do_group_exit(kernel: Kernel, task: Task, status: int) -> None:
@@ -237,7 +238,7 @@ def notify_parent(kernel: Kernel, group: ThreadGroup) -> None:
         release(kernel, group.leader)
         return
     action = parent.leader.signals.actions[Sig.CHLD]
-    reaped = group.exit_signal == Sig.CHLD and (action.handler == SIG_IGN or action.flags & SaFlags.NOCLDWAIT)
+    reaped = group.exit_signal == Sig.CHLD and (action.handler == SIG_IGN or action.flags & _NOCLDWAIT)
     signo, uid = group.exit_code & 0x7F, group.leader.credentials.uid
     code, status = CLD_EXITED, group.exit_code >> 8
     if signo:

@@ -455,7 +455,7 @@ class ThreadGroup:
                 found.append(child)
             else:
                 self.news.discard(pid)
-        return sorted(found, key=lambda child: child.group.place)
+        return found if len(found) < 2 else sorted(found, key=lambda child: child.group.place)
 
     def add(self, task: Task) -> None:
         """A thread has come into being; the first one leads."""

@@ -243,9 +243,8 @@ class TlbFlusher:
         """
         if mm.shared_tables:
             return self._flush_shared(mm, start, end, reason)
-        mmu = self._mmu
-        if mm is self._loaded[mmu.processor]:
-            mmu.flush_range(start, end - start, mapped)
+        if mm is self._loaded[0 if self.cpus == 1 else self._mmu.processor]:
+            self._mmu.flush_range(start, end - start, mapped)
         # a vCPU that has not loaded it holds none of its translations: loading CR3 without PCID flushed them
         if self.cpus > 1:
             self.shootdowns.by_policy[OWN].flushes += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import guests
+from emu.kernel import exec as exec_module
 from emu.kernel.exec import STACK_INITIAL
 from emu.kernel.layout import STACK_TOP
 from emu.linux.mman import Prot
@@ -15,6 +16,7 @@ from emu.machine import LaunchError
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import Kmem
 from emu.mm.vma import Vma, VmaTree
+from emu.testing import GuestMachine
 from tests.booted import MakeMachine, native
 from tests.machine.native_host import needs_host
 
@@ -86,6 +88,28 @@ def test_nothing_where_the_arguments_go(machine: MakeMachine, tmp_path: Path) ->
         machine().outcome(program)
 
 
+def _mappings(there: GuestMachine, program: Path) -> list[object]:
+    """What execve has mapped, and what that is charged with."""
+    task = there.spawn(str(program))
+    mm, kernel = task.mm, there.kernel
+    names = ("start", "end", "prot", "flags", "pgoff", "page_bits", "cached_bits", "allowed")
+    vmas = [(*(getattr(v, name) for name in names), v.file is not None, v.ops.name(v)) for v in mm.vmas]
+    pages = [(vaddr, mm.tables.words[slot : slot + n].tolist()) for vaddr, slot, n in mm.tables.pte_tables(0, 1 << 47)]
+    return [vmas, pages, mm.total_bytes, kernel.mm_context.commit.pages, kernel.frames.used, kernel.frames.kmem.charged]
+
+
+@pytest.mark.parametrize("name", ["hello", "hello_pie", "costs", *SEGMENTS])
+def test_mappings_at_once_are_those_one_by_one(
+    machine: MakeMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    program = (
+        guests.path(name) if name not in SEGMENTS else changed(tmp_path / "program", "hello", instead=SEGMENTS[name])
+    )
+    at_once = _mappings(machine(), program)
+    monkeypatch.setattr(exec_module, "map_image", lambda *arguments: False)
+    assert _mappings(machine(), program) == at_once
+
+
 @pytest.mark.parametrize(("start", "end"), [(4096, 8192), (0, 4097), (12287, 16384), (0, 16384), (6144, 6400)])
 def test_no_mapping_overlaps_another(start: int, end: int) -> None:
     tree = VmaTree(Kmem(lambda least, most: most))
@@ -93,8 +117,10 @@ def test_no_mapping_overlaps_another(start: int, end: int) -> None:
     tree.add(Vma(0x5000, 0x6000, Prot.READ, VmFlags(0)))
     with pytest.raises(AssertionError, match="would overlap"):
         tree.add(Vma(start, end, Prot.READ, VmFlags(0)))
-    tree.add(Vma(0x3000, 0x5000, Prot.READ, VmFlags(0)))
-    assert [vma.start for vma in tree] == [0x1000, 0x3000, 0x5000]
+    with pytest.raises(AssertionError, match="would overlap"):
+        tree.add_run([Vma(start, end, Prot.READ, VmFlags(0)), Vma(0x7000, 0x8000, Prot.READ, VmFlags(0))])
+    tree.add_run([Vma(0x3000, 0x4000, Prot.READ, VmFlags(0)), Vma(0x4000, 0x5000, Prot.READ, VmFlags(0))])
+    assert [vma.start for vma in tree] == [0x1000, 0x3000, 0x4000, 0x5000]
 
 
 def test_headers_are_remembered_by_what_they_say(machine: MakeMachine, tmp_path: Path) -> None:
