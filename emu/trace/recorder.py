@@ -15,6 +15,7 @@ from emu.kernel.tracer import Tracer
 from emu.linux.syscall_names import name_of
 from emu.mm.pagetable import ADDRESS, PS, P
 from emu.trace.batch import Batch, KernelKind, Note
+from emu.trace.code import mapped_code
 from emu.trace.header import make_header
 from emu.trace.resolution import RESOLUTIONS, resolution
 from emu.trace.schema import Schema
@@ -61,10 +62,12 @@ class Recorder(Tracer):
         command: Sequence[str],
         seed: int,
         version: str,
+        root: str | None = None,
         accesses: bool = False,
         selection: Selection = EVERYTHING,
     ) -> None:
-        """``accesses``: record each access too, which only a modelled TLB sees.  ``selection``: what is recorded."""
+        """``root``: the directory of the host that is the machine's root.  ``accesses``: record each access too, which
+        only a modelled TLB sees.  ``selection``: what is recorded."""
         kernel = machine.kernel
         mmu = kernel.cpu.mmu
         if accesses and mmu.tlb is None:
@@ -95,6 +98,7 @@ class Recorder(Tracer):
                 memory_bytes=machine.ram.size,
                 seed=seed,
                 tlb="off" if mmu.tlb is None else mmu.tlb.geometry.name,
+                **({"root": root} if root is not None else {}),
                 **({"levels": mmu.registers.levels} if mmu.registers.levels != 4 else {}),
                 **({"cpus": mmu.processors} if mmu.processors > 1 else {}),
             ),
@@ -231,10 +235,24 @@ class Recorder(Tracer):
 
     def fork(self, parent: Task, child: Task) -> None:
         self._of_task("fork", parent, {"child": child.pid})
+        if not self._is_chosen(parent):
+            self._tell_code(child, 0, _LOW_64)
 
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
         texts = [argument.decode("utf-8", "surrogateescape") for argument in argv]
         self._of_task("exec", task, {"path": path, "argv": texts})
+
+        self._tell_code(task, 0, _LOW_64)
+
+    def mapped(self, task: Task, start: int, end: int) -> None:
+        self._tell_code(task, start, end)
+
+    def _tell_code(self, task: Task, start: int, end: int) -> None:
+        """Each mapping there of a file that may be executed, as perf's MMAP2 records do."""
+        if not self._selection.has("mmap") or not self._is_chosen(task):
+            return
+        for code in mapped_code(task.mm, start, end):
+            self._of_task("mmap", task, code.fields)
 
     def exit(self, task: Task, status: int) -> None:
         signo = status & 0x7F
