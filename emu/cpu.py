@@ -170,6 +170,10 @@ class Cpu:
         unicorn_abi.look_at_accesses(uc, self._hooks_stop_anywhere)
         watch_hooks(uc, self._hooked)
         self._engine_tlb = EngineTlb(self.mmu)
+        #: When somebody wants to be called, in instructions, and who; and while the engine is only to run up to there,
+        #: where the slice ends, as :attr:`spent` has it.
+        self._alarm: tuple[int, Callable[[], object]] | None = None
+        self._slice_end = 0
 
     # -- set-up ----------------------------------------------------------------------------------------------------
 
@@ -282,9 +286,27 @@ class Cpu:
 
     def new_context_like_current(self) -> unicorn_abi.Context:
         """A context with the registers that are in the CPU now."""
-        context = unicorn_abi.Context(self.uc, self._spare_contexts)
+        context = self.new_context()
         context.save()
         return context
+
+    def new_context(self) -> unicorn_abi.Context:
+        """A context with nothing in it yet (:meth:`save_child`)."""
+        return unicorn_abi.Context(self.uc, self._spare_contexts)
+
+    def save_child(self, context: unicorn_abi.Context, rsp: int, fs_base: int | None) -> None:
+        """Save the registers of a child that goes on where its maker is: RAX is 0, and RSP and the base of FS are its
+        own if they are given (not 0, not None).
+        """
+        env = self._env_words
+        result, stack, base = env[0], env[4], self._fs_base.value
+        env[0] = 0
+        if rsp:
+            env[4] = rsp
+        if fs_base is not None:
+            self._fs_base.value = fs_base
+        context.save()
+        env[0], env[4], self._fs_base.value = result, stack, base
 
     # -- hooks -----------------------------------------------------------------------------------------------------
 
@@ -402,12 +424,38 @@ class Cpu:
     @last_end.setter
     def last_end(self, end: int) -> None:
         self.trap.last_end = self.mmu.state.last_end = end
-        self.trap.last_clock = self.clock
+        if end:
+            self.trap.last_clock = self.clock
 
     def begin_slice(self, left: int) -> None:
         """A slice of so many instructions begins."""
         self._thread = threading.get_ident()
+        if self._alarm is not None:
+            left = self._up_to_alarm(left)
         self._begin_slice(self._trap_at, left)
+
+    def set_alarm(self, clock: int, call: Callable[[], object]) -> None:
+        """Call somebody once, between two blocks of code, as soon as so many instructions have been retired; in turns
+        that begin from now on."""
+        self._alarm = clock, call
+
+    def _up_to_alarm(self, left: int) -> int:
+        assert self._alarm is not None
+        before = max(self._alarm[0] - self.clock, 0)
+        self._slice_end = self.spent + left if before < left else 0
+        return min(before, left)
+
+    def _goes_on(self) -> bool:
+        """The slice that the engine was given is over: whether more of it is left, behind the alarm."""
+        left = self._slice_end - self.spent
+        if left <= 0:
+            return False
+        if self._alarm is not None and self.clock >= self._alarm[0]:
+            call, self._alarm = self._alarm[1], None
+            call()
+        self._slice_end = 0
+        self.begin_slice(left)
+        return True
 
     def slice_is_over(self) -> None:
         """A slice was used up."""
@@ -420,12 +468,13 @@ class Cpu:
         trap = self.trap
         if self._thread == threading.get_ident():
             self._limit_slice(self._trap_at, 0)
-        trap.limit = 0
+        trap.limit = self._slice_end = 0
         trap.aside = min(trap.aside, 1)
 
     def limit_slice(self, left: int) -> None:
         """Leave no more than so many instructions of the slice."""
         trap, limit = self.trap, self.clock + left
+        self._slice_end = min(self._slice_end, self.spent + left)
         self._limit_slice(self._trap_at, min(trap.limit, limit))
         trap.aside = min(trap.aside, limit + 1)
 
@@ -441,6 +490,9 @@ class Cpu:
             if reason == _SYSCALL:
                 return SYSCALL_TRAP
             if reason == TrapReason.SLICE:
+                if self._slice_end and self._goes_on():
+                    rip = self.rip
+                    continue
                 return _SLICE_TRAP
             if reason == TrapReason.REFUSED:
                 return self._refused()

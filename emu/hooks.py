@@ -53,7 +53,7 @@ class TrapState(ctypes.Structure):
     registers: int  # host address of the general registers
     aside: int  # the limit plus 1 while something must be done before the next block; else 0
     goes_on: int  # the address at which a block that was counted goes on, plus 1; else 0
-    ahead: int  # how many of its instructions from there on are counted
+    ahead: int  # how many of its instructions from there on are counted, or from the one that is a Hit
     fetched: int  # host address of MmuState.fetched
     patched: int  # how many bytes of code stand in for the guest's while a piece is translated
     patched_at: int  # their host address
@@ -395,6 +395,7 @@ def _attend(uc: int, address: int, size: int, trap: TrapState, returns_to: int) 
             _stop(uc, trap, TrapReason.ANEW)
             return False
     trap.block = address
+    trap.ahead = ahead
     refused = block.hit != 0 and _refused(uc, address, block.hit, trap)
     instructions = block.instructions & _INSTRUCTIONS
     if ahead == 0:

@@ -98,13 +98,17 @@ GUESTS: tuple[Guest, ...] = (
     Guest("sysv", "sysv.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("spin", "spin.c"),
     Guest("touch_pages", "touch_pages.c"),
+    Guest("gups", "gups.c"),
     Guest("getpid_loop", "getpid_loop.c"),
     Guest("hoard", "hoard.c"),
     Guest("many", "many.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("costs", "costs.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("handlers", "handlers.c", (*COMMON, *STATIC), "musl-gcc"),
     Guest("turns", "turns.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
+    Guest("joins", "joins.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
     Guest("touches", "touches.c", (*COMMON, *STATIC, "-pthread"), "musl-gcc"),
+    Guest("regions", "regions.c", tuple(flag for flag in (*COMMON, *BARE, *STATIC) if flag != "-s")),
+    Guest("unimmu-mark", "unimmu-mark.c"),
 )
 
 

@@ -13,8 +13,8 @@ from mmu.native import call3, cold, inlined, load64, native
 from mmu.registers import Access
 from mmu.state import MmuState, Status, WordArray, fields
 from mmu.structure_cache import begin_walk, cache_structure_entry
-from mmu.tlb import install_walked, leaf_of, lookup, paddr_of, promote
-from mmu.walk import CAN_EXECUTE, CAN_READ, WalkStart, key_denies, page_rights, root, walk_from
+from mmu.tlb import count_misses, install_walked, leaf_of, lookup, paddr_of, promote
+from mmu.walk import CAN_EXECUTE, CAN_READ, PlainWalk, WalkStart, key_denies, page_rights, root, walk_from
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _AD_EVENTS = 1 << EventKind.ACCESSED_DIRTY
@@ -109,6 +109,27 @@ def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
     _cache_structures(state, vaddr, start, state.walked.level)
     install_walked(state, access, vaddr)
     return Status.OK
+
+
+@native
+def access_missed(state: MmuState, vaddr: int, access: int, found: PlainWalk) -> None:
+    """:func:`access_once` where no array holds the page, no event is recorded, and the walk begins with the PTE, is
+    this plain one, and allowed, with nothing to set."""
+    count_misses(state, access)
+    last, walked = state.last_access, state.walked
+    start = begin_walk(state, vaddr, root(state), False)
+    last.level, last.walked, last.start = 0, 1, start.cached
+    state.walks += 1
+    state.walk_loads += 1
+    state.status = Status.OK
+    rights = page_rights(state, found.every, found.any_xd) & (_ALL_ONES ^ key_denies(state, found.every, found.pte))
+    if found.pte & D == 0:
+        rights &= CAN_READ | CAN_EXECUTE
+    walked.error_code, walked.rights, walked.level = 0, rights, 1
+    walked.paddr = (found.pte & ADDRESS) | (vaddr & 0xFFF)
+    walked.every, walked.any_xd, walked.leaf = found.every, found.any_xd, found.pte
+    _counts(state, access).walk_completed[0] += 1
+    install_walked(state, access, vaddr)
 
 
 @inlined

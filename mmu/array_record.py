@@ -15,7 +15,6 @@ from mmu.native import inlined, load32, load64, native, store32, store64
 from mmu.registers import PCID_MASK
 from mmu.state import WordArray, fields
 
-MAX_ARRAYS = 16
 #: In the frame of a held translation: this 2M page is a piece of a 1G page.
 SMASHED = 1
 GLOBAL_TAG = 0x1000
@@ -33,7 +32,7 @@ class TlbArray(ctypes.Structure):
 
     tags: int  # address of uint64[]
     held: int  # address of Held[]: what each tag stands for
-    times: int  # address of uint64[]: of each one's last use, or of its installation
+    times: int  # address of uint64[]: of each one's last use, or of its installation; 0 if it is free
     used: int  # address of uint64[], by set: the bits of the PLRU policies
     hints: int  # address of uint32[], by page number: the index where that page was found last
     hint_mask: int
@@ -217,10 +216,18 @@ def occupy(array: TlbArray, index: int, tag: int) -> None:
 
 
 @native
+def give_to(array: TlbArray, index: int, tag: int) -> None:
+    """Give a place to another tag of the same level."""
+    store64(array.tags + index * 8, tag)
+    store32(hint_of(array, vaddr_of(tag), level_of(tag)), index)
+
+
+@native
 def forget(array: TlbArray, index: int) -> None:
     """Free a place."""
     level = level_of(tag_at(array, index))
     store64(array.tags + index * 8, 0)
+    store64(array.times + index * 8, 0)
     array.counts[level - 1] -= 1
     if array.counts[level - 1] == 0:
         array.present ^= 1 << (level - 1)

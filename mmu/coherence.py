@@ -38,7 +38,8 @@ class TranslatedCode(VirtualMemory):
 
     def _follow_instructions(self) -> None:
         """Memory is mapped, so that the engine has a RIP."""
-        self.state.engine_rip = unicorn_abi.cpu_state(self.uc) + unicorn_abi.ENV_RIP
+        self._engine_cpu = unicorn_abi.cpu_state(self.uc)
+        self.state.engine_rip = self._engine_cpu + unicorn_abi.ENV_RIP
         self._rip = ctypes.c_uint64.from_address(self.state.engine_rip)
         self._instructions, self._kind_of = InstructionTables(self.state), library()["kind_of"].call
 
@@ -54,17 +55,24 @@ class TranslatedCode(VirtualMemory):
         for frame in frames[self._has_code.array[frames] != 0].tolist():
             self.code_written(frame)
 
-    def _drop_code(self, frame: int) -> None:
+    def forget_code(self, paddr: int) -> None:
+        """Have the engine translate the code at a physical address anew, which has not changed."""
+        self._remove(paddr, 1)
+
+    def _remove(self, paddr: int, length: int) -> None:
         """Invalidate translated code by physical address: the physmap makes the frame reachable for
         uc_ctl_remove_cache.
         """
         self.state.physmap_open = 1
         try:
             for window in range(self.state.windows or 1):
-                start = PHYSMAP + (window << WINDOW_SHIFT) + (frame << PAGE_SHIFT)
-                self.uc.ctl_remove_cache(start, start + PAGE_SIZE)
+                start = PHYSMAP + (window << WINDOW_SHIFT) + paddr
+                self.uc.ctl_remove_cache(start, start + length)
         finally:
             self.state.physmap_open = 0
+
+    def _drop_code(self, frame: int) -> None:
+        self._remove(frame << PAGE_SHIFT, PAGE_SIZE)
         self.has_code[frame] = 0
         if self.on_code_dropped is not None:
             self.on_code_dropped(frame)

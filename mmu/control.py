@@ -74,6 +74,8 @@ class Control:
         self._engine.load(state.cr0, state.cr3, state.cr4)
         #: An operation is being done on a processor that does not have its turn: the engine holds nothing of it.
         self._elsewhere = False
+        #: Where the engine keeps its CPU, once that is known.
+        self._engine_cpu = 0
         #: The TLB model of the processor that has its turn; None in filtered mode.
         self.tlb: TlbModel | None = None
         #: The models of all processors; empty in filtered mode.
@@ -302,9 +304,10 @@ class Control:
         """
         self.flush_range(vaddr & -PAGE_SIZE, PAGE_SIZE)
 
-    def flush_range(self, start: int, length: int) -> None:
-        """Invalidate the translations of every page that has a byte in [start, start + length).  ValueError for
-        numbers below 0."""
+    def flush_range(self, start: int, length: int, mapped: tuple[int, int] | None = None) -> None:
+        """Invalidate the translations of every page that has a byte in [start, start + length).  ``mapped``: a part of
+        it, from its first address to that behind it, outside of which nothing was mapped that could be held.
+        ValueError for numbers below 0."""
         if start < 0 or length < 0:
             raise ValueError(f"a range has a start and a length from 0 on, not {start:#x} and {length:#x}")
         self._count_flush(start, length)
@@ -319,7 +322,8 @@ class Control:
         # Unicorn holds a large page in pieces of 4 KiB, and which ones is not known
         large = self.state.large_epoch == self.state.epoch
         if length <= _CEILING_BYTES and not large:
-            unicorn_abi.flush_pages(self.uc, start, start + length)
+            engine = self._engine_cpu or unicorn_abi.cpu_state(self.uc)
+            unicorn_abi.flush_pages(engine, *(mapped or (start, start + length)))
         else:
             unicorn_abi.flush_tlb(self.uc)
             self.state.epoch += 1

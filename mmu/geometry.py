@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+
+#: The most arrays of a geometry, and the most entries of one of its arrays.
+MAX_ARRAYS = 16
+MAX_ENTRIES = 1 << 20
 
 
 class Kinds(IntFlag):
@@ -33,6 +38,7 @@ class Replacement(IntEnum):
     BIT_PLRU = 2  # a used bit for each way; when all are set, all others are cleared; the lowest clear one is evicted
     FIFO = 3  # the way installed first
     RANDOM = 4  # a xorshift64* generator with the model's seed
+    LFU = 5  # the way used least often since it was installed, of several the least recently used one
 
 
 class IndexHash(IntEnum):
@@ -66,13 +72,31 @@ class Array:
 
 
 @dataclass(frozen=True)
+class StructureShape:
+    """A paging-structure cache that is not fully associative, or does not replace by LRU.
+
+    ``sets`` is a power of two; an entry's set is the low bits of the address bits that select it.  ``replacement`` is
+    none of the two PLRU policies.
+    """
+
+    sets: int
+    ways: int
+    replacement: Replacement = Replacement.LRU
+
+    @property
+    def entries(self) -> int:
+        """How many entries it holds."""
+        return self.sets * self.ways
+
+
+@dataclass(frozen=True)
 class Geometry:
     """All translation caches of one logical processor.
 
     ``structure_caches`` maps the level of a paging-structure entry (5 PML5E, 4 PML4E, 3 PDPTE, 2 PDE) to how many
-    entries its fully associative LRU cache has; 0 or absent: none.  ``inclusive``: a translation that leaves the second
-    level leaves the first too. ``smash_1g``: a 1G page enters the second level as the 2M piece that was touched.
-    ``provenance`` gives the source of each number.
+    entries its fully associative LRU cache has, or to a :class:`StructureShape`; 0 or absent: none.  ``inclusive``: a
+    translation that leaves the second level leaves the first too.  ``smash_1g``: a 1G page enters the second level as
+    the 2M piece that was touched.  ``provenance`` gives the source of each number.
 
     No source describes a processor completely; the presets (:func:`mmu.load_preset`) give the source of each number.
 
@@ -84,7 +108,71 @@ class Geometry:
 
     name: str
     arrays: tuple[Array, ...]
-    structure_caches: dict[int, int] = field(default_factory=dict)
+    structure_caches: Mapping[int, int | StructureShape] = field(default_factory=dict)
     inclusive: bool = False
     smash_1g: bool = False
     provenance: str = ""
+
+    def structure(self, level: int) -> StructureShape:
+        """The shape of the structure cache of that level; of one that is not there, no ways."""
+        shape = self.structure_caches.get(level, 0)
+        return shape if isinstance(shape, StructureShape) else StructureShape(1, shape)
+
+
+class BadGeometry(ValueError):
+    """A geometry that cannot be modelled; ``field`` is what is wrong in it."""
+
+    def __init__(self, name: str, message: str, field: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.message, self.field = message, field
+
+
+def check_array(array: Array) -> None:
+    """:class:`BadGeometry` for an array that cannot be modelled."""
+    wrong = _wrong_in(array)
+    if wrong is not None:
+        raise BadGeometry(array.name, *wrong)
+
+
+def _wrong_in(array: Array) -> tuple[str, str] | None:
+    """What is wrong in an array, and in which field."""
+    ways, policy = array.ways, array.replacement
+    if array.sets & (array.sets - 1) or not array.sets or not ways:
+        return f"{array.sets} sets of {ways} ways; the sets must be a power of two", "sets"
+    if array.entries > MAX_ENTRIES:
+        return f"{array.entries} entries; at most {MAX_ENTRIES} are modelled", "ways"
+    if not array.kinds or not array.page_sizes:
+        field = "page_sizes" if array.kinds else "kinds"
+        return "it holds nothing without a kind of access and a page size", field
+    if array.level not in (1, 2):
+        return f"level {array.level}; there are levels 1 and 2", "level"
+    if policy == Replacement.TREE_PLRU and (ways & (ways - 1) or ways > 64):
+        return f"tree-PLRU needs a power of two ways, at most 64, not {ways}", "ways"
+    if policy == Replacement.BIT_PLRU and ways > 64:
+        return f"bit-PLRU is modelled for at most 64 ways, not {ways}", "ways"
+    return None
+
+
+def check_geometry(geometry: Geometry) -> None:
+    """:class:`BadGeometry` for a geometry that cannot be modelled."""
+    if len(geometry.arrays) > MAX_ARRAYS:
+        number = len(geometry.arrays)
+        raise BadGeometry(geometry.name, f"{number} arrays; at most {MAX_ARRAYS} are modelled", "arrays")
+    for array in geometry.arrays:
+        check_array(array)
+    for level in geometry.structure_caches:
+        wrong = _wrong_in_structure(level, geometry.structure(level))
+        if wrong is not None:
+            raise BadGeometry(geometry.name, wrong, "structure_caches")
+
+
+def _wrong_in_structure(level: int, shape: StructureShape) -> str | None:
+    if not 2 <= level <= 5:
+        return f"there is no structure cache of level {level}"
+    if shape.sets < 1 or shape.sets & (shape.sets - 1) or shape.ways < 0:
+        return f"a structure cache of {shape.sets} sets of {shape.ways} ways; the sets must be a power of two"
+    if shape.entries > MAX_ENTRIES:
+        return f"a structure cache of {shape.entries} entries; at most {MAX_ENTRIES} are modelled"
+    if shape.replacement in (Replacement.TREE_PLRU, Replacement.BIT_PLRU):
+        return "a structure cache does not replace by PLRU; by lru, lfu, fifo or random"
+    return None

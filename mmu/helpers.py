@@ -14,7 +14,7 @@ from mmu.array_record import GLOBAL_TAG, TlbArray, hint_of, tag_at, tag_of
 from mmu.engine_held import place_in_engine
 from mmu.engine_sync import catch_up
 from mmu.exact import access_translated, drain_if_full, filled_access_is_over, note_size
-from mmu.helper_fills import fill_at_once
+from mmu.helper_fills import ACCESSED, IS_TO_ASK, fill_at_once
 from mmu.helper_places import (
     ENGINE_MAKES_IT,
     ENGINES_OWN,
@@ -146,14 +146,17 @@ def _is_engines(path: DataPath, state: MmuState, vaddr: int, oi: int, size: int)
 
 
 @native
-def _ask(helpers: Helpers, path: DataPath, env: int, vaddr: int, access: int, oi: int, back: int) -> None:
-    """Have the engine hold a translation of the page, if it can."""
+def _ask(helpers: Helpers, path: DataPath, env: int, vaddr: int, access: int, oi: int, back: int) -> bool:
+    """Have the engine hold a translation of the page, if it can; whether the model has handled the access, too."""
     state, index = MmuState.from_address(path.state), oi & MMU_INDEX
-    if oi & _MARKED == 0 and fill_at_once(helpers, state, vaddr, access, index):
-        path.filled += 1
-        return
+    if oi & _MARKED == 0:
+        done = fill_at_once(helpers, state, vaddr, access, index)
+        if done != IS_TO_ASK:
+            path.filled += 1
+            return done == ACCESSED
     state.offset = vaddr & _OFFSET
     call6(helpers.probe, env, vaddr, 0, access, index, back)
+    return False
 
 
 @cold
@@ -175,17 +178,19 @@ def _any_load(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size: 
     state = MmuState.from_address(path.state)
     if _is_engines(path, state, vaddr, oi, size):
         return 0
-    held = _translation(env, vaddr, oi)
+    held, accessed = _translation(env, vaddr, oi), False
     if not _may_load(held, vaddr):
-        _ask(helpers, path, env, vaddr, Access.READ, oi, back)
+        accessed = _ask(helpers, path, env, vaddr, Access.READ, oi, back)
         held = _translation(env, vaddr, oi)
-        if not _may_load(held, vaddr):
+        if not accessed and not _may_load(held, vaddr):
             return 0
     if oi & LAST_PIECE != 0:
         state.next_piece = _NOWHERE
         return _host(held, vaddr)
     host = _host(held, vaddr)
-    if oi & NO_ACCESS != 0:
+    if accessed:
+        state.next_piece = _NOWHERE
+    elif oi & NO_ACCESS != 0:
         catch_up(state)
     else:
         _note_piece(state, vaddr, oi, size)
@@ -212,7 +217,9 @@ def _any_store(helpers: Helpers, env: int, vaddr: int, oi: int, back: int, size:
         return 0
     held, page = _translation(env, vaddr, oi), (vaddr >> 12) + 1
     if load64(held + ENTRY_WRITE) | TLB_NOT_DIRTY != vaddr & _PAGE_MASK | TLB_NOT_DIRTY:
-        _ask(helpers, path, env, vaddr, Access.WRITE, oi, back)
+        if _ask(helpers, path, env, vaddr, Access.WRITE, oi, back):
+            state.next_piece = _NOWHERE
+            return _host(_translation(env, vaddr, oi), vaddr)
         held = _translation(env, vaddr, oi)
     if not _may_store(held, vaddr):
         return 0

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mmu.access import AccessCounts
-from mmu.array_record import GLOBAL_TAG, MAX_ARRAYS, SMASHED, Held, TlbArray, context_of, level_of, vaddr_of
+from mmu.array_record import GLOBAL_TAG, SMASHED, Held, TlbArray, context_of, level_of, vaddr_of
 from mmu.engine_sync import MAX_PIECES
 from mmu.entries import RW, XD, D, page_bytes
-from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
+from mmu.geometry import MAX_ARRAYS, Array, Geometry, IndexHash, Kinds, PageSizes, check_geometry
 from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
 from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
-from mmu.structure_cache import HeldTable, StructureCache
+from mmu.structure_cache import HINTS, HeldTable, StructureCache
 from mmu.walk import canonical
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class TlbModel:
 
     def __init__(self, state: MmuState, geometry: Geometry, seed: int = 0, guard: Guard | None = None) -> None:
         """``guard`` keeps the exceptions of callbacks that the state leads to."""
-        _check_geometry(geometry)
+        check_geometry(geometry)
         self._guard = guard
         self.geometry = geometry
         self._state = state
@@ -166,9 +166,12 @@ class TlbModel:
         record.kinds, record.page_sizes, record.replacement = array.kinds, array.page_sizes, array.replacement
 
     def _make_structure_caches(self) -> None:
-        for level, entries in self.geometry.structure_caches.items():
-            cache = self._caches[level]
-            cache.held, cache.entries = self._words(entries * (ctypes.sizeof(HeldTable) // 8)).ctypes.data, entries
+        for level in self.geometry.structure_caches:
+            cache, shape = self._caches[level], self.geometry.structure(level)
+            cache.held = self._words(shape.entries * (ctypes.sizeof(HeldTable) // 8)).ctypes.data
+            cache.entries, cache.ways, cache.set_mask = shape.entries, shape.ways, shape.sets - 1
+            cache.replacement = shape.replacement
+            cache.hints = self._words(HINTS).ctypes.data
 
     def _lists(self) -> Words:
         """The addresses of the arrays to look up, in order, by access and level."""
@@ -181,9 +184,12 @@ class TlbModel:
         return lists
 
     def _shared(self) -> Words:
-        """The kinds of access that find a translation installed by a walk, by the walk's access and page level."""
+        """The kinds of access that find a translation installed by a walk, by the walk's access and page level; at
+        level 0, those that look into the same arrays."""
         shared = self._words(3 * 4).reshape(3, 4)
+        asked = {access: [array.kinds >> access & 1 for array in self.geometry.arrays] for access in Access}
         for access in Access:
+            shared[access, 0] = sum(1 << other for other in Access if asked[other] == asked[access])
             mine = [array for array in self.geometry.arrays if array.kinds & (1 << access)]
             for level in (1, 2, 3):
                 size = PageSizes(1 << (level - 1))
@@ -300,7 +306,9 @@ class TlbModel:
         return {level: (cache.lookups, cache.hits) for level, cache in enumerate(self._caches) if cache.entries}
 
     def structure_contents(self) -> dict[int, list[tuple[int, int, int]]]:
-        """By level, least recently used first: PCID, the address bits that select the entry, the table's address."""
+        """By level, least recently used first (LFU: least often; FIFO: installed first; over all sets): PCID, the
+        address bits that select the entry, the table's address.
+        """
         contents = {}
         for level in sorted(self.geometry.structure_caches):
             cache = self._caches[level]
@@ -350,21 +358,3 @@ def _describe(tag: int, held: Held) -> CachedTranslation:
         writable=bool(held.every & RW),
         executable=not held.any_xd & XD,
     )
-
-
-def _check_geometry(geometry: Geometry) -> None:
-    """ValueError for a geometry that cannot be modelled."""
-    if len(geometry.arrays) > MAX_ARRAYS:
-        raise ValueError(f"{geometry.name}: {len(geometry.arrays)} arrays; at most {MAX_ARRAYS} are modelled")
-    for array in geometry.arrays:
-        if array.sets & (array.sets - 1) or not array.sets or not array.ways:
-            raise ValueError(f"{array.name}: {array.sets} sets of {array.ways} ways; the sets must be a power of two")
-        if array.level not in (1, 2):
-            raise ValueError(f"{array.name}: level {array.level}; there are levels 1 and 2")
-        if array.replacement == Replacement.TREE_PLRU and (array.ways & (array.ways - 1) or array.ways > 64):
-            raise ValueError(f"{array.name}: tree-PLRU needs a power of two ways, at most 64, not {array.ways}")
-        if array.replacement == Replacement.BIT_PLRU and array.ways > 64:
-            raise ValueError(f"{array.name}: bit-PLRU is modelled for at most 64 ways, not {array.ways}")
-    for level in geometry.structure_caches:
-        if not 2 <= level <= 5:
-            raise ValueError(f"{geometry.name}: there is no structure cache of level {level}")

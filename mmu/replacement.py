@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from mmu.array_record import TlbArray, set_of
+from mmu.array_record import TlbArray, set_of, tag_at
 from mmu.geometry import Replacement
 from mmu.native import inlined, load64, native, store64
 from mmu.state import MmuState
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _LOW_32 = 0xFFFF_FFFF
+#: Of LFU, the time of an entry holds how often it was used above when: that many bits are the time's.
+_USE = 1 << 44
+_TIME = _USE - 1
+_MOST_USES = _ALL_ONES ^ _TIME
 _MULTIPLIER_LOW, _MULTIPLIER_HIGH = 2685821657736338717 & _LOW_32, 2685821657736338717 >> 32
 
 
@@ -19,8 +23,19 @@ def touch(state: MmuState, array: TlbArray, index: int, vaddr: int, level: int, 
     if policy == Replacement.LRU or (policy == Replacement.FIFO and installed):
         state.tlb_time += 1
         store64(array.times + index * 8, state.tlb_time)
+    elif policy == Replacement.LFU:
+        state.tlb_time += 1
+        used = 0 if installed else load64(array.times + index * 8)
+        store64(array.times + index * 8, used_once_more(used, state.tlb_time))
     elif policy != Replacement.FIFO and policy != Replacement.RANDOM:
         _note_use(array, index, vaddr, level)
+
+
+@native
+def used_once_more(used: int, time: int) -> int:
+    """What LFU keeps of an entry: how often it was used, up to 1,048,575 times, and when last, after another use."""
+    uses = used & _MOST_USES
+    return (uses if uses == _MOST_USES else uses + _USE) | (time & _TIME)
 
 
 @native
@@ -68,12 +83,26 @@ def next_random(state: MmuState) -> int:
 
 
 @native
-def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
-    """The way of a full set to evict."""
+def place_for(state: MmuState, array: TlbArray, set_number: int) -> int:
+    """The index in a set for a translation that comes: the first one that is free, or else of that to evict."""
+    ways = array.ways
+    index = set_number * ways
+    policy = array.replacement
+    if policy == Replacement.LRU or policy == Replacement.FIFO or policy == Replacement.LFU:
+        return index + _oldest(array, index)  # a free one is of no time
+    end = index + ways
+    while index < end:
+        if tag_at(array, index) == 0:
+            return index
+        index += 1
+    return set_number * ways + _victim(state, array, set_number)
+
+
+@native
+def _victim(state: MmuState, array: TlbArray, set_number: int) -> int:
+    """The way of a full set to evict, by one of the other policies."""
     ways = array.ways
     policy = array.replacement
-    if policy == Replacement.LRU or policy == Replacement.FIFO:
-        return _oldest(array, set_number * ways)
     bits = load64(array.used + set_number * 8)
     if policy == Replacement.TREE_PLRU:
         node, way, span = 1, 0, ways >> 1
@@ -93,7 +122,8 @@ def victim(state: MmuState, array: TlbArray, set_number: int) -> int:
 
 @native
 def _oldest(array: TlbArray, first: int) -> int:
-    """The way, in the set that begins at index ``first``, that was used or installed longest ago."""
+    """The way, in the set that begins at index ``first``, that was used or installed longest ago, or least often;
+    the first free one, if there is any."""
     times, ways = array.times + first * 8, array.ways
     best, oldest, way = 0, load64(times), 1
     while way < ways:

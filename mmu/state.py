@@ -171,7 +171,9 @@ class MmuState(ctypes.Structure):
     tlb_arrays: int  # address of TlbArray[]
     #: Address of uint64[3][2][MAX_ARRAYS + 1]: the addresses of the arrays of an access and a level, then 0.
     tlb_lists: int
-    tlb_shared: int  # address of uint64[3][4]: by access and page level, who else finds what such an access installs
+    #: Address of uint64[3][4]: by access and page level, who else finds what such an access installs; at level 0, who
+    #: looks into the same arrays.
+    tlb_shared: int
     tlb_time: int  # counts touches
     tlb_random: int  # state of xorshift64*
     inclusive: int

@@ -1,5 +1,4 @@
-"""Paging-structure caches (SDM vol. 3, 4.10.3): for each level, the entries that refer to a table; fully associative,
-LRU.
+"""Paging-structure caches (SDM vol. 3, 4.10.3): for each level, the entries that refer to a table, in sets of ways.
 
 Entries come from completed walks only.  An entry is found by the address bits that select it and the PCID, and keeps
 the table's address, the AND of R/W and U/S and the OR of XD from the top down to here.  Caches above the tables' number
@@ -12,8 +11,10 @@ import ctypes
 
 from mmu.array_record import page_of
 from mmu.entries import A
-from mmu.native import inlined, native
+from mmu.geometry import Replacement
+from mmu.native import inlined, load64, native, store64
 from mmu.registers import PCID_MASK
+from mmu.replacement import next_random, used_once_more
 from mmu.state import MmuState, fields
 from mmu.walk import WalkStart
 
@@ -25,10 +26,18 @@ class StructureCache(ctypes.Structure):
 
     held: int  # address of HeldTable[]
     entries: int  # number of entries; 0: the processor has no such cache
+    ways: int
+    set_mask: int
+    replacement: int  # as mmu.geometry.Replacement, without PLRU
     lookups: int
     hits: int
+    hints: int  # address of uint64[HINTS], by page number: the address of the entry where that was found last, or 0
 
     _fields_ = fields(__annotations__)
+
+
+#: A search begins with the entry that a page of this number, without its upper bits, was found in last.
+HINTS = 64
 
 
 class HeldTable(ctypes.Structure):
@@ -38,7 +47,7 @@ class HeldTable(ctypes.Structure):
     table: int  # its address
     every: int  # AND of the entries from the top down to here
     any_xd: int  # OR
-    time: int  # of its last use
+    time: int  # of its last use, or of its installation; of LFU, as mmu.replacement.used_once_more says
 
     _fields_ = fields(__annotations__)
 
@@ -59,14 +68,25 @@ def _key(vaddr: int, level: int, pcid: int) -> int:
     return (page_of(vaddr, level) << 16) | (pcid << 3) | 1
 
 
+@inlined
+def _set_at(cache: StructureCache, vaddr: int, level: int) -> int:
+    """The host address of the ways in which the entry may be."""
+    return cache.held + (page_of(vaddr, level) & cache.set_mask) * cache.ways * _HELD_BYTES
+
+
 @native
 def _find(cache: StructureCache, vaddr: int, level: int, pcid: int) -> int:
     """The host address of the entry; 0 if it is not held."""
     key = _key(vaddr, level, pcid)
-    at = cache.held
-    end = at + cache.entries * _HELD_BYTES
+    hint = cache.hints + (page_of(vaddr, level) & (HINTS - 1)) * 8
+    at = load64(hint)
+    if at != 0 and HeldTable.from_address(at).key == key:
+        return at
+    at = _set_at(cache, vaddr, level)
+    end = at + cache.ways * _HELD_BYTES
     while at < end:
         if HeldTable.from_address(at).key == key:
+            store64(hint, at)
             return at
         at += _HELD_BYTES
     return 0
@@ -89,8 +109,7 @@ def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> Wal
                 held = HeldTable.from_address(at)
                 if not quiet:
                     cache.hits += 1
-                    state.tlb_time += 1
-                    held.time = state.tlb_time
+                    _note_use(state, cache, held, False)
                 return WalkStart(level, level - 1, held.table, held.every, held.any_xd)
         level += 1
     return root
@@ -102,24 +121,35 @@ def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, e
     cache = _cache(state, level)
     if cache.entries == 0:
         return
-    at = cache.held
-    end = at + cache.entries * _HELD_BYTES
-    chosen, oldest = at, _ALL_ONES
+    at = first = _set_at(cache, vaddr, level)
+    end = at + cache.ways * _HELD_BYTES
+    chosen, oldest, full = at, _ALL_ONES, True
     while at < end:
         held = HeldTable.from_address(at)
         if held.key == 0:
-            chosen = at
+            chosen, full = at, False
             break
         if held.time < oldest:
             chosen, oldest = at, held.time
         at += _HELD_BYTES
-    state.tlb_time += 1
+    if full and cache.replacement == Replacement.RANDOM:
+        chosen = first + next_random(state) % cache.ways * _HELD_BYTES
     held = HeldTable.from_address(chosen)
     held.key = _key(vaddr, level, state.pcid)
     held.table = table
     held.every = every | A
     held.any_xd = any_xd
-    held.time = state.tlb_time
+    _note_use(state, cache, held, True)
+
+
+@inlined
+def _note_use(state: MmuState, cache: StructureCache, held: HeldTable, installed: bool) -> None:
+    """Note a use of an entry, for replacement."""
+    state.tlb_time += 1
+    if cache.replacement == Replacement.LFU:
+        held.time = used_once_more(0 if installed else held.time, state.tlb_time)
+    elif cache.replacement != Replacement.FIFO or installed:
+        held.time = state.tlb_time
 
 
 @native

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from mmu.array_record import (
     ARRAY_BYTES,
     GLOBAL_TAG,
-    MAX_ARRAYS,
     SMASHED,
     Found,
     TlbArray,
@@ -27,6 +26,7 @@ from mmu.array_record import (
     find_tag,
     forget,
     frame_at,
+    give_to,
     held_at,
     holds_page_as_another,
     level_of,
@@ -37,12 +37,13 @@ from mmu.array_record import (
     tag_of,
     vaddr_of,
 )
-from mmu.engine_held import engine_may_hold
-from mmu.engine_sync import tell_engine
+from mmu.engine_held import drop_in_engine, engine_may_hold
+from mmu.engine_sync import forget_page, tell_engine
 from mmu.entries import A, D, G
+from mmu.geometry import MAX_ARRAYS
 from mmu.native import inlined, load8, load64, native
 from mmu.registers import CR4, Access
-from mmu.replacement import touch, victim
+from mmu.replacement import place_for, touch
 from mmu.state import MmuState
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
@@ -129,22 +130,24 @@ def peek(state: MmuState, access: int, vaddr: int) -> Found:
     return Found(0, 0)
 
 
-@native
+@inlined
 def same_arrays(state: MmuState, access: int, other: int) -> bool:
     """Whether the same arrays are looked up for both kinds of access."""
+    return load64(state.tlb_shared + access * 32) & kind_bit(other) != 0
+
+
+@native
+def count_misses(state: MmuState, access: int) -> None:
+    """What :func:`lookup` counts at both levels where no array holds the page."""
     level = 1
     while level <= 2:
-        one, place = arrays_for(state, access, level), arrays_for(state, other, level)
-        address = load64(one)
-        if address != load64(place):
-            return False
+        place = arrays_for(state, access, level)
+        address = load64(place)
         while address != 0:
-            one, place = one + 8, place + 8
-            address = load64(one)
-            if address != load64(place):
-                return False
+            TlbArray.from_address(address).misses += 1
+            place += 8
+            address = load64(place)
         level += 1
-    return True
 
 
 @inlined
@@ -176,21 +179,19 @@ def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
     """Put a translation into an array, evicting another if its set is full."""
     is_global = leaf.entry & G != 0 and state.cr4 & CR4.PGE != 0
     tag = tag_of(vaddr, leaf.level, GLOBAL_TAG if is_global else state.pcid)
-    ways = array.ways
-    set_number = set_of(array, vaddr, leaf.level)
-    index = set_number * ways
-    end = index + ways
-    while index < end and tag_at(array, index) != 0:
-        index += 1
-    old, old_frame = 0, 0
-    if index == end:
-        index = set_number * ways + victim(state, array, set_number)
-        old, old_frame = tag_at(array, index), frame_at(array, index)
+    index = place_for(state, array, set_of(array, vaddr, leaf.level))
+    old, old_frame = tag_at(array, index), 0
+    if old != 0:
+        old_frame = frame_at(array, index)
         array.evictions += 1
-        forget(array, index)
-    if is_global and holds_page_as_another(array, tag):
-        array.twice = 1
-    occupy(array, index, tag)
+    if old != 0 and level_of(old) == leaf.level and not is_global:
+        give_to(array, index, tag)
+    else:
+        if old != 0:
+            forget(array, index)
+        if is_global and holds_page_as_another(array, tag):
+            array.twice = 1
+        occupy(array, index, tag)
     held = held_at(array, index)
     held.frame = leaf.frame
     held.every = leaf.every
@@ -252,13 +253,13 @@ def install_walked(state: MmuState, access: int, vaddr: int) -> None:
 
 
 @native
-def _finds_nowhere(state: MmuState, kinds: int, tag: int, frame: int) -> bool:
-    """Whether one of these kinds of access finds this very translation in no array any more."""
+def _finds_nowhere(state: MmuState, evicting: TlbArray, kinds: int, tag: int, frame: int) -> bool:
+    """Whether one of these kinds of access finds this very translation, which has left an array, in none any more."""
     i, size = state.tlb_number, 1 << (level_of(tag) - 1)
     while i != 0 and kinds != 0:  # those of the second level, which hold most, are the last
         i -= 1
         array = array_number(state, i)
-        if array.present & size != 0 and array.kinds & kinds != 0:
+        if array.present & size != 0 and array.kinds & kinds != 0 and array.tags != evicting.tags:
             index = find_tag(array, tag)
             if index != 0 and frame_at(array, index - 1) == frame:
                 kinds &= _ALL_ONES ^ array.kinds
@@ -277,11 +278,17 @@ def _in_level_2(state: MmuState, tag: int) -> bool:
 
 
 @inlined
-def _concerns_engine(state: MmuState, tag: int, frame: int) -> bool:
-    """Whether the engine may hold this translation, or remember where the code of the page is."""
+def _tell_of_eviction(state: MmuState, tag: int, frame: int) -> None:
+    """Make the engine forget this translation, if it may hold that, or remember where the code of the page is."""
     if level_of(tag) != 1 or frame >= state.ram_bytes or load8(state.has_code + (frame >> 12)) != 0:
-        return True
-    return engine_may_hold(state, vaddr_of(tag) >> 12)
+        tell_engine(state, vaddr_of(tag), level_of(tag))
+        return
+    page = vaddr_of(tag) >> 12
+    if page + 1 == state.busy_page:
+        if engine_may_hold(state, page):
+            forget_page(state, page)
+    elif not drop_in_engine(state, page):
+        forget_page(state, page)
 
 
 @native
@@ -306,8 +313,8 @@ def _evicted(state: MmuState, array: TlbArray, tag: int, frame: int) -> None:
     if state.engine_cpu != 0:
         context = context_of(tag)
         if context == state.pcid or context == GLOBAL_TAG:
-            if _finds_nowhere(state, kinds, tag, frame) and _concerns_engine(state, tag, frame):
-                tell_engine(state, vaddr_of(tag), level_of(tag))
+            if _finds_nowhere(state, array, kinds, tag, frame):
+                _tell_of_eviction(state, tag, frame)
 
 
 @native

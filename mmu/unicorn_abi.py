@@ -258,10 +258,15 @@ def _begin_windows(uc: Uc, begin: int) -> None:
         window.value = begin
 
 
+#: The number of the call of uc_ctl without an argument.
+_FORGET = UC_CTL_IO_WRITE << 30 | UC_CTL_TLB_FLUSH
+
+
 def flush_tlb(uc: Uc) -> None:
     """Forget every translation (and Unicorn's jump cache)."""
     _begin_windows(uc, NEVER_NS)
-    uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+    engine: Any = uc
+    check(uclib.uc_ctl(engine._uch, _FORGET), "uc_ctl(TLB_FLUSH)")
 
 
 def write_cr3(uc: Uc, engine: int, word: int, loads: int) -> None:
@@ -281,9 +286,8 @@ def flush_page(uc: Uc, vaddr: int) -> None:
     _flush_page(cpu_state(uc), vaddr)
 
 
-def flush_pages(uc: Uc, start: int, end: int) -> None:
-    """The same for every page that has a byte in [start, end)."""
-    cpu = cpu_state(uc)
+def flush_pages(cpu: int, start: int, end: int) -> None:
+    """The same for every page that has a byte in [start, end), given :func:`cpu_state`."""
     for vaddr in range(start & -4096, end, 4096):
         _flush_page(cpu, vaddr)
 
@@ -355,11 +359,13 @@ class Context:
 
     def save(self) -> None:
         """Copy the engine's registers here."""
-        check(context_save(self._uc, self.address), "uc_context_save")
+        if status := context_save(self._uc, self.address):
+            check(status, "uc_context_save")
 
     def restore(self) -> None:
         """Copy these registers to the engine.  RIP is to be given to emu_start; the TLB is not touched."""
-        check(context_restore(self._uc, self.address), "uc_context_restore")
+        if status := context_restore(self._uc, self.address):
+            check(status, "uc_context_restore")
 
     @property
     def error_code(self) -> int:

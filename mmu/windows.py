@@ -6,7 +6,8 @@ already stands for that page, and ``page_of`` gives the page back.
 
 from __future__ import annotations
 
-from mmu.native import call3, inlined, load64, native, store64
+from mmu.engine_held import drop_in_engine
+from mmu.native import call3, inlined, load8, load64, native, store64
 from mmu.state import MmuState
 
 WINDOW_SHIFT = 40
@@ -39,7 +40,9 @@ def window_of(state: MmuState, vaddr: int, frame: int) -> int:
         k += 1
     k = page % state.windows
     slot = slot_of(state, frame, k)
-    call3(state.engine_flush_page, state.engine_cpu, (load64(slot) - 1) << 12, 0)
+    other = load64(slot) - 1
+    if load8(state.has_code + frame) != 0 or not drop_in_engine(state, other):
+        call3(state.engine_flush_page, state.engine_cpu, other << 12, 0)
     store64(slot, page)
     return k
 

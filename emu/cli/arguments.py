@@ -254,8 +254,13 @@ def add_machine_options(parser: Parser) -> None:
         "run takes",
     )  # fmt: skip
     add(
-        "--tlb", default="off", metavar="PRESET|off",
-        help="model the TLBs of a processor, access by access (`unimmu presets` lists them; slower; default: off)",
+        "--tlb", default="off", metavar="PRESET|FILE.toml|off",
+        help="model the TLBs of a processor, access by access (`unimmu presets` lists them, and `unimmu presets --show "
+        "NAME` writes a file to change; slower; default: off)",
+    )  # fmt: skip
+    add(
+        "--tlb-set", action="append", default=[], metavar="ARRAY.FIELD=VALUE,...",
+        help="that TLB, with something else in it: l2.ways=8,l2.policy=fifo (docs/mmu.md; repeatable)",
     )  # fmt: skip
     add(
         "--tlb-from-cpuid", metavar="FILE",
@@ -331,4 +336,7 @@ def check_tlb_options(arguments: argparse.Namespace) -> bool:
     """Whether a TLB is modelled.  :class:`UsageError` where two options say which."""
     if arguments.tlb != "off" and arguments.tlb_from_cpuid is not None:
         raise UsageError("--tlb and --tlb-from-cpuid exclude each other: both say what TLB there is")
-    return arguments.tlb != "off" or arguments.tlb_from_cpuid is not None
+    modelled = arguments.tlb != "off" or arguments.tlb_from_cpuid is not None
+    if arguments.tlb_set and not modelled:
+        raise UsageError("--tlb-set changes a TLB, and none is modelled: add --tlb PRESET")
+    return modelled

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from emu.cli.regioncounts import RegionCounts
 from emu.kernel.task import Usage
 from emu.kernel.tracer import Tracer
 from emu.linux.syscall_names import NAMES
@@ -57,9 +58,13 @@ class Counts(NamedTuple):
 class _Tracepoints(Tracer):
     """Counts what the kernel tells of."""
 
-    def __init__(self, *, syscalls: bool) -> None:
-        self.syscalls = syscalls
+    def __init__(self, counts_now: Callable[[], bool], *, syscalls: bool) -> None:
+        self._counts_now, self.syscalls = counts_now, syscalls
         self.counts: Counter[str] = Counter()
+
+    def _count(self, name: str) -> None:
+        if self._counts_now():
+            self.counts[name] += 1
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
         self._call("enter", number, call)
@@ -69,30 +74,29 @@ class _Tracepoints(Tracer):
             self._call("exit", number, call)
 
     def _call(self, side: str, number: int, call: Syscall | None) -> None:
-        self.counts[f"raw_syscalls:sys_{side}"] += 1
+        self._count(f"raw_syscalls:sys_{side}")
         name = NAMES.get(number) if call is None else call.name
         if name is not None:
-            self.counts[f"syscalls:sys_{side}_{name}"] += 1
+            self._count(f"syscalls:sys_{side}_{name}")
 
     def signal(self, task: Task, info: SigInfo) -> None:
-        self.counts["signal:signal_deliver"] += 1
+        self._count("signal:signal_deliver")
 
     def fork(self, parent: Task, child: Task) -> None:
-        self.counts["sched:sched_process_fork"] += 1
+        self._count("sched:sched_process_fork")
 
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
-        self.counts["sched:sched_process_exec"] += 1
+        self._count("sched:sched_process_exec")
 
     def exit(self, task: Task, status: int) -> None:
-        self.counts["sched:sched_process_exit"] += 1
+        self._count("sched:sched_process_exit")
 
 
 class Events:
     """The events that are asked for, in a machine that has not run yet."""
 
-    def __init__(self, machine: Machine, names: Iterable[str]) -> None:
-        """:class:`UnknownEvent`; without names, what perf stat shows."""
-        self._machine = machine
+    def __init__(self, machine: Machine, names: Iterable[str], region: str | None = None) -> None:
+        """:class:`UnknownEvent`; without names, what perf stat shows.  ``region``: only that of interest counts."""
         self._kernel = machine.kernel
         modelled = self._kernel.cpu.mmu.tlb is not None
         self._names = tuple(names) or (*DEFAULT, *(_DEFAULT_TLB if modelled else ()))
@@ -103,7 +107,8 @@ class Events:
         tracepoints = [name for name in chosen if name in _TRACEPOINTS or name.startswith(_OF_CALL)]
         calls = any("syscalls:" in name for name in tracepoints)
         #: Who must be told of what happens; None if the machine counts it anyway.
-        self.tracer = _Tracepoints(syscalls=calls) if tracepoints else None
+        self.tracer = _Tracepoints(self._counts_now, syscalls=calls) if tracepoints else None
+        self._region = None if region is None else RegionCounts(self._kernel, region, self._hardware)
 
     def _all(self) -> list[str]:
         """Every event but those of single system calls."""
@@ -128,20 +133,23 @@ class Events:
             raise UnknownEvent(f"{name} is counted in a modelled TLB: give --tlb PRESET (`unimmu presets` lists them)")
         return name
 
+    def _counts_now(self) -> bool:
+        return self._region is None or self._kernel.region.on
+
     # -- after the run ---------------------------------------------------------------------------------------------
 
     def counts(self) -> Counts:
         """What was counted."""
-        kernel, usage = self._kernel, Usage()
-        usage.add(self._usage)
-        for group in {task.group for task in kernel.tasks.values() if task.alive}:
-            usage.add(group.usage())
-        values: dict[str, float] = {**self._plain(), **_of_usage(usage), "context-switches": kernel.scheduler.switches}
-        values["duration_time"] = kernel.clock.now_ns()
-        if kernel.cpu.mmu.tlb is not None:
-            from mmu.perf_events import perf_events
-
-            values |= perf_events(kernel.cpu.mmu)
+        kernel, usage, region = self._kernel, Usage(), self._region
+        if region is not None:
+            region.finish()
+            usage, elapsed, hardware = region.usage(), region.elapsed, region.total
+        else:
+            usage.add(self._usage)
+            for group in {task.group for task in kernel.tasks.values() if task.alive}:
+                usage.add(group.usage())
+            elapsed, hardware = kernel.clock.now_ns(), self._hardware()
+        values: dict[str, float] = {**hardware, **_of_usage(usage), "duration_time": elapsed}
         traced: Counter[str] = Counter() if self.tracer is None else self.tracer.counts
         found: list[Count] = []
         for text in self._names:
@@ -151,7 +159,16 @@ class Events:
             else:
                 value = values[name] if name in values else traced[name]
                 found.append(Count(text, value, _CLOCKS.get(name, "")))
-        return Counts(tuple(found), kernel.clock.now_ns(), usage.instructions, usage.system_ns)
+        return Counts(tuple(found), elapsed, usage.instructions, usage.system_ns)
+
+    def _hardware(self) -> dict[str, Any]:
+        """What no process has for itself."""
+        counted = {**self._plain(), "context-switches": self._kernel.scheduler.switches}
+        if self._kernel.cpu.mmu.tlb is None:
+            return counted
+        from mmu.perf_events import perf_events
+
+        return counted | perf_events(self._kernel.cpu.mmu)
 
     def _plain(self) -> dict[str, float]:
         """What the MMU counts without a model of the TLB, and what vCPUs send to each other."""

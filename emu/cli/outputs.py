@@ -23,7 +23,9 @@ from emu.machine import Machine
 if TYPE_CHECKING:
     from emu.cli.events import Events
     from emu.cli.recording import Recording
+    from emu.cli.regioncounts import RegionCounts
     from emu.trace.recorder import Recorder
+    from emu.trace.region import WatchedRegion
     from emu.trace.strace import Options
 
 
@@ -139,8 +141,14 @@ class Outputs:
         self._files: dict[str, OutputFile] = {}
         self._stopper = stopper
         options = strace_options(arguments, asked, machine.kernel.entry.calls) if asked.strace else None
+        #: The region of interest.
+        self._region = _region(machine, arguments, path)
         #: The events of --stats.
-        self.events = _events(machine, asked) if counts else None
+        self.events = _events(machine, asked, arguments.region) if counts else None
+        #: What --stats and --json are to count, where that is not everything.
+        self.counts: RegionCounts | None = None
+        if self._region is not None and (arguments.stats or arguments.json):
+            self.counts = _region_counts(machine, arguments.region)
         self._recording = _recording(machine, arguments) if arguments.trace else None
         stopper.begin()
         try:
@@ -153,6 +161,8 @@ class Outputs:
             file.empty()
         self.json = self._files.get("--json")
         tracers: list[Tracer] = [self.deaths]
+        if self._region is not None and self._region.tracer is not None:
+            tracers.append(self._region.tracer)
         self._recorder: Recorder | None = None
         self._summary: Callable[[], None] | None = None
         if options is not None:
@@ -194,8 +204,15 @@ class Outputs:
         """The run is over: write what is still buffered."""
         if self._recorder is not None:
             self._recorder.finish()
+        if self.counts is not None:
+            self.counts.finish()
         if self._summary is not None:
             self._summary()
+
+    def remarks(self) -> list[str]:
+        """What is to be said of the region of interest."""
+        remark = None if self._region is None else self._region.remark()
+        return [] if remark is None else [remark]
 
     def say(self, text: str) -> None:
         """Print a text that -o may put into a file."""
@@ -228,7 +245,7 @@ class Outputs:
         root = None if arguments.root is None else os.path.abspath(arguments.root)
         return Recorder(
             machine, self._recording.format.sink(file.write), command=command, seed=arguments.seed, version=version(),
-            root=root, accesses=accesses, selection=self._recording.selection,
+            root=root, accesses=accesses, selection=self._recording.selection, region=arguments.region,
         )  # fmt: skip
 
 
@@ -238,12 +255,25 @@ def _recording(machine: Machine, arguments: argparse.Namespace) -> Recording:
     return recording(machine, arguments)
 
 
-def _events(machine: Machine, asked: Watched) -> Events:
+def _region(machine: Machine, arguments: argparse.Namespace, program: str) -> WatchedRegion | None:
+    from emu.cli.recording import region
+
+    return region(machine, arguments, program)
+
+
+def _region_counts(machine: Machine, text: str) -> RegionCounts:
+    from emu.cli.regioncounts import RegionCounts
+    from emu.cli.report import counts
+
+    return RegionCounts(machine.kernel, text, lambda: counts(machine.kernel))
+
+
+def _events(machine: Machine, asked: Watched, region: str | None) -> Events:
     """:class:`UsageError` for one that is not counted."""
     from emu.cli.events import Events, UnknownEvent
 
     try:
-        return Events(machine, asked.events)
+        return Events(machine, asked.events, region)
     except UnknownEvent as error:
         raise UsageError(f"-e {','.join(asked.events)}: {error}") from None
 

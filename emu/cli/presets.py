@@ -12,20 +12,18 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from emu.cli.arguments import Parser, UsageError
+from emu.cli.arguments import Parser
 from emu.cli.screen import Screen
-from emu.cli.tlb import HOST, geometry_from_cpuid
-from mmu.geometry import Array, Geometry, Kinds, PageSizes
-from mmu.presets import STRUCTURE_LEVELS, Preset, UnknownPreset, all_presets, find_preset
-
-_KINDS = {Kinds.LOAD: "load", Kinds.STORE: "store", Kinds.FETCH: "fetch"}
-_SIZES = {PageSizes.K4: "4K", PageSizes.M2: "2M", PageSizes.G1: "1G"}
-
+from emu.cli.tlb import HOST, geometry_from_cpuid, preset_or_file
+from mmu.geometry import Array, Geometry, Kinds
+from mmu.geometry_file import INDEX_HASH, KINDS, PAGE_SIZES, REPLACEMENT, STRUCTURE_LEVELS, Preset, to_toml, word_of
+from mmu.presets import all_presets
 
 _EXAMPLES = """\
 examples:
   unimmu presets skylake-sp zen4
   unimmu presets --host --json
+  unimmu presets --show zen4 > my.toml     # change it, then: unimmu run --tlb my.toml PROGRAM
 """
 
 
@@ -33,11 +31,18 @@ def add_arguments(parser: Parser) -> None:
     """The options of ``unimmu presets``."""
     parser.epilog = _EXAMPLES
     parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="show only these presets; the variant of a name may be left out"
+        "names",
+        metavar="NAME|FILE.toml",
+        nargs="*",
+        help="show only these presets, or the geometry of a file; the variant of a name may be left out",
     )
     parser.add_argument("--cpuid", metavar="FILE", help="show what a CPUID dump (InstLatx64 or `cpuid -r`) describes")
     parser.add_argument("--host", action="store_true", help="show what this host's CPUID describes")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--json", action="store_true", help="print JSON")
+    formats.add_argument(
+        "--show", action="store_true", help="print the geometry as a file for --tlb FILE.toml, to change and to keep"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,6 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([_as_json(preset) for preset in presets], indent=2))
         return 0
+    if arguments.show:
+        print("\n".join(map(to_toml, presets)), end="")
+        return 0
     screen = Screen()
     for preset in presets:
         screen.print(_as_text(preset))
@@ -53,10 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(arguments: argparse.Namespace) -> Sequence[Preset]:
-    try:
-        chosen = [find_preset(name) for name in arguments.names]
-    except UnknownPreset as error:
-        raise UsageError(str(error)) from None
+    chosen = [preset_or_file(name, "presets") for name in arguments.names]
     if arguments.cpuid is not None:
         chosen.append(_from_leaves(geometry_from_cpuid(arguments.cpuid, "--cpuid"), "from a CPUID dump"))
     if arguments.host:
@@ -79,7 +84,7 @@ def _from_leaves(geometry: Geometry, title: str) -> Preset:
 def _as_text(preset: Preset) -> Group:
     default = ", what the name without the variant means" if preset.default and ":" in preset.name else ""
     parts: list[Text | Table] = [Text.assemble((preset.name, "bold"), f"{default}: {preset.title}")]
-    if preset.geometry.arrays or any(preset.geometry.structure_caches.values()):
+    if preset.geometry.arrays or preset.geometry.structure_caches:
         parts.extend([_arrays_table(preset.geometry), _remarks_table(preset)])
     return Group(*parts, Text())
 
@@ -100,19 +105,20 @@ def _arrays_table(geometry: Geometry) -> Table:
             str(array.entries),
             str(array.sets),
             str(array.ways),
-            _policy(array),
-            array.index_hash.name.lower() if array.sets > 1 else "",
+            word_of(REPLACEMENT, array.replacement),
+            word_of(INDEX_HASH, array.index_hash) if array.sets > 1 else "",
         )
     for name, level in STRUCTURE_LEVELS.items():
-        entries = geometry.structure_caches.get(level, 0)
-        if entries:
-            table.add_row(name, "walks", "", str(entries), "1", str(entries), "lru", "")
+        shape = geometry.structure(level)
+        if shape.entries:
+            policy = word_of(REPLACEMENT, shape.replacement)
+            table.add_row(name, "walks", "", str(shape.entries), str(shape.sets), str(shape.ways), policy, "")
     return table
 
 
 def _remarks_table(preset: Preset) -> Table:
     """Where each number comes from, and what to beware of."""
-    structures = [name for name, level in STRUCTURE_LEVELS.items() if preset.geometry.structure_caches.get(level)]
+    structures = [name for name, level in STRUCTURE_LEVELS.items() if preset.geometry.structure(level).entries]
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column()
@@ -132,15 +138,11 @@ def _for(array: Array) -> str:
 
 
 def _kinds(array: Array) -> list[str]:
-    return [text for kind, text in _KINDS.items() if kind in array.kinds]
+    return [text for text, kind in KINDS.items() if kind in array.kinds]
 
 
 def _sizes(array: Array) -> list[str]:
-    return [text for size, text in _SIZES.items() if size in array.page_sizes]
-
-
-def _policy(array: Array) -> str:
-    return array.replacement.name.lower().replace("_", "-")
+    return [text for text, size in PAGE_SIZES.items() if size in array.page_sizes]
 
 
 # ---- JSON
@@ -163,13 +165,21 @@ def _as_json(preset: Preset) -> dict[str, Any]:
                 "entries": array.entries,
                 "sets": array.sets,
                 "ways": array.ways,
-                "replacement": _policy(array),
-                "index_hash": array.index_hash.name.lower(),
+                "replacement": word_of(REPLACEMENT, array.replacement),
+                "index_hash": word_of(INDEX_HASH, array.index_hash),
                 "source": preset.sources[array.name],
             }
             for array in geometry.arrays
         ],
-        "structure_caches": {name: geometry.structure_caches.get(level, 0) for name, level in STRUCTURE_LEVELS.items()},
+        "structure_caches": {name: _structure_json(geometry, level) for name, level in STRUCTURE_LEVELS.items()},
         "structure_source": preset.structure_source,
         "cautions": list(preset.cautions),
     }
+
+
+def _structure_json(geometry: Geometry, level: int) -> int | dict[str, int | str]:
+    """How many entries, or what the file would say."""
+    shape = geometry.structure_caches.get(level, 0)
+    if isinstance(shape, int):
+        return shape
+    return {"sets": shape.sets, "ways": shape.ways, "replacement": word_of(REPLACEMENT, shape.replacement)}

@@ -11,6 +11,7 @@ from emu.cli.arguments import UsageError, number_from
 if TYPE_CHECKING:
     from emu.machine import Machine
     from emu.trace.formats.registry import Format
+    from emu.trace.region import WatchedRegion
     from emu.trace.selection import Selection
 
 _OPTIONS = {
@@ -57,8 +58,51 @@ def add_arguments(add: Callable[..., Any]) -> None:
     )  # fmt: skip
 
 
+def add_region(add: Callable[..., Any]) -> None:
+    """The option for the region of interest."""
+    add(
+        "--region", metavar="WHAT",
+        help="record and count only within a region of interest: FUNCTION or FILE:FUNCTION (from its entry to its "
+        "return), FROM..TO (counts of instructions), or marker (what the program marks, docs/tracing.md)",
+    )  # fmt: skip
+
+
+def region(machine: Machine, arguments: argparse.Namespace, program: str) -> WatchedRegion | None:
+    """The region that --region asks for; ``program`` is the path of what is about to run."""
+    if arguments.region is None:
+        return None
+    from emu.trace.region import CountedRegion, MarkedRegion, NoRegion, RegionAsked
+
+    kernel = machine.kernel
+    try:
+        asked = RegionAsked.parse(arguments.region)
+        if asked.clocks is not None:
+            return CountedRegion(kernel, asked)
+        if asked.marks:
+            _give_marks(machine)
+            return MarkedRegion(kernel, asked)
+        from emu.trace.functions import FunctionRegion  # with what it needs to read ELF files
+
+        return FunctionRegion(kernel, asked, program)
+    except NoRegion as error:
+        raise UsageError(f"--region {error}") from None
+
+
+def _give_marks(machine: Machine) -> None:
+    """Put the program with which a shell marks where it is found."""
+    import guests
+    from emu.machine import LaunchError
+
+    try:
+        machine.install(guests.path("unimmu-mark"))
+    except LaunchError as error:
+        raise UsageError(f"--region marker: {error}") from None
+
+
 def check(arguments: argparse.Namespace) -> None:
     """:class:`UsageError` if something is chosen and nothing recorded."""
+    if arguments.region is not None and not (arguments.trace or arguments.stats or arguments.json):
+        raise UsageError("--region needs --trace FILE, --stats or --json FILE: it says when these record and count")
     for name, option in _OPTIONS.items():
         if getattr(arguments, name) is not None and not arguments.trace:
             raise UsageError(f"{option} needs --trace FILE: it chooses what that records")
@@ -98,7 +142,8 @@ def recording(machine: Machine, arguments: argparse.Namespace) -> Recording:
         ) from None
     if form.of_accesses and not arguments.trace_accesses:
         raise UsageError(f"--trace: {form.name} has nothing but accesses: give --tlb PRESET --trace-accesses too")
-    machine.kernel.tracing_on = not arguments.trace_paused
+    if arguments.trace_paused:
+        machine.kernel.region.switch(False)
     return Recording(form, selection)
 
 

@@ -7,8 +7,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from emu.cli.regioncounts import RegionCounts
 from emu.cpu import Cpu
 from emu.kernel.kernel import Kernel
+from emu.kernel.task import Usage
 from emu.machine import Machine
 from mmu import Mmu
 
@@ -56,6 +58,11 @@ _TLB_COLUMNS = (
     ("INVALIDATIONS", "invalidations"),
 )
 _STRUCTURE_COLUMNS = (("LOOKUPS", "lookups"), ("HITS", "hits"))
+#: Of the figures of a process those that grow, as Usage has them.
+_COUNTED = {
+    "minor_faults": "min_flt", "major_faults": "maj_flt", "link_faults": "link_faults", "hardware_faults": "hw_faults",
+    "instructions": "instructions",
+}  # fmt: skip
 _MMU_LINES = (
     ("fills", "fills", "translations that the CPU asked the MMU for"),
     ("walks", "page walks", ""),
@@ -74,32 +81,28 @@ def figures(
     wall_s: float,
     findings: list[str] | None,
     stale: list[str] | None = None,
+    region: RegionCounts | None = None,
 ) -> dict[str, Any]:
     """Everything that was counted, by name.
 
     Names match perf and /proc where the meaning is the same.  ``findings`` is None if nobody asked for an audit,
-    ``stale`` if nobody asked to check the TLB.
+    ``stale`` if nobody asked to check the TLB; of a ``region`` of interest what it has counted is shown.
     """
     kernel = machine.kernel
-    counters = dataclasses.asdict(kernel.cpu.mmu.counters)
+    counted = counts(kernel) if region is None else region.total
     return {
         "exit_status": status,
         "ended_by": reason,
-        "instructions": kernel.cpu.clock,
-        "context_switches": kernel.scheduler.switches,
+        "instructions": counted["instructions"],
+        "context_switches": counted["context_switches"],
         "wall_s": round(wall_s, 6),
         "memory_bytes": machine.ram.size,
-        "processes": machine.processes(),
+        "processes": machine.processes() if region is None else _in_region(machine.processes(), region),
         "regions": [],
-        "mmu": {
-            "mode": kernel.cpu.mmu.mode,
-            "code": kernel.cpu.mmu.code,
-            **counters,
-            **_tlb(kernel.cpu.mmu),
-            "shootdowns": kernel.flusher.shootdowns.report(),
-        },
+        "mmu": {"mode": kernel.cpu.mmu.mode, "code": kernel.cpu.mmu.code, **counted["mmu"]},
         "engine": _engine(kernel.cpu),
-        "cpus": _cpus(kernel),
+        "cpus": [{"cpu": number, **each} for number, each in enumerate(counted["cpus"])],
+        **({} if region is None else {"region_of_interest": _of_region(region)}),
         "audit": {
             "ran": findings is not None,
             "findings": findings or [],
@@ -110,20 +113,48 @@ def figures(
     }
 
 
+def counts(kernel: Kernel) -> dict[str, Any]:
+    """The figures that grow while the machine runs."""
+    return {
+        "instructions": kernel.cpu.clock - kernel.region.ahead,
+        "context_switches": kernel.scheduler.switches,
+        "mmu": {
+            **dataclasses.asdict(kernel.cpu.mmu.counters),
+            **_tlb(kernel.cpu.mmu),
+            "shootdowns": kernel.flusher.shootdowns.report(),
+        },
+        "cpus": _cpus(kernel),
+    }
+
+
+def _in_region(processes: list[dict[str, Any]], region: RegionCounts) -> list[dict[str, Any]]:
+    """The figures of processes, as far as they count something, are those of the region."""
+    usages = [region.processes.get(process["pid"], Usage()) for process in processes]
+    return [
+        {**process, **{name: getattr(usage, field) for name, field in _COUNTED.items()}}
+        for process, usage in zip(processes, usages, strict=True)
+    ]
+
+
+def _of_region(region: RegionCounts) -> dict[str, Any]:
+    return {"asked_for": region.text, "entered": region.entered, "elapsed_ns": region.elapsed}
+
+
 def _cpus(kernel: Kernel) -> list[dict[str, Any]]:
     """What each vCPU did."""
-    mmu, shootdowns = kernel.cpu.mmu, kernel.flusher.shootdowns
+    mmu, shootdowns, scheduler = kernel.cpu.mmu, kernel.flusher.shootdowns, kernel.scheduler
+    current = None if scheduler.current is None else scheduler.current.cpu
+    running = {current: scheduler.running_instructions() - kernel.region.ahead}
     return [
         {
-            "cpu": vcpu.number,
-            "instructions": vcpu.instructions,
+            "instructions": vcpu.instructions + running.get(vcpu.number, 0),
             "context_switches": vcpu.switches,
             **dataclasses.asdict(mmu.counters_of(vcpu.number)),
             **{name: value for name, value in _tlb(mmu, vcpu.number).items() if name != "geometry"},
             "shootdowns_sent": shootdowns.sent_by[vcpu.number],
             "ipis_received": shootdowns.received_by[vcpu.number],
         }
-        for vcpu in kernel.scheduler.vcpus
+        for vcpu in scheduler.vcpus
     ]
 
 
@@ -165,7 +196,7 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     """The figures in the manner of perf stat."""
     mmu, processes, wall_s = run["mmu"], run["processes"], run["wall_s"]
     speed = f"{run['instructions'] / wall_s / 1e6:,.1f} million a second" if run["instructions"] > 1e6 else ""
-    lines = ["", f" Statistics for '{command}':", ""]
+    lines = ["", f" Statistics for '{command}':", "", *_region_lines(run.get("region_of_interest"))]
     lines.append(_count(run["instructions"], "instructions", speed))
     lines.append(_count(run["context_switches"], "context switches", ""))
     lines += [_count(mmu[key], name, meaning) for key, name, meaning in _MMU_LINES]
@@ -182,6 +213,13 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     said = (run["engine"]["counting"], run["engine"]["accesses"])
     lines += ["", f" {wall_s:15.6f}  seconds", "", *(f" {line}" for line in said if line is not None), ""]
     return "\n".join(lines)
+
+
+def _region_lines(region: dict[str, Any] | None) -> list[str]:
+    if region is None:
+        return []
+    times = "once" if region["entered"] == 1 else f"{region['entered']:,} times"
+    return [f" In the region {region['asked_for']}, which was entered {times}:", ""]
 
 
 def _engine(cpu: Cpu) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def add_arguments(parser: Parser) -> None:
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
     from emu.cli.recording import add_arguments as add_selection
+    from emu.cli.recording import add_region
     from emu.cli.watched import add_arguments as add_watched
 
     add_watched(parser, seen)
@@ -85,6 +86,7 @@ def add_arguments(parser: Parser) -> None:
         "comes in the end (the last 32 to 64 MiB), and it gets no keys",
     )  # fmt: skip
     add("--json", type=output_name, metavar="FILE", help="write the figures of --stats to FILE as JSON")
+    add_region(add)
     add_selection(add)
     add(
         "--trace-accesses", action="store_true",
@@ -256,7 +258,7 @@ def _report(
     tally: Tally | None,
 ) -> int:  # fmt: skip
     """Print what there is to say after a run; returns the exit status."""
-    for line in ending.lines:
+    for line in (*ending.lines, *outputs.remarks()):
         complain(f"unimmu: {line}", outputs.listens)
     findings = machine.audit() if arguments.audit else None
     stale = machine.stale_translations() if arguments.check_tlb else None
@@ -264,7 +266,7 @@ def _report(
     if arguments.stats or outputs.json is not None:
         from emu.cli.report import figures, stats_text, to_json
 
-        run = figures(machine, status, ending.reason, wall_s, findings, stale)
+        run = figures(machine, status, ending.reason, wall_s, findings, stale, outputs.counts)
         if arguments.stats and tally is None:
             text = stats_text(run, " ".join([arguments.program, *arguments.arguments]))
             if arguments.strace:  # -o is the file of its lines

@@ -123,7 +123,7 @@ class SuperBlock:
 
     def now(self) -> int:
         """The time for an inode's timestamps, in nanoseconds since the epoch."""
-        return self.resources.now()
+        return self.resources.clock.realtime_ns()
 
     def statfs(self) -> StatFs:
         """Sizes for statfs(2)."""

@@ -49,6 +49,7 @@ class Inlining:
             check=symbol("helper_check_exit_request_x86_64"), blocks=count.blocks, number=1, plain=plain,
             caught=self._caught.address, make_stubs=guard.pointer(_HOOK, self._make_stubs),
             load=symbol("helper_le_ldq_mmu_x86_64"), store=symbol("helper_le_stq_mmu_x86_64"),
+            find=symbol("helper_lookup_tb_ptr_x86_64"),
             palignr=symbol("helper_palignr_xmm_x86_64") if "ssse3" in host_cpu().split() else 0,
         )  # fmt: skip
 
@@ -59,6 +60,7 @@ class Inlining:
                 near, engine=record.engine, count=record.count, check=record.check,
                 load=record.load, store=record.store,
                 raise_exception=unicorn_abi.symbol_address("raise_exception_ra_x86_64"),
+                find=record.find, env=self._trap.registers,
             )  # fmt: skip
         except OSError as error:
             record.make_stubs = 0
@@ -66,7 +68,7 @@ class Inlining:
                 self.end(f"there is no memory for code near the engine's ({error.strerror or error})")
             return 0
         record.load_aligned, record.store_aligned, record.stubs = stubs.load, stubs.store, stubs.reached
-        record.shifts = stubs.palignr
+        record.shifts, record.finds = stubs.palignr, stubs.find
         return 1
 
     def begin_to_guard(self) -> None:
@@ -118,6 +120,8 @@ class Inlining:
         if record.missed >= MOST_MISSED and not record.made:
             return "a hook counts each block: the code that the engine made of them is not as expected"
         others = record.short + record.missed
+        if record.made and not record.finds:
+            made += ", and find others as slowly as the engine does, whose function is not as expected"
         return made if not others else f"{made} (of {others:,} calls of the hook the code had no room or was unusual)"
 
 

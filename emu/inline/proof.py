@@ -53,15 +53,16 @@ def _prove(hooks: Library) -> None:
             plain.forget(_COUNTED[0])
             inline.forget(_COUNTED[0])
     record = inline.inlining.record
-    if plain.inlining.record.made or (record.made, record.straight) != (_MADE, _STRAIGHT):
+    made, wanted = (record.made, record.straight, record.found), (_MADE, _STRAIGHT, _FOUND if record.finds else 0)
+    if plain.inlining.record.made or made != wanted:
         raise Unproven("the code that the engine makes of a block is not as expected")
     guards = _Trial(hooks, _GUARDED, inline=True)
     guards.run(10)
     record, expected = guards.inlining.record, (0, TrapReason.NONE, 3, 13, 0)
     for base in (x86.UC_X86_REG_RSI, x86.UC_X86_REG_RDI):
-        found = guards.refused(base)
-        if (record.made, record.guarded) != (1, 2) or found != (*expected, _GUARDED_AT[base]):
-            raise Unproven(f"a misaligned operand has come to {found}")
+        refused = guards.refused(base)
+        if (record.made, record.guarded) != (1, 2) or refused != (*expected, _GUARDED_AT[base]):
+            raise Unproven(f"a misaligned operand has come to {refused}")
 
 
 class _Code(NamedTuple):
@@ -74,11 +75,12 @@ class _Code(NamedTuple):
     guards: tuple[int, ...] = ()
 
 
-#: inc rax; xor rbx, rax; test al, 3; jne 1f; add rcx, rbx; add [0x1100], rax; 1: inc rdx; jmp to the beginning
-_COUNTING = bytes.fromhex("48ffc04831c3a803750a4801d9480105ec00000048ffc2ebe7")
-_COUNTED = (_Code(0x1000, 10, 4), _Code(0x100A, 15, 4), _Code(0x1014, 5, 2))
-#: Each is translated twice: the second one has the third in it.  One ends with a conditional branch.
-_MADE, _STRAIGHT = 6, 2
+#: inc rax; xor rbx, rax; test al, 3; jne 1f; add rcx, rbx; add [0x1100], rax; 1: inc rdx; jmp r8
+_COUNTING = bytes.fromhex("48ffc04831c3a803750a4801d9480105ec00000048ffc241ffe0")
+_COUNTED = (_Code(0x1000, 10, 4), _Code(0x100A, 16, 4), _Code(0x1014, 6, 2))
+#: Each is translated twice: the second one has the third in it.  One ends with a conditional branch, the others jump to
+#: where R8 points: to the first.
+_MADE, _STRAIGHT, _FOUND = 6, 2, 4
 #: movaps xmm0, [rsi]; movaps [rdi], xmm0; jmp to the beginning
 _GUARDING = bytes.fromhex("0f28060f2907ebf8")
 _GUARDED = (_Code(0x1080, 8, 3, (0, 3)),)
@@ -98,6 +100,7 @@ class _Trial:
         uc.mem_write(_GUARDED[0].address, _GUARDING)
         for register in _GUARDED_AT:
             uc.reg_write(register, 0x1200)
+        uc.reg_write(x86.UC_X86_REG_R8, blocks[0].address)
         self._uc, self._rip = uc, blocks[0].address
         trap, count = self._trap, MmuState.granted.offset  # type: ignore[attr-defined]
         trap.count = ctypes.addressof(self._state) + count

@@ -98,6 +98,8 @@ class Inline(ctypes.Structure):
     store_aligned: int
     palignr: int  # host address of the engine's function for PALIGNR of 16 bytes; 0 if that is to stay
     shifts: int  # and of ours for each immediate operand, PALIGNR_BYTES from one to the next
+    find: int  # host address of the engine's function that finds the code where a jump leads
+    finds: int  # and of ours; 0: the engine's stays
     count: int  # of the Count
     blocks: int  # of InlineBlock[MOST_BLOCKS]; the first one is none
     number: int  # of them
@@ -108,6 +110,7 @@ class Inline(ctypes.Structure):
     missed: int  # how many were not as expected
     guarded: int  # how many operands are guarded by the code itself
     straight: int  # how many conditional branches lead to the next block
+    found: int  # how many indirect jumps and returns find the next block by our function
 
     _fields_ = fields(__annotations__)
 
@@ -149,6 +152,14 @@ def _begin_of_call(end: int, function: int) -> int:
 
 
 @native
+def _end_of_call(begin: int, function: int) -> int:
+    """Where a call of this function ends that begins there; 0 if there is none."""
+    if _begin_of_call(begin + 5, function) == begin:
+        return begin + 5
+    return begin + 6 if _begin_of_call(begin + 6, function) == begin else 0
+
+
+@native
 def _begin(inline: Inline, end: int, address: int, size: int) -> int:
     """Where the code begins that calls the hook for this block and goes on at ``end``; 0 if that is not so."""
     at = _begin_of_call(end, inline.hook)
@@ -183,9 +194,7 @@ def _end_of_check(inline: Inline, begin: int) -> int:
         at = begin + 7
     if at == 0 or load8(at) != 0x33 or load8(at + 1) != 0xF6:  # xor esi, esi
         return 0
-    if _begin_of_call(at + 7, inline.check) == at + 2:
-        return at + 7
-    return at + 8 if _begin_of_call(at + 8, inline.check) == at + 2 else 0
+    return _end_of_call(at + 2, inline.check)
 
 
 @native
@@ -320,6 +329,21 @@ def _shorten_calls(inline: Inline, begin: int, end: int) -> None:
 
 
 @native
+def _shorten_jump(inline: Inline, begin: int, end: int) -> None:
+    """Have an indirect jump or a return call ours: the last instructions of the block, in the code before that of
+    accesses that the TLB does not help."""
+    at = begin
+    while at + 10 <= end:
+        if load8(at) == 0x48 and load8(at + 1) == 0x8B and load8(at + 2) == 0xFD:  # mov rdi, rbp
+            goes_on = _end_of_call(at + 3, inline.find)
+            if goes_on != 0 and load8(goes_on) == 0xFF and load8(goes_on + 1) == 0xE0:  # jmp rax
+                store8(at + 3, 0xE8)
+                _pad(put_distance(at + 4, inline.finds), goes_on)
+                inline.found += 1
+        at += 1
+
+
+@native
 def have_stubs(inline: Inline, near: int) -> bool:
     """Whether code there can jump to the stubs; they are made now where there are none yet."""
     if inline.stubs == 0 and inline.make_stubs != 0:
@@ -376,8 +400,11 @@ def count_inline(inline: Inline, returns_to: int, block: KnownBlock) -> int:
     made.unused = inline.count + place
     _write(inline, code, returns_to, goes_on, number, instructions, place)
     _lead_straight(inline, code)
+    end = code + load64(code - TB_BEFORE_CODE + TB_CODE_SIZE)
     if inline.palignr != 0:
-        _shorten_calls(inline, goes_on, code + load64(code - TB_BEFORE_CODE + TB_CODE_SIZE))
+        _shorten_calls(inline, goes_on, end)
+    if inline.finds != 0:
+        _shorten_jump(inline, goes_on, end)
     inline.number += 1
     inline.made += 1
     return 1

@@ -11,6 +11,10 @@
 ``reached`` answers where the block goes on: there the engine's ``check`` returns, and by that it finds which block
 stops.  In the others RDI has the engine's CPU, RSI the address, RCX or R8 where in the block's code the access is.
 
+What finds the code where an indirect jump or a return leads, ``find``, as the engine's own function does where its
+table of blocks has it, and else that function.  It is there only if the engine's is the one that is known, byte for
+byte: it shows where all is that is looked at.
+
 And PALIGNR, of which the C library copies, in place of the engine's loop over bytes; one for each immediate operand, as
 RSI and RDX point to the operands.  What was stored there as two times 8 bytes is loaded so.
 """
@@ -31,15 +35,25 @@ from emu.inline.sites import PALIGNR_BYTES, PALIGNR_NUMBER
 _ROOM, _REACH = 1 << 28, 1 << 31
 _GENERAL_PROTECTION = 13
 _FAILED = (1 << 64) - 1
+#: helper_lookup_tb_ptr up to where it calls another function, and its fields behind which ``env`` begins: an index of
+#: the CPU that blocks are marked with, and what is traced.
+_FINDS = bytes.fromhex(
+    "4154554889fd53488b87d876ffff448b8744f7ffff488b90d8000000488bb0800000008b888800000041c1e0184801d681e100310700"
+    "0b88b00000004889f048c1e8064831f04889c383e03f48c1eb0681e3c00f000009d889c3488b84dfe876ffff4885c07439483b307534"
+    "483b5008752e3b481075298b781c483bbd38f7ffff751d8b781881e7ffff0eff4139f8750f5b488b40205d415cc3"
+)
+_CLUSTER, _TRACED = 0x8BC, 0x8C8
 
 
 class Stubs:
     """The stubs of one engine."""
 
     def __init__(
-        self, near: int, *, engine: int, count: int, check: int, load: int, store: int, raise_exception: int
-    ) -> None:
-        """``near`` is a host address in the engine's code.  OSError where there is no memory near that."""
+        self, near: int, *, engine: int, count: int, check: int, load: int, store: int, raise_exception: int,
+        find: int, env: int,
+    ) -> None:  # fmt: skip
+        """``near`` is a host address in the engine's code, ``env`` that of its registers.  OSError where there is no
+        memory near that."""
         call = b"\x48\xbf" + count.to_bytes(8, "little")
         call += b"\xff\x57" + bytes([Count.reached.offset])  # type: ignore[attr-defined]
         reached = call + b"\x48\xbf" + engine.to_bytes(8, "little") + b"\x31\xf6\x50" + _jump(check)
@@ -47,10 +61,13 @@ class Stubs:
         loads = _if_aligned(load) + b"\x48\x89\xca" + refuse
         stores = _if_aligned(store) + b"\x4c\x89\xc2" + refuse
         shifts = b"".join(map(_palignr, range(PALIGNR_NUMBER)))
-        self.palignr = _executable_near(near, shifts + reached + loads + stores, self)
+        finds = _find(find, env) if ctypes.string_at(find, len(_FINDS)) == _FINDS else b""
+        self.palignr = _executable_near(near, shifts + reached + loads + stores + finds, self)
         self.reached = self.palignr + len(shifts)
         self.load = self.reached + len(reached)
         self.store = self.load + len(loads)
+        #: 0 where there is none.
+        self.find = self.store + len(stores) if finds else 0
 
 
 def _jump(target: int) -> bytes:
@@ -68,6 +85,29 @@ def _palignr(distance: int) -> bytes:
     # movq xmm0, [rsi]; movhps xmm0, [rsi+8]; movq xmm1, [rdx]; movhps xmm1, [rdx+8]; palignr; movdqu [rsi], xmm0; ret
     code = bytes.fromhex("f30f7e06 0f164608 f30f7e0a 0f164a08 660f3a0fc1") + bytes([distance])
     return (code + bytes.fromhex("f30f7f06c3")).ljust(PALIGNR_BYTES, b"\xcc")
+
+
+def _find(other: int, env: int) -> bytes:
+    """RDI has the engine's ``env``; the answer is in RAX."""
+    marks = ctypes.c_uint64.from_address(env - _TRACED).value << 32
+    marks |= ctypes.c_uint32.from_address(env - _CLUSTER).value << 24 & 0xFF00_0000
+    # mov r8, [rdi+cs.base]; mov rsi, [rdi+eip]; mov ecx, [rdi+eflags]; add rsi, r8
+    code = bytes.fromhex("4c8b87d8000000 488bb780000000 8b8f88000000 4c01c6")
+    # mov eax, esi; shr eax, 6; xor eax, esi; mov edx, eax; and eax, 63; shr edx, 6; and edx, 0xfc0; or eax, edx
+    code += bytes.fromhex("89f0 c1e806 31f0 89c2 83e03f c1ea06 81e2c00f0000 09d0")
+    # mov rax, [rdi+rax*8+tb_jmp_cache]; and ecx, flags of a block; or ecx, [rdi+hflags]; mov rdx, marks
+    code += bytes.fromhex("488b84c7e876ffff 81e100310700 0b8fb0000000 48ba") + (marks & _FAILED).to_bytes(8, "little")
+    # test rax, rax; cmp [rax], rsi; cmp [rax+8], r8; cmp [rax+16], ecx
+    compared = (bytes.fromhex(each) for each in ("4885c0", "483930", "4c394008", "394810"))
+    tests = [each + bytes([0x74 if number == 0 else 0x75]) for number, each in enumerate(compared)]
+    # mov rcx, [rax+24]; and rcx, ~(what does not count); cmp rcx, rdx
+    tests.append(bytes.fromhex("488b4818 4881e1ffff0eff 4839d175"))
+    answer = bytes.fromhex("488b4020c3")  # mov rax, [rax+32]; ret
+    ahead = len(answer)
+    for test in reversed(tests):
+        answer = test + bytes([ahead]) + answer
+        ahead = len(answer)
+    return code + answer + _jump(other)
 
 
 def _executable_near(near: int, code: bytes, owner: object) -> int:

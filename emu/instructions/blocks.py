@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from emu.fpu import Fpu
     from emu.hooks import Hit
     from emu.instructions.hits import Hits, Listed
+    from emu.instructions.watch import Watch
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 _LONGEST_JUMP = 8
@@ -104,6 +105,8 @@ class Blocks:
         self._odd: set[_Key] = set()
         #: Made when the first one is seen.
         self.hits: Hits | None = None
+        #: Where somebody wants to be told.
+        self._watch: Watch | None = None
         #: Hits that may be in use: an instruction that is executed can write to its own page.
         self._dropped: list[Hit] = []
         self.pending: Patch | Steps | Forget | None = None
@@ -137,6 +140,21 @@ class Blocks:
         trap.plain = load("emu.instructions.plain")["plain_block"].address
         trap.plain_record = ctypes.addressof(native)
         mmu.on_code_dropped = self._code_dropped
+
+    def watch(self, watch: Watch) -> None:
+        """Tell somebody before certain instructions run.  Once, and before any code has run."""
+        self._watch, self._tables, self._native.mode = watch, {}, _NO_MODE
+        if watch.has_places:
+            self._trap.plain = 0  # it does not know where code is from
+
+    def watch_also(self, address: int) -> None:
+        """There is one more place at which :class:`Watch` wants to be told, where a block of code begins."""
+        paddr = self._mmu.translate(address, Access.FETCH).paddr
+        self._take_notes()
+        for key in [key for key in self._of_frame.get(paddr // PAGE_SIZE, ()) if key[0] == address]:
+            self._drop(key)
+        self._make_unknown(address)
+        self._mmu.forget_code(paddr)
 
     # -- modes -------------------------------------------------------------------------------------------------------
 
@@ -388,14 +406,15 @@ class Blocks:
         if size > 1 and self._mmu.ram.view[last] in STRINGS:
             instructions |= self._repeating(address, instructions, self.pages.read(paddr, last_frame, size))
         volatile = has_code[frame] == WRITABLE or has_code[last_frame] == WRITABLE
-        if not (volatile or found >> 63):
+        special = found >> 63 or (self._watch is not None and self._watch.has_place_in(address, size))
+        if not (volatile or special):
             self._plain_blocks[key] = instructions
             self._note_frames(key, frame, last_frame)
             self._tell(self._trap.code_id << 32 | size, address, instructions)
             return 1
         code = self.pages.read(paddr, last_frame, size)
         block = Block(address, size, instructions, last_frame, code if volatile else None)
-        if found >> 63 and (listed := self._listed(address, code, mode, table)):
+        if special and (listed := self._listed(address, code, mode, table)):
             if volatile or key in self._unguarded or not self._may_guard(block, listed, code, mode):
                 self._treat(block, listed, code, paddr, last_frame)
         if self.pending is not None:
@@ -411,7 +430,9 @@ class Blocks:
     def _table(self, mode: int) -> int:
         """The host address of the opcode table of a mode."""
         if mode not in self._tables:
-            self._tables[mode] = with_listed(mode)
+            self._tables[mode] = table = with_listed(mode)
+            if self._watch is not None:
+                self._watch.list_marks(table)
         return self._tables[mode].address
 
     def _repeating(self, address: int, instructions: int, code: bytes) -> int:
@@ -429,7 +450,8 @@ class Blocks:
 
             view = CpuView(self._mmu, self._registers, self._fpu, self.set_mode)
             self.hits = Hits(view, self.say_once)
-        return self.hits.find(address, code, mode, table)
+        listed = self.hits.find(address, code, mode, table)
+        return listed if self._watch is None else self._watch.add(listed, address, code)
 
     def _may_guard(self, block: Block, listed: list[Listed], code: bytes, mode: int) -> bool:
         """Whether nothing is listed but aligned operands, which the code may guard itself."""

@@ -24,24 +24,32 @@ _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
 class Listed:
     """A listed instruction of a block, ``offset`` bytes behind its beginning."""
 
-    def __init__(self, offset: int, instruction: Instruction, row: Row) -> None:
-        self.offset, self.instruction, self.row = offset, instruction, row
+    def __init__(
+        self, offset: int, instruction: Instruction, row: Row | None, told: Callable[[Instruction], None] | None = None
+    ) -> None:
+        """``row``: the one that lists it; ``told``: who is told before it runs (:mod:`emu.instructions.watch`).  One of
+        them at least is there."""
+        self.offset, self.instruction, self.row, self.told = offset, instruction, row, told
+
+    @property
+    def action(self) -> Action | None:
+        """What is done with it."""
+        return None if self.row is None else self.row.action
 
     @property
     def executed(self) -> bool:
         """Whether the engine does not execute it."""
-        action = self.row.action
-        return isinstance(action, Execute | ExecuteNative) and not isinstance(action, CheckNative)
+        return isinstance(self.action, Execute | ExecuteNative) and not isinstance(self.action, CheckNative)
 
     @property
     def aligned(self) -> bool:
         """Whether nothing is wrong with it but that a misaligned operand raises no #GP."""
-        return isinstance(self.row.action, Aligned)
+        return isinstance(self.action, Aligned) and self.told is None
 
     @property
     def ends(self) -> bool:
         """Whether a piece ends behind it."""
-        return isinstance(self.row.action, Check | CheckNative) and self.row.action.ends
+        return isinstance(self.action, Check | CheckNative) and self.action.ends
 
 
 class Hits:
@@ -53,8 +61,10 @@ class Hits:
         self._catalogue = Catalogue()
         self._record: Engine | None = None
         self._pointer = view.mmu.guard.pointer(_HOOK, self._on_hit, failed=1)
+        self._telling = view.mmu.guard.pointer(_HOOK, self._on_watched, failed=1)
         #: By the host address of the Hit.
-        self._known: dict[int, tuple[Instruction, Action]] = {}
+        self._known: dict[int, tuple[Instruction, Action | None]] = {}
+        self._told: dict[int, Callable[[Instruction], None]] = {}
         #: Why an instruction was refused, and which.
         self.refusal: tuple[Raised | Unresolved, Instruction] | None = None
 
@@ -81,7 +91,7 @@ class Hits:
 
     def make(self, listed: Listed) -> Hit:
         """What the native hook needs."""
-        instruction, action = listed.instruction, listed.row.action
+        instruction, action = listed.instruction, listed.action
         hit = Hit(kind=HitKind.CALL, function=self._pointer, base=NO_REGISTER, index_register=NO_REGISTER)
         if isinstance(action, Aligned):
             hit.kind, hit.mask = HitKind.ALIGNED, action.bytes - 1
@@ -94,8 +104,17 @@ class Hits:
             hit.base, hit.index_register, hit.scale = memory.base, memory.index_register, memory.scale
             hit.displacement, hit.bits = memory.displacement & memory.bits, memory.bits
             hit.segment = self._view.segments[memory.segment] if memory.segment else 0
+        if listed.told is not None:
+            self._tell_before(hit, action)
+            self._told[ctypes.addressof(hit)] = listed.told
         self._known[ctypes.addressof(hit)] = instruction, action
         return hit
+
+    def _tell_before(self, hit: Hit, action: Action | None) -> None:
+        """Call who wants to be told first, and then what is called otherwise."""
+        native = isinstance(action, ExecuteNative) and action.otherwise is None
+        hit.kind, hit.otherwise = HitKind.CALL, hit.function if native else 0 if action is None else self._pointer
+        hit.function = self._telling
 
     def _engine(self) -> int:
         """The host address of the record that native code has of the engine."""
@@ -108,6 +127,13 @@ class Hits:
     def forget(self, hit: Hit) -> None:
         """The code is no longer there."""
         self._known.pop(ctypes.addressof(hit), None)
+        self._told.pop(ctypes.addressof(hit), None)
+
+    def _on_watched(self, _uc: int, at: int, _address: int) -> int:
+        """Before an instruction runs of which somebody wants to be told; 1 if more is to be done with it."""
+        instruction, action = self._known[at]
+        self._told[at](instruction)
+        return int(action is not None)
 
     def _on_hit(self, _uc: int, at: int, _address: int) -> int:
         """Before a listed instruction runs; 1 to refuse it."""
@@ -121,10 +147,10 @@ class Hits:
                     function = action.otherwise
                 case Refuse():
                     raise Raised(action.vector, action.error_code(instruction), trap=action.trap)
-                case Aligned():
+                case Aligned() if self._view.effective_address(instruction) % action.bytes:
                     raise Raised(GP)
-            assert function is not None
-            function(self._view, instruction)
+            if function is not None:
+                function(self._view, instruction)
         except (Raised, Unresolved) as refusal:
             self.refusal = refusal, instruction
             return 1

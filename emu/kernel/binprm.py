@@ -95,18 +95,21 @@ def open_program(kernel: Kernel, task: Task, name: str) -> Program:
     return Program(name, file, name.rsplit("/", 1)[-1][:15])
 
 
-def find_interpreter(kernel: Kernel, task: Task, program: Program, argv: list[bytes]) -> tuple[File, list[bytes]]:
-    """Follow #! lines: the file to load, which the caller closes, and its arguments.  LinuxError(ELOOP, ENOEXEC), and
-    what opening the interpreter gives.
+def find_interpreter(
+    kernel: Kernel, task: Task, program: Program, argv: list[bytes]
+) -> tuple[File, list[bytes], bytes]:
+    """Follow #! lines: the file to load, which the caller closes, its arguments, and how it begins.  LinuxError(ELOOP,
+    ENOEXEC), and what opening the interpreter gives.
     """
     file, name = program.file, program.filename
     file.get()
     file.inode.write_count -= 1
     for _ in range(_MAX_DEPTH + 1):
         try:
-            script = parse_script(file.pread(_BUF_SIZE, 0))
+            head = file.pread(_BUF_SIZE, 0)
+            script = parse_script(head)
             if script is None:
-                return file, argv
+                return file, argv, head
             if program.unreachable:
                 raise LinuxError(errno.ENOENT)
             argv = [*script, name.encode("utf-8", "surrogateescape"), *argv[1:]]

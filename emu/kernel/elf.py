@@ -11,6 +11,9 @@ from typing import NamedTuple, Protocol
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
+from emu.mm.address_space import page_align
+from emu.mm.image import Piece, are_apart
+from mmu.memory import PAGE_SIZE
 
 _HEADER_BYTES = 64
 _MAX_PHDRS = 128
@@ -91,6 +94,10 @@ class ElfProgram(NamedTuple):
     #: Where code and data are (load_elf_binary); the last segment begins the data, whatever there is in it.
     code: Extent
     data: Extent
+    #: Its mappings, and what is zeroed behind the file in the last pages of those that can be written (address and
+    #: number of bytes); none where a segment covers a part of another.
+    pieces: tuple[Piece, ...]
+    cleared: tuple[tuple[int, int], ...]
 
 
 class Headers(NamedTuple):
@@ -118,9 +125,11 @@ class KnownPrograms:
         self._programs[headers] = program
 
 
-def read_elf(image: Image, size: int, known: KnownPrograms) -> ElfProgram:
-    """Parse and check the headers of a file of ``size`` bytes.  :class:`NotExecutable` says what is wrong with it."""
-    head = image.pread(_HEADER_BYTES, 0)
+def read_elf(image: Image, size: int, known: KnownPrograms, begins: bytes | None = None) -> ElfProgram:
+    """Parse and check the headers of a file of ``size`` bytes, which ``begins`` so, if that is known.
+    :class:`NotExecutable` says what is wrong with it.
+    """
+    head = image.pread(_HEADER_BYTES, 0) if begins is None else begins[:_HEADER_BYTES]
     if head[:4] != b"\x7fELF":
         raise NotExecutable(NO_FORMAT)
     if len(head) < _HEADER_BYTES:
@@ -194,7 +203,24 @@ def _program(
         Extent(min(s.vaddr for s in segments) & -4096, max(s.vaddr + s.memsz for s in segments)),
         Extent(min((s.vaddr for s in code), default=0), max((s.vaddr + s.filesz for s in code), default=0)),
         Extent(max(s.vaddr for s in segments), max(s.vaddr + s.filesz for s in segments)),
+        *_pieces(segments),
     )
+
+
+def _pieces(segments: list[Segment]) -> tuple[tuple[Piece, ...], tuple[tuple[int, int], ...]]:
+    """The ``pieces`` and ``cleared`` of an :class:`ElfProgram`."""
+    pieces, cleared = list[Piece](), list[tuple[int, int]]()
+    for vaddr, memsz, offset, filesz, prot in segments:
+        start, file_end = vaddr & -PAGE_SIZE, vaddr + filesz
+        if filesz:
+            stop = page_align(file_end)
+            pieces.append(Piece(start, stop, prot, (offset - (vaddr - start)) // PAGE_SIZE))
+            start = stop
+            if memsz > filesz and prot & Prot.WRITE and file_end < stop:
+                cleared.append((file_end, stop - file_end))
+        if (stop := page_align(vaddr + memsz)) > start:
+            pieces.append(Piece(start, stop, prot, None))
+    return (tuple(pieces), tuple(cleared)) if are_apart(pieces) else ((), ())
 
 
 def _segment(ph: _ProgramHeader, size: int) -> Segment:

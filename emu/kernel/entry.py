@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emu.cpu import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
 from emu.instructions.raised import GP
 from emu.kernel.fastpath import WHO, FastPath
-from emu.kernel.faststate import CLOCK_GETTIME
+from emu.kernel.faststate import CLOCK_GETTIME, SIGPROCMASK
 from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.kernel.traps import Traps
@@ -125,6 +125,8 @@ class Entry:
             enter = self.fast_path.keeps(number, enter)
         elif number == CLOCK_GETTIME and number not in self._replaced:
             enter = self.fast_path.keeps_clock(enter)
+        elif number == SIGPROCMASK and number not in self._replaced:
+            enter = self.fast_path.keeps_masks(enter)
         self._entries[number] = compiled = enter, cost
         return compiled
 
@@ -180,12 +182,14 @@ class Entry:
                     fast_path.begin(task)
                 trap = cpu.single_step(task.rip) if steps else cpu.enter(task.rip)
             except BaseException:
-                if fast or fast_path.begun:
+                if fast_path.begun:
                     task = fast_path.running(task)
                 task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
-            if fast or fast_path.begun:
+            if fast_path.begun:
                 task = fast_path.running(task)
+            elif fast:  # a page fault has come in between
+                task = kernel.scheduler.current or task
             kind = trap.kind
             if trap is SYSCALL_TRAP:
                 if not self._system_call(task):
@@ -215,7 +219,7 @@ class Entry:
         """False if the task sleeps, is stopped or has ended."""
         rip, number, registers = self._cpu.syscall_registers()
         task.rip = rip
-        if self.fast_path.ready:
+        if self.fast_path.keeps_something:
             self.fast_path.called(number)
         if task.ptrace is not None and task.ptrace.enter(number):
             return False
@@ -251,7 +255,13 @@ class Entry:
                 return self._restart(task, number)
             result = -error.errno
         if type(result) is not GeneratorType:
-            return self._finish(task, number, result)
+            if result >= _LARGE or tracer.syscalls or task.ptrace is not None or task.state >= _ZOMBIE:
+                return self._finish(task, number, result)
+            if task.registers_replaced:
+                task.registers_replaced = False
+            else:
+                self._cpu.syscall_return(result, task.rip)
+            return True
         if self._table[number].restart is None:
             raise AssertionError(f"{self._table[number].name} waits, and its row does not say what a signal does")
         task.sleeping = result
@@ -440,24 +450,27 @@ class Entry:
     def _page_fault(self, fault: PageFault) -> bool:
         """A page fault within a TLB fill: resolve it there, so that the instruction never notices."""
         fast_path = self.fast_path
-        mappings = fast_path.end() if fast_path.begun else []
+        begun = fast_path.begun
+        mappings = fast_path.end() if begun else []
         task = self._kernel.scheduler.current
         assert task is not None
         usage = task.usage
         usage.hw_faults += 1
         tracer = self._kernel.tracer
-        begun = tracer.fault_begins(task.mm, fault.vaddr) if tracer.active else None
+        since = tracer.fault_begins(task.mm, fault.vaddr) if tracer.active else None
         result = task.mm.handle_fault(fault.vaddr, fault.access)
         clock = self._clock
         clock.system_ns += _FAULT
         if clock.system_ns >= clock.look_at:
             clock.look()
         if tracer.active:
-            tracer.fault_ends(task.mm, fault.vaddr, fault.access, result, begun)
+            tracer.fault_ends(task.mm, fault.vaddr, fault.access, result, since)
         if result is FaultResult.MINOR:
             usage.min_flt += 1
             if fast_path.faults.possible:
                 fast_path.goes_on(task, fault.vaddr, mappings)
+            if begun and fast_path.masks:
+                fast_path.begin(task)
         elif result is FaultResult.LINKED:
             usage.link_faults += 1
         elif result is FaultResult.MAJOR:

@@ -24,6 +24,7 @@ from emu.linux.namespace import is_inside
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.execgain import inherited
 from emu.mm.flags import VmFlags
+from emu.mm.image import map_image
 from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.mmap import do_mmap
 from emu.mm.unmapped_area import unmapped_area
@@ -40,6 +41,9 @@ STACK_INITIAL = 132 << 10
 MAX_ARG_STRLEN = 32 * PAGE_SIZE
 MAX_ARG_TOTAL = 6 << 20
 _ARG_MAX = 128 << 10
+_PLATFORM = b"x86_64\0"
+_READ_WRITE, _READ_WRITE_EXECUTE = Prot.READ | Prot.WRITE, Prot.READ | Prot.WRITE | Prot.EXEC
+_STACK_FLAGS = VmFlags.GROWSDOWN | VmFlags.ACCOUNT
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 _DEFAULT, _IGNORED = SigAction(SIG_DFL), SigAction(SIG_IGN)
 
@@ -74,11 +78,13 @@ def do_execve(kernel: Kernel, task: Task, program: Program, argv: Sequence[bytes
     # for the stack, and for the arguments until the old ones go
     kernel.frames.kmem.reserve(_size_of(argv) + 4 * (MAX_ARG_STRLEN + VM_AREA_STRUCT))
     task.files.reserve_own()
-    file, argv = find_interpreter(kernel, task, program, argv)
+    given = argv
+    file, argv, head = find_interpreter(kernel, task, program, argv)
     mm = None
     try:
-        _check_size(task, program, argv, envp)
-        elf = read_elf(file, file.inode.size, kernel.known_programs)
+        if argv is not given:
+            _check_size(task, program, argv, envp)
+        elf = read_elf(file, file.inode.size, kernel.known_programs, head)
         interpreter = _open_interpreter(kernel, task, elf)
         rights = _rights_after(kernel, task, file)
         try:
@@ -114,9 +120,9 @@ def _check_size(task: Task, program: Program, argv: Sequence[bytes], envp: Seque
     """LinuxError(E2BIG) for arguments that do not fit into a quarter of the stack, or 6 MiB (bprm_stack_limits)."""
     stack = soft_limit(task, Rlimit.STACK)
     limit = max(MAX_ARG_TOTAL if stack is None else min(stack // 4, MAX_ARG_TOTAL), _ARG_MAX)
-    strings = (*argv, *envp)
-    total = len(program.filename) + 1 + sum(len(s) + 1 for s in strings) + 8 * len(strings)
-    if total > limit or any(len(s) >= MAX_ARG_STRLEN for s in strings):
+    lengths = [*map(len, argv), *map(len, envp)]
+    total = len(program.filename) + 1 + sum(lengths) + 9 * len(lengths)
+    if total > limit or max(lengths) >= MAX_ARG_STRLEN:
         raise LinuxError(errno.E2BIG)
 
 
@@ -250,20 +256,16 @@ def _place_heap(mm: AddressSpace, main: _Loaded, layout: Layout, *, interpreted:
 
 
 def _map_stack(mm: AddressSpace, program: ElfProgram, top: int) -> None:
-    prot = Prot.READ | Prot.WRITE | (Prot.EXEC if program.executable_stack else Prot.NONE)
     mm.context.commit.charge(STACK_INITIAL // PAGE_SIZE)
-    mm.insert(
-        Vma(
-            top - STACK_INITIAL,
-            top,
-            prot,
-            VmFlags.GROWSDOWN | VmFlags.ACCOUNT,
-            pgoff=(top - STACK_INITIAL) >> 12,
-        )
-    )
+    bottom, prot = top - STACK_INITIAL, _READ_WRITE_EXECUTE if program.executable_stack else _READ_WRITE
+    mm.adopt(Vma(bottom, top, prot, _STACK_FLAGS, pgoff=bottom // PAGE_SIZE))
 
 
 def _map_program(mm: AddressSpace, file: File, program: ElfProgram, bias: int) -> _Loaded:
+    if program.pieces and map_image(mm, file, program.pieces, bias):
+        for address, number in program.cleared:
+            mm.write(address + bias, bytes(number))
+        return _Loaded(program, bias)
     for segment in program.segments:
         start = (segment.vaddr + bias) & -PAGE_SIZE
         file_end = segment.vaddr + bias + segment.filesz
@@ -293,26 +295,24 @@ def _build_stack(
 ) -> int:  # fmt: skip
     """Strings at the top, then auxv, envp, argv and argc, as the System V ABI wants them (AMD64 psABI 3.4.1)."""
     top = layout.stack_top - 8
-    blob = bytearray()
-    name = path.encode("utf-8", "surrogateescape")
-    total = sum(len(s) + 1 for s in (*argv, *envp, name))
-    start = top - total
+    strings = (*argv, *envp, path.encode("utf-8", "surrogateescape"), b"")
+    blob = b"\0".join(strings)
+    at = start = top - len(blob)
     addresses = []
-    for text in (*argv, *envp, name):
-        addresses.append(start + len(blob))
-        blob += text + b"\0"
-    mm.write(start, bytes(blob))
-    mm.arg_start, mm.arg_end = start, start + sum(len(s) + 1 for s in argv)
-    mm.env_start, mm.env_end = mm.arg_end, mm.arg_end + sum(len(s) + 1 for s in envp)
-    platform = ((start - layout.stack) & -16) - len(b"x86_64\0")  # neither this nor what follows is aligned
+    for text in strings:
+        addresses.append(at)
+        at += len(text) + 1
+    addresses.pop()
+    mm.write(start, blob)
+    mm.arg_start, mm.arg_end = start, addresses[len(argv)]
+    mm.env_start, mm.env_end = mm.arg_end, addresses[-1]
+    platform = ((start - layout.stack) & -16) - len(_PLATFORM)  # neither this nor what follows is aligned
     random = platform - 16
-    mm.write(platform, b"x86_64\0")
-    mm.write(random, kernel.random.randbytes(16))
+    mm.write(random, kernel.random.randbytes(16) + _PLATFORM)
     who = rights.credentials
-    ids = {
-        "UID": who.shown("uid", who.uid), "EUID": who.shown("uid", who.euid),
-        "GID": who.shown("gid", who.gid), "EGID": who.shown("gid", who.egid),
-    }  # fmt: skip
+    ids = {"UID": who.uid, "EUID": who.euid, "GID": who.gid, "EGID": who.egid}
+    if who.user_ns is not None:
+        ids = {name: who.shown(name[-3:].lower(), number) for name, number in ids.items()}
     auxv = dict(
         SYSINFO_EHDR=vdso, MINSIGSTKSZ=2048, HWCAP=kernel.cpu.hwcap, PAGESZ=PAGE_SIZE, CLKTCK=100, PHDR=main.phdr,
         PHENT=56, PHNUM=main.program.phnum, BASE=base, FLAGS=0, ENTRY=main.entry, **ids,

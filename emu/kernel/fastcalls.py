@@ -19,6 +19,7 @@ from emu.kernel.faststate import (
     NONBLOCKING,
     READ,
     READ_END,
+    SIGPROCMASK,
     SIGRETURN,
     WRITE,
     WRITE_END,
@@ -53,6 +54,7 @@ _SS_SP, _SS_FLAGS, _SS_SIZE, _REGISTERS, _UC_RIP, _UC_RFLAGS, _FPSTATE = 16, 24,
 _MASK, _UC_BYTES, _FPSTATE_BYTES = 296, 304, 580
 #: SIGKILL and SIGSTOP.
 _UNBLOCKABLE = 1 << 8 | 1 << 18
+_SIG_BLOCK, _SIG_UNBLOCK, _SIG_SETMASK, _MASK_BYTES = 0, 1, 2, 8
 _TIMESPEC_BYTES, _NS = 16, 1_000_000_000
 
 
@@ -144,6 +146,39 @@ def _sigreturn(path: FastState, trap: TrapState, cost: int) -> bool:
     path.blocked = (load64(at + _MASK) | _UNBLOCKABLE) - _UNBLOCKABLE
     path.system_ns += cost
     path.answered += 1
+    return True
+
+
+@native
+def _sigprocmask(path: FastState, trap: TrapState, cost: int) -> bool:
+    """The mask is read and changed where no signal is pending that a change could let through."""
+    registers, state = trap.registers, MmuState.from_address(path.mmu)
+    how, new, old = load64(registers + _RDI) & _LOW_32, load64(registers + _RSI), load64(registers + _RDX)
+    if path.masks == 0 or load64(registers + _R10) != _MASK_BYTES or (how > _SIG_SETMASK and new != 0):
+        return False
+    before, mask = path.blocked, 0
+    if new != 0:
+        source = buffer(state, path.task_size, state.cr3, new, _MASK_BYTES, READABLE)
+        if source == NOWHERE:
+            return False
+        mask = load64(state.ram + source)
+    target = NOWHERE
+    if old != 0:
+        target = buffer(state, path.task_size, state.cr3, old, _MASK_BYTES, WRITABLE)
+        if target == NOWHERE:
+            return False
+    if not _done(path, trap, cost, 0):
+        return False
+    if new != 0:
+        use(state, state.cr3, new, A)
+        if how == _SIG_BLOCK:
+            mask |= before
+        elif how == _SIG_UNBLOCK:
+            mask = (before | mask) - mask
+        path.blocked = (mask | _UNBLOCKABLE) - _UNBLOCKABLE
+    if old != 0:
+        use(state, state.cr3, old, A | D)
+        store64(state.ram + target, before)
     return True
 
 
@@ -417,6 +452,8 @@ def answer(uc: int, path: FastState, _nothing: int) -> int:
     known = load64(path.answers + number * 8)
     if known != 0:
         return 1 if _done(path, trap, cost, known - 1) else 0
+    if number == SIGPROCMASK:
+        return 1 if _sigprocmask(path, trap, cost) else 0
     if number == SIGRETURN:
         return 1 if _sigreturn(path, trap, cost) else 0
     if number == KILL:

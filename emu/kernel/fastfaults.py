@@ -58,7 +58,7 @@ class FastFaults:
         self._left, self._gain, self._listed = _FEW, 0, _LEAST
         self._state: FaultState | None = None
         #: What native code has.
-        self._vmas: list[Vma] = []
+        self.given: list[Vma] = []
         self._coming = Coming(0, [], 0, zero=True)
 
     def _made(self) -> FaultState:
@@ -96,7 +96,7 @@ class FastFaults:
             self._add(vma, before)
         if not before or not self._may_answer(task) or not self._give_frames():
             return False
-        self._vmas = before
+        self.given = before
         state.number = len(before)
         return True
 
@@ -144,9 +144,9 @@ class FastFaults:
 
     def settle(self, task: Task) -> list[Vma]:
         """Do what native code has done for a task; the mappings that it had."""
-        vmas, self._vmas = self._vmas, []
+        vmas, self.given = self.given, []
         state = self._state
-        if state is None or not vmas:
+        if state is None:
             return vmas
         state.number = 0
         taken, zero_pages, copies, cached, kept = self._done.tolist()

@@ -1,11 +1,11 @@
 """When system calls can be answered natively (:mod:`emu.kernel.fastcalls`), and what the kernel then has to know.
 
-Four things are: calls that only ask who the task is, again and again, or how much CPU time it has used; a signal that a
-task sends itself again, and the return from a handler; and what two tasks do that wait for each other in turns, through
-pipes or words.  Native code works on a copy of what it needs, which is made just before the engine is entered, and only
-while nobody could see the difference: no call is traced or filtered, and nothing is to be done between two turns.
-Whatever comes next to Python, a page fault as well as another system call, first brings the kernel's own objects up to
-date (:meth:`FastPath.end`).
+These are: calls that only ask who the task is, again and again, or how much CPU time it has used; a signal that a task
+sends itself again, and the return from a handler; changes of the signal mask while no signal is pending; and what two
+tasks do that wait for each other in turns, through pipes or words.  Native code works on a copy of what it needs, which
+is made just before the engine is entered, and only while nobody could see the difference: no call is traced or
+filtered, and nothing is to be done between two turns.  Whatever comes next to Python, a page fault as well as another
+system call, first brings the kernel's own objects up to date (:meth:`FastPath.end`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from emu.kernel.faststate import (
     FUTEX,
     KILL,
     READ,
+    SIGPROCMASK,
     SIGRETURN,
     WRITE,
     FastState,
@@ -45,10 +46,12 @@ if TYPE_CHECKING:
     from emu.linux.syscall import Enter, Registers
     from emu.mm.vma import Vma
 
+#: After a change of the mask that was answered, the next one is prepared for in so many entries of the engine.
+_SOON = 8
 #: getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid: what they say changes by other calls only.
 WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
 #: Calls that do not change it: these, read, lseek, rt_sigreturn, kill, futex, and those that tell the time.
-_KEEP = WHO | {READ, 8, SIGRETURN, KILL, 96, 201, FUTEX, CLOCK_GETTIME, 229}
+_KEEP = WHO | {READ, 8, SIGPROCMASK, SIGRETURN, KILL, 96, 201, FUTEX, CLOCK_GETTIME, 229}
 #: So many calls of that kind come to the kernel before any is answered natively.
 _FEW = 64
 #: Two tasks have gone on in turns so often before they are taken for a pair, and how often that may be at most.
@@ -81,6 +84,10 @@ class FastPath:
         self._known: set[int] = set()
         #: Whether the task has asked for its own CPU time, or (False) for that of its process.
         self._clock_of_thread: bool | None = None
+        #: Whether any of this is known, which other calls may change.
+        self.keeps_something = False
+        #: In how many entries a change of the signal mask is still prepared for, and how many came to the kernel.
+        self.masks = self._mask_calls = 0
         #: Known where a handler has been entered, which may return soon.
         self._signals: SignalRegisters | None = None
         self._pair: Pair | None = None
@@ -103,7 +110,7 @@ class FastPath:
             )  # fmt: skip
             self._answer = load("emu.kernel.fastcalls")["answer"].address
             cpu.trap.fast_path = ctypes.addressof(self._state)
-            for number in (READ, WRITE, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME):
+            for number in (READ, WRITE, SIGPROCMASK, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME):
                 self._costs[number] = self._kernel.entry.entry_of(number)[1]
         return self._state
 
@@ -115,6 +122,13 @@ class FastPath:
         assert state is not None
         if self._signals is not None:
             self._prepare_signals(task, state, self._signals)
+        if self.masks:
+            signals = task.signals
+            waits = signals.pending or signals.shared or signals.saved_mask is not None
+            if waits or task.seccomp is not None or self._pair is not None or self._kernel.tracer.syscalls:
+                state.masks = 0
+            else:
+                state.masks, state.blocked, state.task_size = 1, signals.blocked, task.mm.task_size
         if self._clock_of_thread is not None:
             usage = task.usage if self._clock_of_thread else task.group.usage()
             since, system_since, _ = self._kernel.scheduler.turn_began
@@ -133,7 +147,9 @@ class FastPath:
         self._clock.system_ns = state.system_ns
         answered, state.answered = state.answered, 0
         self.answered += answered
-        if self._signals is not None and state.signals:
+        if self.masks:
+            self._take_mask(task, state, answered)
+        elif self._signals is not None and state.signals:
             task.signals.blocked = state.blocked
         pair, self._pair = self._pair, None
         if pair is not None:
@@ -142,7 +158,7 @@ class FastPath:
             if answered:
                 self._settle(pair, state)
             state.current = 0
-        return self.faults.settle(task)
+        return self.faults.settle(task) if self.faults.given else []
 
     def goes_on(self, task: Task, address: int, mappings: list[Vma]) -> None:
         """The kernel has resolved a page fault, and the engine goes on: answer more of its kind, there and in these
@@ -155,8 +171,7 @@ class FastPath:
 
     def running(self, task: Task) -> Task:
         """The engine has been left, which this task has entered: the task that runs now."""
-        if self.begun:
-            self.end()
+        self.end()
         return self._kernel.scheduler.current or task
 
     # -- who the task is -------------------------------------------------------------------------------------------
@@ -187,6 +202,33 @@ class FastPath:
 
         return answered
 
+    # -- the signal mask -------------------------------------------------------------------------------------------
+
+    def keeps_masks(self, enter: Enter) -> Enter:
+        """The entry of rt_sigprocmask, which notes that more such calls may come."""
+
+        def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
+            result: int = enter(kernel, task, registers)
+            self._mask_calls += 1
+            if self._mask_calls > _FEW and not self._watched(task):
+                self._mask_calls, self.masks, self.ready = _FEW, _SOON, True
+                self._made()
+            return result
+
+        return answered
+
+    def _take_mask(self, task: Task, state: FastState, answered: int) -> None:
+        """The mask is what native code has made of it."""
+        if answered:
+            self.masks = _SOON
+            if state.masks or state.signals:
+                task.signals.blocked = state.blocked
+            return
+        self.masks -= 1
+        if not self.masks:
+            state.masks = self._mask_calls = 0
+            self._is_ready()
+
     def _watched(self, task: Task) -> bool:
         """Whether somebody sees each call of a task, or its tables are none that native code knows."""
         watched = self._kernel.tracer.syscalls or task.ptrace is not None or task.seccomp is not None
@@ -195,7 +237,7 @@ class FastPath:
     def _keep_clock(self, task: Task, clock: int) -> None:
         if self._watched(task):
             return
-        self._clock_of_thread = _counts_thread(task, clock)
+        self._clock_of_thread, self.keeps_something = _counts_thread(task, clock), True
         state = self._made()
         state.clocks, state.clockid, state.task_size = self._clock_of_thread is not None, clock, task.mm.task_size
         self._is_ready()
@@ -208,10 +250,10 @@ class FastPath:
         self._costs[number] = self._kernel.entry.entry_of(number)[1]
         self._answers[number] = result + 1
         self._known.add(number)
-        self.ready = True
+        self.ready = self.keeps_something = True
 
     def called(self, number: int) -> None:
-        """The kernel does this call itself, which may change what is known."""
+        """The kernel does this call itself, which may change what is known (``keeps_something``)."""
         if number not in _KEEP:
             self.forget()
 
@@ -220,10 +262,13 @@ class FastPath:
         if self._signals is not None:
             self._signals = None
             self._made().signals = 0
-        self.forget()
+            self._is_ready()
+        if self.keeps_something:
+            self.forget()
 
     def forget(self) -> None:
         """The task is another one now."""
+        self.keeps_something = False
         for number in self._known:
             self._answers[number] = 0
         self._known.clear()
@@ -234,7 +279,7 @@ class FastPath:
 
     def _is_ready(self) -> None:
         kept = self._signals, self._pair, self._clock_of_thread
-        self.ready = bool(self._known) or any(each is not None for each in kept)
+        self.ready = bool(self._known or self.masks) or any(each is not None for each in kept)
 
     # -- signals ---------------------------------------------------------------------------------------------------
 
@@ -246,7 +291,7 @@ class FastPath:
         state = self._made()
         registers = self._signals = kernel.signals.frames.registers
         state.registers, state.self = ctypes.addressof(registers), 0
-        self.ready = True
+        self.ready = self.keeps_something = True
         if _sent_itself(task, info, registers) and _comes_again(task, info, action):
             if type(kernel.tracer).signal is Tracer.signal or not kernel.tracer.each_signal:
                 state.self = task.tgid

@@ -16,7 +16,7 @@ READ_END, WRITE_END, NONBLOCKING = 1, 2, 4
 #: A write of more costs more, and is left to the kernel.
 MOST_BYTES = 1023
 #: Numbers of calls.
-READ, WRITE, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME = 0, 1, 15, 62, 202, 228
+READ, WRITE, SIGPROCMASK, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME = 0, 1, 14, 15, 62, 202, 228
 
 
 class Run(IntEnum):
@@ -94,6 +94,7 @@ class FastState(ctypes.Structure):
     self: int  # the process, if it may send itself the signal that is there; else 0
     blocks: int  # what is blocked while its handler runs
     blocked: int  # what is now
+    masks: int  # whether it may be changed, as no signal is pending
     # the two tasks
     current: int  # host address of the Party that runs; 0 for none
     other: int

@@ -7,7 +7,7 @@ import errno
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction
+from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction, SignalState, SigPending
 from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
@@ -62,6 +62,9 @@ class CloneFlags(Flags, prefix="CLONE_"):
 
 #: Kinds of namespaces that clone(2) makes anew.
 _NEW = NEW_NAMESPACES & ~CloneFlags.NEWTIME
+# plain integers, which are there
+_NEWNS_OR_USER, _NEWUSER_OR_PID = (int(CloneFlags.NEWUSER | each) for each in (CloneFlags.NEWNS, CloneFlags.NEWPID))
+_VM_OR_VFORK = int(CloneFlags.VM | CloneFlags.VFORK)
 
 
 def do_clone(
@@ -82,18 +85,7 @@ def do_clone(
         child = _copy_process_with_pidfd(kernel, task, flags, pidfd, wanted, spaces, into)
     else:
         child = _copy_process(kernel, task, flags, wanted, spaces, into)
-    cpu = kernel.cpu
-    saved = {name: cpu.read(name) for name in ("rax", "rsp")}
-    fs_base = cpu.fs_base
-    cpu.write("rax", 0)
-    if stack:
-        cpu.write("rsp", stack)
-    if flags & CloneFlags.SETTLS:
-        cpu.fs_base = tls
-    child.context.save()
-    cpu.fs_base = fs_base
-    for name, value in saved.items():
-        cpu.write(name, value)
+    kernel.cpu.save_child(child.context, stack, tls if flags & CloneFlags.SETTLS else None)
     _write_tids(task, child, flags, parent_tid, child_tid)
     kernel.tracer.fork(task, child)
     if task.ptrace is not None:
@@ -109,7 +101,7 @@ def do_clone(
 
 def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
     """As copy_process() does."""
-    if flags & CloneFlags.FS and flags & (CloneFlags.NEWNS | CloneFlags.NEWUSER):
+    if flags & CloneFlags.FS and flags & _NEWNS_OR_USER:
         raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.THREAD and not flags & CloneFlags.SIGHAND:
         raise LinuxError(errno.EINVAL)
@@ -119,7 +111,7 @@ def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
         raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.THREAD:
         apart = task.ns.pid_for_children is not kernel.namespaces.of(task, "pid")
-        if apart or flags & (CloneFlags.NEWUSER | CloneFlags.NEWPID):
+        if apart or flags & _NEWUSER_OR_PID:
             raise LinuxError(errno.EINVAL)
     if flags & CloneFlags.SETTLS and tls >= task.mm.task_size:
         raise LinuxError(errno.EPERM)
@@ -212,7 +204,7 @@ def _copied(
         mm=mm,
         files=files,
         fs=task.fs if flags & CloneFlags.FS else task.fs.copy(),
-        context=kernel.cpu.new_context_like_current(),
+        context=kernel.cpu.new_context(),
         ns=ns,
         pid_ns=pid_ns,
         credentials=credentials,
@@ -232,6 +224,7 @@ def _copied(
         timer_slack_ns=task.timer_slack_ns,
         default_timer_slack_ns=task.timer_slack_ns,
         mce_kill=task.mce_kill,
+        signals=_signals_of_thread(task, kmem) if flags & CloneFlags.THREAD else None,  # type: ignore[arg-type]
     )
     if ns.mnt is not task.ns.mnt:
         ns.mnt.adopt(child.fs)
@@ -239,7 +232,8 @@ def _copied(
         enter_time_namespace(kernel, child, ns.time_for_children)
     if task.rseq is not None and not flags & CloneFlags.VM:
         child.rseq, child.rseq_event = copy.copy(task.rseq), True
-    _copy_signals(task, child, flags)
+    if not flags & CloneFlags.THREAD or flags & CloneFlags.VFORK:
+        _copy_signals(task, child, flags)
     if not flags & CloneFlags.THREAD and child.group.parent is not None:
         child.group.parent.adopt(child.group)
     kernel.tasks[pid] = child
@@ -293,6 +287,12 @@ def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
     )  # fmt: skip
 
 
+def _signals_of_thread(task: Task, kmem: Kmem) -> SignalState:
+    """The signals of another thread of a process, which has the same actions and mask."""
+    signals = task.signals
+    return SignalState(SigPending(kmem), task.group.pending, signals.actions, signals.blocked)
+
+
 def _copy_signals(task: Task, child: Task, flags: int) -> None:
     actions = task.signals.actions
     if flags & CloneFlags.CLEAR_SIGHAND:
@@ -300,7 +300,7 @@ def _copy_signals(task: Task, child: Task, flags: int) -> None:
     else:
         child.signals.actions = actions if flags & CloneFlags.SIGHAND else list(actions)
     child.signals.blocked = task.signals.blocked
-    if flags & (CloneFlags.VM | CloneFlags.VFORK) != CloneFlags.VM:
+    if flags & _VM_OR_VFORK != CloneFlags.VM:
         child.signals.alt_stack = task.signals.alt_stack
 
 

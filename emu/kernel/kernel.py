@@ -21,6 +21,7 @@ from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
 from emu.kernel.namespaces import Namespaces
 from emu.kernel.nsproxy import NsProxy
+from emu.kernel.region import Region
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
@@ -127,8 +128,9 @@ class Kernel:
         #: How many open files programs have compared (kcmp).
         self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus, fast=engine_fast)
-        self.frames = FrameAllocator(ram, self.cpu.mmu.code_written, self.cpu.mmu.code_written_many)
-        self.clock = (HostClock if real_time else Clock)(lambda: self.cpu.clock)
+        mmu, state = self.cpu.mmu, self.cpu.mmu.state
+        self.frames = FrameAllocator(ram, mmu.code_written, mmu.code_written_many, mmu.has_code)
+        self.clock = (HostClock if real_time else Clock)(lambda: state.clock)
         self.cpu.read_tsc = self._read_tsc
         self.flusher = TlbFlusher(
             self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer, clock=self.clock
@@ -156,9 +158,8 @@ class Kernel:
         self.tracer = Tracer()
         #: Rows for the events of modules: the tracer accepts no other kinds of events.
         self.event_kinds: list[Kind] = []
-        #: /sys/kernel/tracing/tracing_on, and who is told when it has been written.
-        self.tracing_on = True
-        self.on_tracing: Callable[[], None] | None = None
+        #: What is recorded and counted.
+        self.region = Region()
         self.tasks: dict[int, Task] = {}
         #: How many processes and threads there have been.
         self.forks = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _COLUMNS = (
     "instructions", "rss_bytes", "pagetable_bytes",
 )  # fmt: skip
 _NAMES = tuple(name for name in _COLUMNS if name != "argv")
+_numbers_of = itemgetter(*_NAMES)
 _NUMBERS = struct.Struct(f"<{len(_NAMES)}q")
 
 
@@ -56,7 +58,7 @@ class Processes:
         if len(self._finished) >= MAX_FINISHED:
             self._kernel.log_once(f"more than {MAX_FINISHED} processes have ended: the report forgets the first ones")
             self._forget_first()
-        self._finished.append(_Ended(_NUMBERS.pack(*(row[name] for name in _NAMES)), argv, size))
+        self._finished.append(_Ended(_NUMBERS.pack(*_numbers_of(row)), argv, size))
         self._size += size
         while self._size > MAX_ALL_ARGUMENTS:
             self._kernel.log_once("ended processes had too many arguments: the report forgets the first ones")

@@ -31,7 +31,7 @@ TIME_SLICE = 1_000_000
 TURN = 20_000
 #: How soon a signal that ends or stops a task does so, in nanoseconds (10 to 60 us on Linux, by another CPU).
 SIGNAL_LATENCY = 20_000
-_SWITCH = Cost.SWITCH
+_SWITCH, _ZOMBIE = Cost.SWITCH, int(TaskState.ZOMBIE)
 #: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
 
@@ -128,6 +128,10 @@ class Scheduler:
         #: Whether the current task has used up its turn.
         self.slice_over = False
         self._since = self._system_since = self._turn_start = 0
+        #: Whether somebody sees each turn, so that none may be taken natively; and is told of the task that is the
+        #: current one now, before anything is done for it.
+        self.turns_are_seen = False
+        self.on_current: Callable[[Task], None] | None = None
         #: Is told of the task whose turn begins.
         self.on_turn: Callable[[Task], None] | None = None
         #: Is told of the task each time when what it has done is accounted for.
@@ -169,7 +173,8 @@ class Scheduler:
 
     def add(self, task: Task) -> None:
         """A new task is runnable."""
-        self._put(task, self._least_loaded(task))
+        alone = len(self.vcpus) == 1 and task.affinity & 1
+        self._put(task, self.vcpus[0] if alone else self._least_loaded(task))
 
     def wake(self, task: Task) -> None:
         """Make a sleeping task runnable; does nothing to a task that does not sleep."""
@@ -249,6 +254,8 @@ class Scheduler:
         vcpu, cpu, clock = self.vcpus[task.cpu], self._cpu, self._clock
         self.current = task
         self._since, self._system_since, self._turn_start = cpu.clock, clock.system_ns, cpu.spent + clock.system_ns
+        if self.on_current is not None:
+            self.on_current(task)
         if not task.alive:
             return
         self._forget_sleep(task)
@@ -263,7 +270,7 @@ class Scheduler:
         self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid, task.pid)
         left = self._left(vcpu, task)
         cpu.begin_slice(left)
-        clock.begin_turn(left)
+        clock.begin_turn(left, cpu.clock)
 
     def wake_unseen(self, task: Task) -> None:
         """A task that sleeps, or is queued, runs already."""
@@ -326,6 +333,8 @@ class Scheduler:
         """Whether there is one vCPU, its time slices are all as long as ever, and nothing must be done between two
         turns; what comes from the host may wait for some."""
         if self.turn is not None or self._random is not None or self.time_slice < TIME_SLICE or self._asked_each_turn:
+            return False
+        if self.turns_are_seen:
             return False
         return not (self.host.posted or self.stop.requested or self.on_account is not None)
 
@@ -423,7 +432,8 @@ class Scheduler:
 
     def _switch_to(self, vcpu: Vcpu) -> None:
         vcpu.task = task = vcpu.queue.popleft()
-        vcpu.slice_left = self.time_slice if self.turn is not None else self._chosen(self.time_slice)
+        chosen = self.turn is None and self._random is not None
+        vcpu.slice_left = self._chosen(self.time_slice) if chosen else self.time_slice
         if task.rseq is not None:
             task.rseq_event = True
 
@@ -515,19 +525,22 @@ class Scheduler:
             task.context.restore()
             self._loaded = task
         clock = self._clock
-        self._since, self._system_since, self._turn_start = cpu.clock, clock.system_ns, cpu.spent + clock.system_ns
+        self._since, self._system_since = instructions, system_ns = cpu.clock, clock.system_ns
+        self._turn_start = instructions + cpu.trap.iterations + system_ns
         if vcpu.last is not task:
             vcpu.last = task
             vcpu.switches += 1
             clock.charge(_SWITCH)
         self.current = task
+        if self.on_current is not None:
+            self.on_current(task)
         self.yielded = False
-        self._flusher.switch_cpu(vcpu.number, task.mm, task.tgid, task.pid)
+        self._flusher.switch_cpu(vcpu.number, task.mm, task.group.tgid, task.pid)
         if self.on_turn is not None:
             self.on_turn(task)
         left = self._left(vcpu, task)
         cpu.begin_slice(left)
-        clock.begin_turn(left)
+        clock.begin_turn(left, instructions)
         if self.stop.requested or self.host.posted:  # meanwhile
             cpu.end_slice()
         try:
@@ -549,9 +562,10 @@ class Scheduler:
         self.current = None
         if task.group.timers is not None:
             task.group.timers.run_cpu_timers()
-        if task.alive:
+        if task.state < _ZOMBIE:
             task.context.save()
-        vcpu.slice_left -= cpu.spent + clock.system_ns - self._turn_start
+        # what account() has seen, with the iterations of repeated instructions
+        vcpu.slice_left -= self._since + cpu.trap.iterations + clock.system_ns - self._turn_start
         self._end_turn(vcpu, task)
 
     def _chosen(self, most: int) -> int:

@@ -46,6 +46,7 @@ class TaskState(IntEnum):
     DEAD = 6
 
 
+_UNLIMITED = (INFINITY, INFINITY)
 _STATE_LETTER = dict(zip(TaskState, "RSTtSZX", strict=True))
 
 
@@ -168,7 +169,8 @@ class Task:
     started_ns: int = 0
     state: TaskState = TaskState.RUNNABLE
     rip: int = 0
-    signals: SignalState = field(init=False)
+    #: Its own by default, with no signal blocked.
+    signals: SignalState = None  # type: ignore[assignment]
     #: What it is charged with: itself, its arguments and its groups.
     charged: int = TASK_STRUCT
     #: Where that is charged.
@@ -235,7 +237,8 @@ class Task:
         if self.kmem is None:
             self.kmem = self.mm.frames.kmem
         self.group.add(self)
-        self.signals = SignalState(SigPending(self.kmem), self.group.pending)
+        if self.signals is None:
+            self.signals = SignalState(SigPending(self.kmem), self.group.pending)
 
     def charge(self, more: int) -> None:
         """It keeps more (or less: a negative number).  LinuxError(ENOMEM)."""
@@ -411,17 +414,8 @@ class ThreadGroup:
     unkillable: bool = False
     #: It adopts the orphans among its descendants (PR_SET_CHILD_SUBREAPER).
     subreaper: bool = False
-    _leader: Task | None = None
-
-    @property
-    def leader(self) -> Task:
-        """The first thread, or one that has called execve since."""
-        assert self._leader is not None, "ThreadGroup.leader: a group without a task"
-        return self._leader
-
-    @leader.setter
-    def leader(self, task: Task) -> None:
-        self._leader = task
+    #: The first thread, or one that has called execve since; there from the first thread on.
+    leader: Task = None  # type: ignore[assignment]
 
     @property
     def alive(self) -> bool:
@@ -431,7 +425,7 @@ class ThreadGroup:
     @property
     def waitable(self) -> bool:
         """Whether the process is a zombie, which its parent may wait for."""
-        return not self.threads and not self.leader.gone and not self.outlived
+        return not self.threads and self.leader.state is not TaskState.DEAD and not self.outlived
 
     def adopt(self, child: ThreadGroup) -> None:
         """It has one more child, of which there may be something to tell already."""
@@ -466,8 +460,8 @@ class ThreadGroup:
         """A thread has come into being; the first one leads."""
         self.threads[task.pid] = task
         self.started += 1
-        if self._leader is None:
-            self._leader = task
+        if self.started == 1:
+            self.leader = task
             self.pending = SigPending(task.kmem)
 
     def usage(self) -> Usage:
@@ -496,7 +490,7 @@ def task_of(caller: Caller[Path]) -> Task:
 
 def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
     """(soft, hard)."""
-    return task.limits.get(resource) or INIT_RLIMITS.get(resource, (INFINITY, INFINITY))
+    return task.group.limits.get(resource) or INIT_RLIMITS.get(resource) or _UNLIMITED
 
 
 def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
@@ -506,5 +500,6 @@ def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
     """
     if resource == Rlimit.MEMLOCK and (task is None or task.credentials.capable(IPC_LOCK)):
         return None
-    soft = (INIT_RLIMITS.get(resource, (INFINITY, INFINITY)) if task is None else limits_of(task, resource))[0]
+    own = None if task is None else task.group.limits.get(resource)
+    soft = (own or INIT_RLIMITS.get(resource) or _UNLIMITED)[0]
     return None if soft == INFINITY else soft

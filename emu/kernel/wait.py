@@ -108,12 +108,12 @@ def do_wait(kernel: Kernel, task: Task, wanted: Whom, options: int) -> Generator
             number = task.sees(child.pid)
             found = _news(kernel, child, options)
             if found is not None:
-                return found._replace(number=number)
+                return Waited(found.child, found.code, found.status, found.usage, number)
         for child in traced:
             number = task.sees(child.pid)
             found = _news_of_traced(kernel, child, options)
             if found is not None:
-                return found._replace(number=number)
+                return Waited(found.child, found.code, found.status, found.usage, number)
         if options & Wait.NOHANG:
             return None
         yield task.group.child_exit

@@ -179,7 +179,8 @@ class Scalar(Argument, Target):
         return int.from_bytes(data, "little", signed=self.width.signed)
 
     def read(self, memory: UserMemory, address: int) -> int:
-        return self.unpack(memory.read(address, self.width.size))
+        width = self.width  # as unpack() does
+        return int.from_bytes(memory.read(address, width.size), "little", signed=width.signed)
 
     def write(self, memory: UserMemory, address: int, value: int) -> None:
         memory.write(address, value.to_bytes(self.width.size, "little", signed=self.width.signed))

@@ -99,7 +99,7 @@ class Clock:
 
     def realtime_ns(self) -> int:
         """Nanoseconds since 1970."""
-        return self.realtime_offset + self.now_ns()
+        return self.realtime_offset + self._instructions() + self.system_ns + self._idle_ns
 
     def set_realtime(self, ns: int) -> None:
         """CLOCK_REALTIME is set (clock_was_set): timers and sleepers for a time of day are moved."""
@@ -121,9 +121,11 @@ class Clock:
         """Let time pass that is nobody's work."""
         self._idle_ns += ns
 
-    def begin_turn(self, left: int) -> None:
-        """A turn begins, which is to end in ``left`` ns, for which the engine counts instructions."""
-        self._turn_end = self.now_ns() + left
+    def begin_turn(self, left: int, instructions: int) -> None:
+        """A turn begins, which is to end in ``left`` ns, for which the engine counts instructions; so many have been
+        executed.
+        """
+        self._turn_end = instructions + self.system_ns + self._idle_ns + left
         self.look_at = self.system_ns + (left >> LOOKS)
 
     @property
@@ -225,10 +227,13 @@ class HostClock(Clock):
     def now_ns(self) -> int:
         return time.monotonic_ns() - self._start
 
+    def realtime_ns(self) -> int:
+        return self.realtime_offset + time.monotonic_ns() - self._start
+
     def pass_time(self, ns: int) -> None:
         """It passes by itself."""
 
-    def begin_turn(self, left: int) -> None:
+    def begin_turn(self, left: int, instructions: int) -> None:
         self._turn_end = KTIME_MAX
 
     def instructions(self, ns: int) -> int:

@@ -45,7 +45,7 @@ class Stop:
 
     def check(self) -> None:
         """NoIntr if the run is to end."""
-        if self.look():
+        if (self._limit is not None or self.requested) and self.look():
             raise NoIntr
 
     def put_off(self, work: Callable[[], None]) -> None:

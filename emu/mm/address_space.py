@@ -367,16 +367,32 @@ class AddressSpace(UserCopy):
         """
         self.total_bytes += vma.end - vma.start
         beside = self.vmas.add(vma)
-        self._hold(vma)
+        if not vma.ordinary or vma.page_cache is not None or vma.file is not None:
+            self._hold(vma)
         return beside
 
     def adopt_last(self, vmas: list[Vma]) -> None:
         """The same for several above those that are there, lowest first."""
         self.vmas.extend(vmas)
+        self._hold_all(vmas)
+
+    def _hold_all(self, vmas: list[Vma]) -> None:
+        """VMAs have been made, as :meth:`adopt` has it."""
+        total = 0
         for vma in vmas:
-            self.total_bytes += vma.end - vma.start
-            if not vma.ordinary or vma.page_cache is not None or vma.file is not None:
-                self._hold(vma)
+            total += vma.end - vma.start
+            if vma.page_cache is not None:
+                vma.page_cache.mappings[vma] = self
+            if vma.file is not None:
+                vma.file.get()
+            if not vma.ops.ordinary:
+                vma.ops.open(self, vma)
+        self.total_bytes += total
+
+    def adopt_run(self, vmas: list[Vma]) -> None:
+        """The same for several between which there are no others, lowest first."""
+        self.vmas.add_run(vmas)
+        self._hold_all(vmas)
 
     def _hold(self, vma: Vma) -> None:
         """A VMA has been made: notify its object, its file and its owner."""
@@ -444,7 +460,8 @@ class AddressSpace(UserCopy):
         upper = vma.copy(address, vma.end)
         vma.end = address
         self.vmas.add(upper)
-        self._hold(upper)
+        if not vma.ordinary or vma.page_cache is not None or vma.file is not None:
+            self._hold(upper)
         return upper
 
     def remove(self, vma: Vma) -> None:
@@ -483,7 +500,7 @@ class AddressSpace(UserCopy):
 
         NoIntr if the run is to end: every VMA is whole then, and the caller starts again.
         """
-        if end - start <= _PIECE:
+        if end - start <= _PIECE or self.total_bytes <= _PIECE:
             return
         for vma in self.vmas.overlapping(start, end):
             low, high = max(vma.start, start), min(vma.end, end)

@@ -6,7 +6,7 @@ free are those of :mod:`emu.mm.memory`, :mod:`emu.mm.rss` and :mod:`emu.mm.paget
 
 from __future__ import annotations
 
-from emu.mm.entrystate import MARKERS, MOST, NO_REFERENCE, RECENT, SHARED, TOO_MANY, EntryWork
+from emu.mm.entrystate import ALL, MARKERS, MOST, NO_REFERENCE, RECENT, SHARED, TOO_MANY, EntryWork
 from emu.mm.pageflags import PG_ACTIVE, PG_DIRTY, PG_LARGE, PG_MAYBE_SHARED, PG_REFERENCED, FrameKind
 from emu.mm.pagetable import ADDRESS, HERE, SPECIAL, A, D, P
 from emu.mm.swapops import POISONED_ENTRY
@@ -17,6 +17,7 @@ _PS, _ADDRESS = int(entries.PS), ADDRESS
 _TABLE = P | _PS
 _PAGE_SHIFT, _PMD_SHIFT, _PUD_SHIFT, _PGD_SHIFT, _IN_TABLE = 12, 21, 30, 39, 511
 _PAGE_SIZE, _PTE_SPAN, _PMD_SPAN, _PUD_SPAN = 1 << 12, 1 << 21, 1 << 30, 1 << 39
+_RANGE_BYTES, _CLEARED_BYTES, _COPIED_BYTES = 24, 40, 32
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _FREE, _ANON = int(FrameKind.FREE), int(FrameKind.ANON)
 
@@ -111,14 +112,11 @@ def _clear_page(work: EntryWork, found: int, options: int) -> bool:
     return _drop(work, frame)
 
 
-@entry("u64", EntryWork, "u64", "u64", "u64", "u64")
-def clear_entries(work: EntryWork, pgd: int, start: int, end: int, options: int) -> int:
+@native
+def _clear(work: EntryWork, pgd: int, start: int, end: int, options: int) -> bool:
     """Clear the entries of [start, end) that map pages or say that they are poisoned, or with MARKERS all, and drop the
-    references; how many of them mapped one, TOO_MANY, or NO_REFERENCE."""
-    work.freed = work.anon = work.cached = work.left = 0
-    number = _here(work, pgd, start, end)
-    if number == TOO_MANY:
-        return number
+    references; False if a frame has none."""
+    work.low = end
     vaddr = start
     while vaddr < end:
         table = _table_of(work, pgd, vaddr, 1)
@@ -132,12 +130,48 @@ def clear_entries(work: EntryWork, pgd: int, start: int, end: int, options: int)
             found = load64(place)
             at += _PAGE_SIZE
             if found & HERE != 0:
+                work.high = at
+                if work.low == end:
+                    work.low = at - _PAGE_SIZE
                 store64(place, 0)
                 if not _clear_page(work, found, options):
-                    return NO_REFERENCE
+                    return False
             elif found != 0 and (options & MARKERS != 0 or found == POISONED_ENTRY):
                 store64(place, 0)
-    return number
+    return True
+
+
+@entry("u64", EntryWork, "u64", "u64", "u64", "u64")
+def clear_entries(work: EntryWork, pgd: int, start: int, end: int, options: int) -> int:
+    """Clear a range, and say how many of its entries mapped a page, TOO_MANY, or NO_REFERENCE."""
+    work.freed = work.anon = work.cached = work.left = 0
+    number = _here(work, pgd, start, end)
+    if number == TOO_MANY:
+        return number
+    return number if _clear(work, pgd, start, end, options) else NO_REFERENCE
+
+
+@entry("u64", EntryWork, "u64", "u64")
+def clear_ranges(work: EntryWork, pgd: int, number: int) -> int:
+    """The same for so many ranges, one after the other; returns how many entries of all of them did."""
+    work.freed = work.anon = work.cached = work.left = 0
+    at, to, pages, end = work.ranges, work.cleared, 0, work.ranges + number * _RANGE_BYTES
+    while at < end:
+        here = _here(work, pgd, load64(at), load64(at + 8))
+        if here == TOO_MANY or pages + here > MOST:
+            return TOO_MANY
+        store64(to, here)
+        pages, at, to = pages + here, at + _RANGE_BYTES, to + _CLEARED_BYTES
+    at, to = work.ranges, work.cleared
+    while at < end:
+        if not _clear(work, pgd, load64(at), load64(at + 8), load64(at + 16)):
+            return NO_REFERENCE
+        store64(to + 8, work.freed)
+        store64(to + 16, work.left)
+        store64(to + 24, work.low)
+        store64(to + 32, work.high)
+        at, to = at + _RANGE_BYTES, to + _CLEARED_BYTES
+    return pages
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -209,27 +243,58 @@ def free_tables(work: EntryWork, pgd: int, low: int, end: int, floor: int, ceili
 # -- fork --------------------------------------------------------------------------------------------------------------
 
 
-@entry("u64", EntryWork, "u64", "u64", "u64", "u64", "u64")
-def copy_entries(work: EntryWork, source: int, target: int, number: int, parents: int, childs: int) -> int:
-    """Copy so many entries from one slot on to others, and count the pages for the child: what an entry that maps one
-    keeps in the parent, and of that in the child, is given as masks.  Returns how many there were."""
-    work.anon = work.cached = 0
-    at, to, left, pages = work.ram + source * 8, work.ram + target * 8, number, 0
-    while left != 0:
-        found = load64(at)
-        if found & HERE != 0:
-            pages += 1
-            found &= parents
-            store64(at, found)
-            found &= childs
-            if found & SPECIAL == 0:
-                frame = (found & _ADDRESS) >> _PAGE_SHIFT
-                store32(work.counts + frame * 4, load32(work.counts + frame * 4) + 1)
-                store8(work.flags + frame, load8(work.flags + frame) | PG_MAYBE_SHARED)
-                if load8(work.kinds + frame) == _ANON:
-                    work.anon += 1
-                else:
-                    work.cached += 1
-        store64(to, found)
-        at, to, left = at + 8, to + 8, left - 1
-    return pages
+@native
+def _copy_page(work: EntryWork, found: int) -> None:
+    """One more entry maps a page that now is nobody's alone."""
+    work.pages += 1
+    if found & SPECIAL != 0:
+        return
+    frame = (found & _ADDRESS) >> _PAGE_SHIFT
+    store32(work.counts + frame * 4, load32(work.counts + frame * 4) + 1)
+    store8(work.flags + frame, load8(work.flags + frame) | PG_MAYBE_SHARED)
+    if load8(work.kinds + frame) == _ANON:
+        work.anon += 1
+    else:
+        work.cached += 1
+
+
+@native
+def _copy_range(work: EntryWork, source: int, target: int, place: int) -> int:
+    """Copy the entries of one range, of which the words are its start, its end, and what an entry that maps a page
+    keeps in the parent, and of that in the child, as masks.  Returns ALL, or an address for which the child has no
+    table, where it goes on the next time."""
+    vaddr, end, parents, childs = load64(place), load64(place + 8), load64(place + 16), load64(place + 24)
+    while vaddr < end:
+        table = _table_of(work, source, vaddr, 1)
+        if table <= work.levels:
+            vaddr = _behind(vaddr, table)
+            continue
+        copy = _table_of(work, target, vaddr, 1)
+        if copy <= work.levels:
+            store64(place, vaddr)
+            return vaddr
+        at, stop = vaddr, _behind(vaddr, 2)
+        vaddr = stop if stop < end else end
+        while at < vaddr:
+            offset = ((at >> _PAGE_SHIFT) & _IN_TABLE) * 8
+            found = load64(table + offset)
+            if found & HERE != 0:
+                found &= parents
+                store64(table + offset, found)
+                found &= childs
+                _copy_page(work, found)
+            store64(copy + offset, found)
+            at += _PAGE_SIZE
+    return ALL
+
+
+@entry("u64", EntryWork, "u64", "u64", "u64")
+def copy_ranges(work: EntryWork, source: int, target: int, number: int) -> int:
+    """Copy the entries of so many ranges to the tables of a child, and count the pages for it, as far as it has tables:
+    ALL, or an address for which it has none."""
+    while work.copied < number:
+        at = _copy_range(work, source, target, work.ranges + work.copied * _COPIED_BYTES)
+        if at != ALL:
+            return at
+        work.copied += 1
+    return ALL

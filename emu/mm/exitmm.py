@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from emu.linux.cost import Cost
 from emu.linux.errors import NoIntr
+from emu.mm.entrystate import MARKERS, MOST_RANGES, RECENT, SHARED
+from emu.mm.fastentries import NO_RECENCY
 from emu.mm.flags import VmFlags
+from emu.mm.memory import drop_used
 from emu.mm.ordinary import ORDINARY
 from mmu.memory import PAGE_SHIFT
 
@@ -15,9 +19,10 @@ if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
 
-_ACCOUNT = int(VmFlags.ACCOUNT)
+_ACCOUNT, _UFFD_WP = int(VmFlags.ACCOUNT), int(VmFlags.UFFD_WP)
 #: So many VMAs, at most, are unmapped at once.
-_RUN = 512
+_RUN = MOST_RANGES
+_MAPPED = Cost.MAPPED
 
 
 def exit_mmap(mm: AddressSpace) -> None:
@@ -25,7 +30,7 @@ def exit_mmap(mm: AddressSpace) -> None:
     on.
     """
     try:
-        for run in _runs(mm.vmas):
+        for run in _runs(mm.vmas.listed()):
             mm.stop.check()
             mm.empty(run[0].start, run[-1].end)
             if run[0].ops.gathered:
@@ -46,17 +51,16 @@ def exit_mmap(mm: AddressSpace) -> None:
     mm.kmem.uncharge(mm.charged)
 
 
-def _runs(vmas: Iterable[Vma]) -> Iterator[list[Vma]]:
+def _runs(vmas: list[Vma]) -> Iterator[list[Vma]]:
     """VMAs of memory that is gathered and that follow each other, together; all others singly."""
     run: list[Vma] = []
-    for vma in list(vmas):
-        gathered = vma.ops.gathered
-        if gathered and len(run) < _RUN:
+    for vma in vmas:
+        if vma.ops.gathered and len(run) < _RUN:
             run.append(vma)
             continue
         if run:
             yield run
-        run = [vma] if gathered else []
+        run = [vma] if vma.ops.gathered else []
         if not run:
             yield [vma]
     if run:
@@ -65,17 +69,8 @@ def _runs(vmas: Iterable[Vma]) -> Iterator[list[Vma]]:
 
 def _remove_run(mm: AddressSpace, run: list[Vma]) -> None:
     """Unmap and forget VMAs of gathered memory, between which there are no others; nothing runs in them any more."""
-    unmap, first = ORDINARY.unmap_range, None
-    for vma in run:
-        if vma.anonymous:  # these together
-            first, last = first or vma, vma
-            continue
-        if first is not None:
-            unmap(mm, first, first.start, last.end)
-            first = None
-        vma.ops.unmap(mm, vma)
-    if first is not None:
-        unmap(mm, first, first.start, last.end)
+    if not _unmap_natively(mm, run):
+        _unmap(mm, run)
     mm.vmas.remove_run(run)
     mm.hiwater_bytes = max(mm.hiwater_bytes, mm.total_bytes)
     total = accounted = 0
@@ -84,9 +79,65 @@ def _remove_run(mm: AddressSpace, run: list[Vma]) -> None:
         total += length
         if vma.bits & _ACCOUNT:
             accounted += length
+        if vma.file is None:
+            if vma.page_cache is not None:
+                vma.drop_cache()
+            continue
         if vma.page_cache is not None:
-            vma.drop_cache()
-        if vma.file is not None:
-            vma.file.put()
+            del vma.page_cache.mappings[vma]
+        vma.file.put()
     mm.total_bytes -= total
     mm.context.commit.uncharge(accounted >> PAGE_SHIFT)
+
+
+def _unmap(mm: AddressSpace, run: list[Vma]) -> None:
+    """Clear the entries of VMAs of gathered memory: of anonymous ones that follow each other together."""
+    unmap, first = ORDINARY.unmap_range, None
+    for vma in run:
+        if vma.anonymous:
+            first, last = first or vma, vma
+            continue
+        if first is not None:
+            unmap(mm, first, first.start, last.end)
+            first = None
+        vma.ops.unmap(mm, vma)
+    if first is not None:
+        unmap(mm, first, first.start, last.end)
+
+
+def _unmap_natively(mm: AddressSpace, run: list[Vma]) -> bool:
+    """The same at once; False, and nothing is done, where that is not possible."""
+    entries = mm.context.entries
+    if not entries.can_clear_all(mm):
+        return False
+    vmas: list[Vma] = []
+    ranges: list[int] = []
+    together = False
+    for vma in run:
+        if vma.bits & _UFFD_WP:
+            return False
+        anonymous = vma.page_cache is None and vma.ops.ordinary
+        if anonymous and together:
+            ranges[-2] = vma.end
+        else:
+            vmas.append(vma)
+            options = MARKERS if anonymous or vma.bits & NO_RECENCY else RECENT | MARKERS
+            ranges += (vma.start, vma.end, options | SHARED if vma.shared else options)
+        together = anonymous
+    mm.note_peak()
+    cleared = entries.clear_ranges(mm, ranges)
+    if cleared is None:
+        return False
+    done, pages, held = 0, 0, mm.context.flusher.may_be_held(mm)
+    for number, vma in enumerate(vmas):
+        if found := cleared[5 * number]:
+            _, _, used, low, high = cleared[5 * number : 5 * number + 5]
+            if held:
+                start, end = ranges[3 * number : 3 * number + 2]
+                mm.context.flusher.flush_range(mm, start, end, "unmap", (low, high))
+            pages += found
+            if used > done:
+                drop_used(mm, vma, entries.used[done:used])
+                done = used
+    mm.context.clock.charge(pages * _MAPPED)
+    return True

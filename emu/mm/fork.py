@@ -7,6 +7,7 @@ from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace
 from emu.mm.execgain import inherited
 from emu.mm.flags import LOCK_FLAGS, UFFD_FLAGS, VmFlags
+from emu.mm.memory import copy_entries
 from emu.mm.uffdevents import dup, dup_complete
 from emu.mm.userfault import Features
 from emu.mm.vma import AnonVma, Vma
@@ -70,20 +71,18 @@ def _dup_vmas(parent: AddressSpace, child: AddressSpace) -> bool:
     with some.
     """
     copies: list[Vma] = []
+    filled: list[tuple[Vma, Vma]] = []
     watched = False
     commit = parent.context.commit
     promised, unquestioned = 0, commit.unquestioned
     try:
-        for number, vma in enumerate(parent.vmas):
+        for number, vma in enumerate(parent.vmas.listed()):
             if not number % _OFTEN:
                 parent.stop.check()
             bits = vma.bits
             if bits & _DONTCOPY:
                 continue
             copy = vma.copy(vma.start, vma.end)
-            ordinary = vma.ordinary
-            if not ordinary:
-                copy.ops.drop_promises(copy)
             if bits & _LOCKS:
                 copy.flags &= ~LOCK_FLAGS
             if copy.uffd is not None:
@@ -94,6 +93,11 @@ def _dup_vmas(parent: AddressSpace, child: AddressSpace) -> bool:
                     copy.uffd = None
             if vma.anon_vma is not None:
                 copy.anon_vma = None if bits & _WIPEONFORK else AnonVma(forked=True)
+            if not vma.ops.ordinary:
+                copy.ops.drop_promises(copy)
+                filled.append((vma, copy))
+            elif copy.anon_vma is not None or bits & _COPIED_ALWAYS:
+                filled.append((vma, copy))
             if bits & _ACCOUNT:
                 pages = (vma.end - vma.start) >> PAGE_SHIFT
                 if pages <= unquestioned:
@@ -101,11 +105,8 @@ def _dup_vmas(parent: AddressSpace, child: AddressSpace) -> bool:
                 else:
                     commit.charge(pages, parent)
             copies.append(copy)
-            if copy.anon_vma is not None or bits & _COPIED_ALWAYS or not ordinary:
-                child.adopt_last(copies)
-                copies = []
-                vma.ops.copy(parent, child, vma, copy)
     finally:
         child.adopt_last(copies)
         commit.pages += promised
+    copy_entries(parent, child, filled)
     return watched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from weakref import WeakSet
@@ -13,7 +13,7 @@ from emu.linux.errors import LinuxError, NoPage
 from emu.mm.freeframes import ZERO_PAGE, Frames, FreeFrames, ascending
 from emu.mm.kmem import Kmem
 from emu.mm.lruorder import MANY
-from emu.mm.pageflags import BLOCK_FRAMES, PG_SWAPCACHE, FrameKind, PageFlags
+from emu.mm.pageflags import BLOCK_FRAMES, PG_SWAPCACHE, PG_UNREAD, FrameKind, PageFlags
 from mmu.host_array import HostArray
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
@@ -115,14 +115,18 @@ class FrameAllocator(PageFlags):
     """
 
     def __init__(
-        self, ram: PhysicalMemory, on_write: Callable[[int], None], on_write_many: Callable[[Frames], None]
+        self,
+        ram: PhysicalMemory,
+        on_write: Callable[[int], None],
+        on_write_many: Callable[[Frames], None],
+        has_code: Sequence[int] | None = None,
     ) -> None:
         """``on_write(frame)`` is called when the kernel changes the contents of a frame (code coherence), and
-        ``on_write_many`` for an array of frames.
+        ``on_write_many`` for an array of frames; ``has_code``: for which of them at least.
         """
         self.ram = ram
         self.total = ram.frames
-        self._on_write = on_write
+        self._on_write, self._has_code = on_write, bytes([1]) * ram.frames if has_code is None else has_code
         self._on_write_many = on_write_many
         super().__init__(ram.frames)
         self._counts = HostArray(ram.frames, "i")
@@ -190,9 +194,16 @@ class FrameAllocator(PageFlags):
         """A zeroed frame with one reference, for an address space or for the current task.  LinuxError(ENOMEM) if none
         is left.
         """
-        frame = self._freed.pop()
+        freed, frame = self._freed, None
+        if freed.single:  # as freed.pop() does
+            frame = freed.single.pop()
+            start = frame << PAGE_SHIFT
+            self.ram.view[start : start + PAGE_SIZE] = ZERO_PAGE
+        else:
+            frame = freed.pop()
         if frame is not None:
-            self._on_write(frame)
+            if self._has_code[frame]:
+                self._on_write(frame)
         elif self._next < self._end:
             frame = self._next
             self._next += 1
@@ -429,6 +440,18 @@ class FrameAllocator(PageFlags):
         """How many references there are."""
         return self._count[frame]
 
+    def get_readable(self, frames: Sequence[int], first: int, bits: int) -> int:
+        """Map pages of a page cache by the entries from slot ``first`` on, with these bits, where there is a page (no
+        0) that has been read, and no entry yet; returns how many.
+        """
+        q, flags, counts, number = self.ram.qwords, self._flag, self._count, 0
+        for slot, frame in enumerate(frames, first):
+            if frame and not q[slot] and not flags[frame] & PG_UNREAD:
+                q[slot] = frame << PAGE_SHIFT | bits
+                counts[frame] += 1
+                number += 1
+        return number
+
     def get(self, frame: int) -> None:
         """Take one more reference."""
         self._count[frame] += 1
@@ -462,9 +485,10 @@ class FrameAllocator(PageFlags):
         """Frames have become free, in this order, natively: their references and flags are gone.  ``kinds``: by their
         use, how many they are, which is forgotten.
         """
-        for kind in FrameKind:
-            if number := kinds[kind]:
-                self.used[kind] -= number
+        used = self.used
+        for kind, number in enumerate(kinds.tolist()):
+            if number:
+                used[kind] -= number
                 kinds[kind] = 0
         self._freed.push_in_order(frames)
 
@@ -535,4 +559,5 @@ class FrameAllocator(PageFlags):
 
     def stored(self, frame: int) -> None:
         """Bytes have been stored in a frame: code translated from it is dropped."""
-        self._on_write(frame)
+        if self._has_code[frame]:
+            self._on_write(frame)

@@ -40,7 +40,8 @@ class FreeFrames:
 
     def __init__(self, ram: PhysicalMemory) -> None:
         self._ram = ram
-        self._single: list[int] = []
+        #: The next is the last of these, if there are any, and not zeroed.
+        self.single: list[int] = []
         #: (frames, the next to be taken last; whether their memory has been given back to the host and so is zero)
         self._blocks: list[tuple[npt.NDArray[np.int32], bool]] = []
         self._in_blocks = 0
@@ -49,33 +50,33 @@ class FreeFrames:
         self._near_zero = False
 
     def __len__(self) -> int:
-        return len(self._single) + len(self._near) + self._in_blocks
+        return len(self.single) + len(self._near) + self._in_blocks
 
     def push(self, frame: int) -> None:
         """One frame is free."""
-        self._single.append(frame)
+        self.single.append(frame)
 
     def push_in_order(self, frames: list[int]) -> None:
         """Frames are free, one after the other."""
-        self._single += frames
+        self.single += frames
 
     def push_many(self, frames: Frames, *, soon: bool = False) -> None:
         """An ascending array of frames is free; the lowest is to be taken first.  ``soon``: they will be, so the host
         gets no memory back.
         """
         if len(frames) < _BLOCK:
-            self._single.extend(frames[::-1].tolist())
+            self.single.extend(frames[::-1].tolist())
             return
         self._put_near_back()
-        if self._single:  # frames freed later lie above
-            self._add_block(np.array(self._single, dtype=np.int32), zero=False)
-            self._single.clear()
+        if self.single:  # frames freed later lie above
+            self._add_block(np.array(self.single, dtype=np.int32), zero=False)
+            self.single.clear()
         self._add_block(frames[::-1].astype(np.int32), zero=not soon and self._give_back(frames))
 
     def pop(self) -> int | None:
         """The next frame, zeroed; None if there is none."""
-        if self._single:
-            frame = self._single.pop()
+        if self.single:
+            frame = self.single.pop()
         elif self._near or self._take_near():
             frame = self._near.pop()
             if self._near_zero:
@@ -88,24 +89,24 @@ class FreeFrames:
 
     def coming(self, most: int) -> tuple[list[int], bool]:
         """At most so many of the frames that :meth:`pop` will give next, in that order, and whether they are zero."""
-        if self._single:
-            return self._single[: -most - 1 : -1], False
+        if self.single:
+            return self.single[: -most - 1 : -1], False
         if self._near or self._take_near():
             return self._near[: -most - 1 : -1], self._near_zero
         return [], True
 
     def came(self, number: int) -> None:
         """So many of those have been taken."""
-        del (self._single or self._near)[-number:]
+        del (self.single or self._near)[-number:]
 
     def pop_many(self, number: int) -> Frames:
         """The frames that as many single :meth:`pop` would give; fewer if there are not so many."""
         taken = []
         self._put_near_back()
         while number and len(self):
-            if self._single:
-                some = self._single[: -number - 1 : -1]
-                del self._single[-len(some) :]
+            if self.single:
+                some = self.single[: -number - 1 : -1]
+                del self.single[-len(some) :]
                 frames, zero = np.array(some, dtype=np.int64), False
             else:
                 frames, zero = self._take_from_block(number)
@@ -120,14 +121,14 @@ class FreeFrames:
         """Which frames these are."""
         self._put_near_back()
         found = np.zeros(total, dtype=np.bool_)
-        for frames in (np.array(self._single, dtype=np.int32), *(frames for frames, _ in self._blocks)):
+        for frames in (np.array(self.single, dtype=np.int32), *(frames for frames, _ in self._blocks)):
             found[frames] = True
         return found
 
     def take_out(self, which: npt.NDArray[np.bool_]) -> None:
         """Take those out for which a mask is set; they are not zeroed."""
         self._put_near_back()
-        self._single = [frame for frame in self._single if not which[frame]]
+        self.single = [frame for frame in self.single if not which[frame]]
         blocks = [(frames[~which[frames]], zero) for frames, zero in self._blocks]
         self._blocks = [(frames, zero) for frames, zero in blocks if len(frames)]
         self._in_blocks = sum(len(frames) for frames, _ in self._blocks)
@@ -135,12 +136,12 @@ class FreeFrames:
     def take_blocks(self) -> list[int]:
         """Take all frames out that form blocks of 512, aligned: their heads, the lowest last."""
         self._put_near_back()
-        lists = [np.array(self._single, dtype=np.int32), *(frames for frames, _ in self._blocks)]
+        lists = [np.array(self.single, dtype=np.int32), *(frames for frames, _ in self._blocks)]
         found = np.bincount(np.concatenate(lists) >> _HUGE_ORDER) == 1 << _HUGE_ORDER
         heads = np.flatnonzero(found)
         if len(heads):
             single, *blocks = [frames[~found[frames >> _HUGE_ORDER]] for frames in lists]
-            self._single = single.tolist()
+            self.single = single.tolist()
             self._blocks = [(left, zero) for left, (_, zero) in zip(blocks, self._blocks, strict=True) if len(left)]
             self._in_blocks = sum(len(frames) for frames, _ in self._blocks)
         taken: list[int] = (heads[::-1] << _HUGE_ORDER).tolist()

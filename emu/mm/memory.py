@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
@@ -47,6 +47,7 @@ _PTE_TABLE_SPAN = span(2)
 #: What is used there says nothing of what will be (vma_has_recency).
 _NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
 _PFNMAP, _WIPEONFORK, _MAYBE_GUARD = int(VmFlags.PFNMAP), int(VmFlags.WIPEONFORK), int(VmFlags.MAYBE_GUARD)
+_MINOR = FaultResult.MINOR
 _MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
 
 
@@ -88,7 +89,7 @@ class PageMemory(VmOperations):
         """
 
     def fault(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> FaultResult:
-        if not vma.allows(access):
+        if not vma.allowed[access]:
             if not reads_instead(mm, vma, address, access):
                 return FaultResult.ACCERR
             access = Access.READ
@@ -102,7 +103,9 @@ class PageMemory(VmOperations):
         try:
             if pte == 0:
                 result = self.missing(mm, vma, address, access, slot)
-                if not result.resolved and mm.tables.tables[1] > tables:  # a table is made for an entry only
+                if (
+                    result is not _MINOR and not result.resolved and mm.tables.tables[1] > tables
+                ):  # a table is made for an entry only
                     table = address & -_PTE_TABLE_SPAN
                     mm.tables.free_pte_tables(table, table + _PTE_TABLE_SPAN)
                 return result
@@ -189,15 +192,10 @@ class PageMemory(VmOperations):
         """Map private pages in both, without write access, and the kernel's own; the child faults pages of the page
         cache in (vma_needs_copy).
         """
-        if copy.anon_vma is None:
-            always = _PFNMAP if int(vma.flags) & _WIPEONFORK else _PFNMAP | _MAYBE_GUARD
-            if not int(vma.flags) & always:
-                return
+        if not must_copy(vma, copy):
+            return
         if parent.tables.transparent:
             hugememory.copy(parent, child, vma, protected=bool(copy.flags & VmFlags.UFFD_WP))
-        if parent.context.entries.can_copy(parent, vma):
-            _copy_natively(parent, child, vma)
-            return
         words = parent.tables.words
         kept = np.uint64(_OLD_AND_CLEAN if vma.writes_through else _OLD)
         for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
@@ -242,15 +240,32 @@ class PageMemory(VmOperations):
         return changed
 
 
-def _copy_natively(parent: AddressSpace, child: AddressSpace, vma: Vma) -> None:
-    """What :meth:`PageMemory.copy` does where only pages are mapped."""
-    copied, clock = parent.context.entries.copy, parent.context.clock
-    parents = _ALL if vma.shared else _READ_ONLY
-    childs = _OLD_AND_CLEAN if vma.writes_through else _OLD
-    for vaddr, slot, number in parent.tables.pte_tables(vma.start, vma.end):
-        parent.stop.check()
-        target = child.tables.entry_slot_alloc(vaddr, 1)
-        clock.charge(copied(child, slot, target, number, parents, childs) * _MAPPED)
+def must_copy(vma: Vma, copy: Vma) -> bool:
+    """Whether fork copies the entries of a VMA of pages: there are private pages or the kernel's own."""
+    if copy.anon_vma is not None:
+        return True
+    return bool(vma.bits & (_PFNMAP if vma.bits & _WIPEONFORK else _PFNMAP | _MAYBE_GUARD))
+
+
+def copy_entries(parent: AddressSpace, child: AddressSpace, copies: Iterable[tuple[Vma, Vma]]) -> None:
+    """Copy the entries of VMAs to their copies, which are in the child: those of gathered memory together and natively,
+    where only pages are mapped.
+    """
+    entries, clock = parent.context.entries, parent.context.clock
+    natively = entries.can_copy(parent)
+    ranges: list[int] = []
+    for vma, copy in copies:
+        if natively and vma.ops.gathered and vma.uffd is None:
+            if must_copy(vma, copy):
+                kept = _OLD_AND_CLEAN if vma.shared and vma.writes_through else _OLD
+                ranges += (vma.start, vma.end, _ALL if vma.shared else _READ_ONLY, kept)
+            continue
+        if ranges:
+            clock.charge(entries.copy(parent, child, ranges, parent.stop.check) * _MAPPED)
+            ranges.clear()
+        vma.ops.copy(parent, child, vma, copy)
+    if ranges:
+        clock.charge(entries.copy(parent, child, ranges, parent.stop.check) * _MAPPED)
 
 
 def _change_few(mm: AddressSpace, slot: int, number: int, bits: int, *, alone: bool) -> int:
@@ -421,6 +436,14 @@ def locked_pages(vma: Vma, entries: rss.Entries | list[int]) -> Collection[int]:
     return () if vma.page_cache is None else vma.page_cache.locked_frames()
 
 
+def drop_used(mm: AddressSpace, vma: Vma, frames: list[int]) -> None:
+    """These pages of a page cache have been used through entries of a VMA which native code has cleared."""
+    for frame in frames:
+        mm.frames.mark_accessed(frame, functools.partial(locked_pages, vma, [frame << PAGE_SHIFT | P]))
+    for frame in sorted(frames, reverse=True):
+        mm.frames.put(frame)
+
+
 def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
     """Zap every page of [start, end), with ``markers`` what the other entries say too."""
     entries_of = mm.context.entries
@@ -429,11 +452,9 @@ def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> 
         number = entries_of.clear(mm, vma, start, end, markers=markers)
         if number is not None:
             if number:
-                mm.context.flusher.flush_range(mm, start, end, "unmap")
-                for frame in entries_of.used:
-                    mm.frames.mark_accessed(frame, functools.partial(locked_pages, vma, [frame << PAGE_SHIFT | P]))
-                for frame in sorted(entries_of.used, reverse=True):
-                    mm.frames.put(frame)
+                mm.context.flusher.flush_range(mm, start, end, "unmap", entries_of.mapped)
+                if entries_of.used:
+                    drop_used(mm, vma, entries_of.used)
                 mm.context.clock.charge(number * _MAPPED)
             return
     found = False

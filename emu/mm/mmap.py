@@ -14,6 +14,7 @@ from emu.mm.commit import Overcommit
 from emu.mm.execgain import check_exec_gain
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import populate
+from emu.mm.private import unmap_private
 from emu.mm.shmem import SharedAnonymous
 from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import IN_PLACE, get_unmapped_area
@@ -224,6 +225,8 @@ def unmap_range(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
     """Unmap [start, end); all or nothing.  NoIntr if the run is to end: of huge mappings pages are gone then, and with
     ``look`` of many mappings some.
     """
+    if unmap_private(mm, start, end):
+        return
     check_unmap(mm, start, end, look)
     mm.empty(start, end)
     note_unmapped(mm, start, end)

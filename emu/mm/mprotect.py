@@ -12,6 +12,7 @@ from emu.mm.execgain import check_exec_gain
 from emu.mm.flags import VmFlags
 from emu.mm.gup import populate
 from emu.mm.mmap import is_accountable, wants_populating
+from emu.mm.private import protect_private
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -30,6 +31,8 @@ def do_mprotect(
     end = address + page_align(length)
     if end > mm.task_size:
         raise LinuxError(errno.ENOMEM)
+    if not grows and not implied and protect_private(mm, address, end, prot):
+        return
     vmas = mm.vmas.overlapping(address, end)
     if grows and vmas and (grows & Prot.GROWSDOWN or vmas[0].start <= address):
         if not (grows & Prot.GROWSDOWN and vmas[0].flags & VmFlags.GROWSDOWN):

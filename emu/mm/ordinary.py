@@ -10,8 +10,7 @@ from emu.mm import rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.memory import PageMemory, set_new_entry, userfault
 from emu.mm.pageflags import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, PG_UNREAD
-from emu.mm.pagetable import RW, SPECIAL, D, span
-from emu.mm.swapops import is_here
+from emu.mm.pagetable import HERE, RW, SPECIAL, D, span
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 FAULT_AROUND_BYTES = 64 << 10
 _PTE_TABLE_SPAN = span(2)
 #: Faults map no neighbours there (uffd_disable_fault_around).
-_ONE_BY_ONE = VmFlags.UFFD_WP | VmFlags.UFFD_MINOR
+_ONE_BY_ONE = int(VmFlags.UFFD_WP | VmFlags.UFFD_MINOR)
+_WRITE = Access.WRITE
 #: The least number of pages for which populating a table as a whole pays.
 _WORTHWHILE = 16
 _PAGE = Cost.PAGE
@@ -90,7 +90,13 @@ class OrdinaryMemory(PageMemory):
         return vma.page_cache.peek(index) if vma.page_cache.check_index(index) else None
 
 
-ORDINARY = OrdinaryMemory()
+class _Unspecial(OrdinaryMemory):
+    """What every VMA has that no module and no special kind of memory has given others."""
+
+    ordinary = True
+
+
+ORDINARY = _Unspecial()
 
 
 # -- one page ----------------------------------------------------------------------------------------------------------
@@ -98,17 +104,17 @@ ORDINARY = OrdinaryMemory()
 
 def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, access: Access, slot: int) -> FaultResult:
     """do_fault(): a page of the page cache, or a private copy of it."""
-    index = vma.index_of(address)
+    index = vma.pgoff + ((address - vma.start) >> PAGE_SHIFT)
     if vma.uffd is not None and cache.is_shmem and cache.check_index(index):
         reason = VmFlags.UFFD_MINOR if cache.holds(index) else VmFlags.UFFD_MISSING
         if vma.flags & reason:
             return userfault(mm, vma, address, access, reason)
     done = FaultResult.MAJOR if cache.must_be_read(index) else FaultResult.MINOR
-    if access != Access.WRITE and not vma.flags & _ONE_BY_ONE:
-        if cache.peek(index) is None and cache.check_index(index):
+    if access is not _WRITE and not vma.bits & _ONE_BY_ONE:
+        if cache.find(index) is None and cache.peek(index) is None and cache.check_index(index):
             cache.get_page(index)  # with its neighbours, as if all had been read some time before
         _fault_around(mm, vma, cache, address, slot)
-        if is_here(mm.frames.ram.qwords[slot]):
+        if mm.frames.ram.qwords[slot] & HERE:
             return done
     if access == Access.WRITE and not vma.shared and vma.anon_vma is None:
         mm.vmas.anon_vma_prepare(vma)  # do_cow_fault(): even if the page lies beyond the end
@@ -161,20 +167,15 @@ def _window(vma: Vma, address: int) -> tuple[int, int]:
 def _fault_around(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, slot: int) -> None:
     """filemap_map_pages(): map the pages around an address, and its own, as far as the page cache holds them."""
     low, high = _window(vma, address)
-    if thpfault.whole_folio(vma, cache, address):
+    if cache.may_have_huge and thpfault.whole_folio(vma, cache, address):
         low = address & -_PTE_TABLE_SPAN
         high = low + _PTE_TABLE_SPAN
-    q, find, found = mm.frames.ram.qwords, cache.find, []
-    bits = vma.cached_bits
-    at = slot - ((address - low) >> PAGE_SHIFT)
-    first = vma.index_of(low)
-    for index in range(first, min(first + ((high - low) >> PAGE_SHIFT), cache.end_index)):
-        if not q[at] and (frame := find(index)) is not None and not mm.frames.page_flags(frame) & PG_UNREAD:
-            found.append(frame)
-            q[at] = frame << PAGE_SHIFT | bits
-        at += 1
-    rss.get_cached(mm, found)
-    mm.note_new(low, high)
+    first = vma.pgoff + ((low - vma.start) >> PAGE_SHIFT)
+    number = min((high - low) >> PAGE_SHIFT, cache.end_index - first)
+    if number > 0:
+        rss.map_cached(mm, cache.near(first, number), slot - ((address - low) >> PAGE_SHIFT), vma.cached_bits)
+    if mm.context.flusher.detector is not None:
+        mm.note_new(low, high)
 
 
 # -- a table of pages --------------------------------------------------------------------------------------------------

@@ -119,6 +119,13 @@ class PageCache:
         node = self._nodes.get(index >> _NODE_SHIFT)
         return None if node is None else node[index & _NODE - 1] or None
 
+    def near(self, first: int, number: int) -> Sequence[int]:
+        """The frames of a few consecutive pages; 0 where there is none."""
+        node, at = self._nodes.get(first >> _NODE_SHIFT), first & _NODE - 1
+        if at + number > _NODE:
+            return [self.find(index) or 0 for index in range(first, first + number)]
+        return bytes(number) if node is None else node[at : at + number]
+
     def find_many(self, first: int, number: int) -> Frames:
         """The frames of consecutive pages; 0 where there is none."""
         found = np.zeros(number, dtype=np.int64)

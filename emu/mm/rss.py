@@ -7,7 +7,7 @@ Huge pages are counted by their pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
 from emu.mm.frames import Coming, FrameAllocator
@@ -102,6 +102,13 @@ def new_copy(mm: Resident, source: int) -> int:
     frame = mm.frames.copy(source, FrameKind.ANON, mm)
     mm.rss_anon += 1
     return frame
+
+
+def map_cached(mm: Resident, frames: Sequence[int], slot: int, bits: int) -> None:
+    """Map pages of the page cache (0: there is none) by the entries from a slot on, where that needs no more than to be
+    counted (:meth:`FrameAllocator.get_readable`).
+    """
+    mm.rss_cache += mm.frames.get_readable(frames, slot, bits)
 
 
 def get_cached(mm: Resident, frames: Collection[int]) -> None:

@@ -164,6 +164,10 @@ class TlbFlusher:
         """The vCPU that has its turn."""
         return self._mmu.processor
 
+    def may_be_held(self, mm: Flushed) -> bool:
+        """Whether a vCPU may hold translations of an address space with tables of its own."""
+        return self.cpus > 1 or mm is self._loaded[0]
+
     @property
     def loaded(self) -> Flushed | None:
         """The address space whose PGD is in that vCPU's CR3."""
@@ -229,14 +233,17 @@ class TlbFlusher:
 
     # -- flushing --------------------------------------------------------------------------------------------------
 
-    def flush_range(self, mm: Flushed, start: int, end: int, reason: str = "") -> tuple[int, ...]:
+    def flush_range(
+        self, mm: Flushed, start: int, end: int, reason: str = "", mapped: tuple[int, int] | None = None
+    ) -> tuple[int, ...]:
         """Invalidate [start, end) of an address space on every vCPU that may hold translations of it; of shared tables
-        as their policy says.  Returns the vCPUs that should have been told but were not.
+        as their policy says.  ``mapped``: where all pages of it lie that were mapped.  Returns the vCPUs that should
+        have been told but were not.
         """
         if mm.shared_tables:
             return self._flush_shared(mm, start, end, reason)
-        if mm is self._loaded[self.cpu]:
-            self._mmu.flush_range(start, end - start)
+        if mm is self._loaded[self._mmu.processor]:
+            self._mmu.flush_range(start, end - start, mapped)
         # a vCPU that has not loaded it holds none of its translations: loading CR3 without PCID flushed them
         if self.cpus > 1:
             self.shootdowns.by_policy[OWN].flushes += 1
@@ -249,7 +256,7 @@ class TlbFlusher:
         """The same, only on the vCPU that has its turn."""
         if mm.shared_tables:
             self._mmu.flush()
-        elif mm is self._loaded[self.cpu]:
+        elif mm is self._loaded[self._mmu.processor]:
             self._mmu.flush_range(start, end - start)
 
     def _others(self) -> list[int]:

@@ -110,6 +110,11 @@ def unmapped_area(mm: AddressSpace, length: int, hint: int = 0, align: int = PAG
     return found
 
 
+def place_on_top(mm: AddressSpace, length: int) -> int | None:
+    """The highest free range below mmap_base, where mappings are placed downwards; None if there is none."""
+    return _topdown(mm, length, MMAP_MIN_ADDR, mm.mmap_base, PAGE_SIZE)
+
+
 def _fits(mm: AddressSpace, at: int, length: int, low: bool) -> bool:
     """Whether a hint can be taken: nothing is there, nor is it in the gap of the stack above."""
     if low and MAP_32BIT_END - length < at:
@@ -147,9 +152,11 @@ def _topdown(mm: AddressSpace, length: int, floor: int, ceiling: int, align: int
     as much or less has ended, so that each of many mappings below each other does not look through all above it.
     """
     searched, needed = mm.vmas.searched, length + align - PAGE_SIZE
-    ends = [high for (most, *limits), high in searched.items() if most <= needed and limits == [floor, ceiling]]
-    high = min(ends, default=ceiling)
-    for vma in mm.vmas.downwards(high if ends else None):
+    high, found = ceiling, False
+    for (most, low, top), end in searched.items():
+        if most <= needed and low == floor and top == ceiling and (end < high or not found):
+            high, found = end, True
+    for vma in mm.vmas.downwards(high if found else None):
         if vma.start < ceiling and high - needed >= max(vma.end, floor):
             break
         high = min(high, vm_start_gap(vma))

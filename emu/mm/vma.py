@@ -55,7 +55,7 @@ class Vma:
     """
 
     __slots__ = (
-        "_allowed", "_flags", "_prot", "anon_vma", "bits", "cached_bits", "end", "file", "ops", "page_bits",
+        "_flags", "_prot", "allowed", "anon_vma", "bits", "cached_bits", "end", "file", "ops", "page_bits",
         "kmem", "page_cache", "pgoff", "policy", "private_data", "shared", "start", "swap_readahead", "uffd",
     )  # fmt: skip
 
@@ -79,7 +79,17 @@ class Vma:
         self.end = end
         self._prot = prot
         self._flags = flags
-        self._answer()
+        rights = int(prot)
+        #: Whether the rights cover each access, by its number.
+        self.allowed = (rights != 0, rights & _WRITE != 0, rights & _EXEC != 0)
+        #: The bits of every entry of the VMA, except RW: vm_page_prot.
+        self.page_bits = _PAGE_BITS | (0 if rights & _EXEC else _XD)
+        #: The flags as a plain integer.
+        self.bits = bits = int(flags)
+        #: MAP_SHARED.
+        self.shared = bits & _SHARED != 0
+        #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
+        self.cached_bits = self.page_bits | (_RW if bits & _SHARED and rights & _WRITE else 0)
         self.page_cache = page_cache
         self.file = file
         self.pgoff = pgoff
@@ -118,18 +128,19 @@ class Vma:
 
     def _answer(self) -> None:
         bits = int(self._prot)
-        self._allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
-        #: The bits of every entry of the VMA, except RW: vm_page_prot.
+        self.allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
         self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
         self._answer_flags()
 
     def _answer_flags(self) -> None:
-        #: The flags as a plain integer.
         self.bits = int(self._flags)
-        #: MAP_SHARED.
         self.shared = self.bits & _SHARED != 0
-        #: The bits of an entry for a page of the page cache: a private mapping gets write access only with a copy.
-        self.cached_bits = self.page_bits | (_RW if self.shared and self._allowed[_WRITES] else 0)
+        self.cached_bits = self.page_bits | (_RW if self.shared and self.allowed[_WRITES] else 0)
+
+    def change(self, prot: Prot, flags: VmFlags) -> None:
+        """Give it other rights and flags."""
+        self._prot, self._flags = prot, flags
+        self._answer()
 
     @property
     def length(self) -> int:
@@ -162,7 +173,7 @@ class Vma:
 
     def allows(self, access: Access) -> bool:
         """Whether the VMA's rights cover the access.  On x86 writable or executable memory can be read."""
-        return self._allowed[access]
+        return self.allowed[access]
 
     def drop_cache(self) -> None:
         """It is gone: its page cache is told."""
@@ -176,7 +187,7 @@ class Vma:
         """A VMA for [start, end) of the same mapping."""
         part = Vma.__new__(Vma)  # fork makes many
         part.start, part.end, part.pgoff = start, end, self.pgoff + ((start - self.start) >> 12)
-        part._prot, part._flags, part.bits, part._allowed = self._prot, self._flags, self.bits, self._allowed
+        part._prot, part._flags, part.bits, part.allowed = self._prot, self._flags, self.bits, self.allowed
         part.page_bits, part.cached_bits, part.shared = self.page_bits, self.cached_bits, self.shared
         part.page_cache, part.file, part.ops, part.private_data = (
             self.page_cache,
@@ -199,7 +210,7 @@ class VmaTree:
 
     def __init__(self, kmem: Kmem) -> None:
         self.kmem = kmem
-        self._vmas = VmaList[Vma]()
+        self._vmas: VmaList[Vma] = VmaList()
         self._last: Vma | None = None
         #: How far down gaps have been looked for, and none found: by how much was needed, the floor and the ceiling.
         #: Where a VMA goes, from above it; anew where one comes that keeps a gap below it.
@@ -279,8 +290,8 @@ class VmaTree:
         if (below is not None and below.end > vma.start) or (above is not None and above.start < vma.end):
             self._vmas.remove(vma)
             raise AssertionError(f"a mapping of {vma.start:#x}-{vma.end:#x} would overlap another")
-        vma.kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
-        vma.kmem.charge_reserved(VM_AREA_STRUCT)
+        vma.kmem = kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
+        kmem.charge_reserved(VM_AREA_STRUCT)
         self._last = None
         if vma.bits & _GROWSDOWN:
             self._growing.add(vma)
@@ -296,6 +307,21 @@ class VmaTree:
             vma.kmem = kmem
             if vma.bits & _GROWSDOWN:
                 self._growing.add(vma)
+
+    def add_run(self, run: list[Vma]) -> None:
+        """Insert several between which there are no others, lowest first, as :meth:`add` has it."""
+        below, above = self._vmas.add_run(run)
+        if (below is not None and below.end > run[0].start) or (above is not None and above.start < run[-1].end):
+            self._vmas.remove_run(run)
+            raise AssertionError(f"mappings of {run[0].start:#x}-{run[-1].end:#x} would overlap another")
+        kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
+        kmem.charge_reserved(VM_AREA_STRUCT * len(run))
+        self._last = None
+        for vma in run:
+            vma.kmem = kmem
+            if vma.bits & _GROWSDOWN:
+                self._growing.add(vma)
+                self.searched.clear()
 
     def remove_run(self, run: list[Vma]) -> None:
         """Take several out, between which there are no others; lowest first."""
@@ -336,6 +362,19 @@ class VmaTree:
             elif high < end:
                 self.searched[wanted] = end
 
+    def remove_together(self, run: list[Vma]) -> tuple[Vma | None, Vma | None]:
+        """Take several out that do not grow, between which there are no others, lowest first, and return the VMAs below
+        and above; there is room now.
+        """
+        self._vmas.remove_run(run)
+        for vma in run:
+            vma.kmem.uncharge(VM_AREA_STRUCT)
+        self._last, start = None, run[0].start
+        below, above = self._vmas.at_or_below(start), self._vmas.above(start)
+        if self.searched:
+            self._search_from(above)
+        return below, above
+
     def beside(self, vma: Vma) -> tuple[Vma | None, Vma | None]:
         """The VMAs below and above one of the tree."""
         return self._vmas.beside(vma)
@@ -354,6 +393,10 @@ class VmaTree:
                 vma.anon_vma = other.anon_vma
                 return
         vma.anon_vma = AnonVma()
+
+    def listed(self) -> list[Vma]:
+        """All of them, in a list of their own."""
+        return self._vmas.listed()
 
     def __iter__(self) -> Iterator[Vma]:
         return iter(self._vmas)
@@ -376,7 +419,7 @@ def can_merge(low: Vma, high: Vma) -> bool:
     """Whether two VMAs may become one: they adjoin, have the same rights and flags, map the same object in order, and
     their private pages can be found together.
     """
-    if low.prot is not high.prot and low.prot != high.prot:
+    if low._prot is not high._prot and low._prot != high._prot:
         return False
     if not _same_flags(low, high) or low.bits & _NEVER_MERGED or not low.ops.mergeable:
         return False

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 
@@ -103,6 +104,23 @@ class VmaList(Generic[Vma]):
         self._firsts[piece] = self._starts[piece][0]
         return below, above
 
+    def add_run(self, run: list[Vma]) -> tuple[Vma | None, Vma | None]:
+        """Insert several between which there are no others, lowest first; returns the VMAs below and above."""
+        if len(run) > 1 and self._pieces:
+            piece = max(bisect_right(self._firsts, run[0].start) - 1, 0)
+            vmas, starts = self._pieces[piece], self._starts[piece]
+            at = bisect_right(starts, run[0].start)
+            if len(vmas) + len(run) <= _MOST and at < len(vmas):  # neither a new piece nor between two of them
+                below = vmas[at - 1] if at else self._pieces[piece - 1][-1] if piece else None
+                above = vmas[at]
+                vmas[at:at] = run
+                starts[at:at] = [vma.start for vma in run]
+                self._number += len(run)
+                self._firsts[piece] = starts[0]
+                return below, above
+        added = [self.add(vma) for vma in run]
+        return added[0][0], added[-1][1]
+
     def extend(self, vmas: list[Vma]) -> None:
         """Insert several that begin above all others, lowest first."""
         done = 0
@@ -146,6 +164,10 @@ class VmaList(Generic[Vma]):
             self._firsts[piece] = self._starts[piece][0]
         else:
             del self._pieces[piece], self._starts[piece], self._firsts[piece]
+
+    def listed(self) -> list[Vma]:
+        """All of them, in a list of their own."""
+        return list(chain.from_iterable(self._pieces))
 
     def __iter__(self) -> Iterator[Vma]:
         for piece in self._pieces:

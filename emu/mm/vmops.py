@@ -67,9 +67,11 @@ class VmOperations(ABC):
     #: Whether two VMAs that map the same object in order may become one: they keep no separate state, and ``close``
     #: does nothing.
     mergeable = False
-    #: Whether it is unmapped with its neighbours at the end of an address space: it is a PageMemory, ``unmap`` looks at
-    #: nothing but the entries, and ``close`` does nothing.
+    #: Whether it is unmapped with its neighbours at the end of an address space, and copied with them by fork: it is a
+    #: PageMemory, ``unmap`` and ``copy`` look at nothing but the entries, and ``close`` does nothing.
     gathered = False
+    #: Whether it is what a VMA has unless somebody says otherwise: ``open`` and ``drop_promises`` do nothing.
+    ordinary = False
     #: Additional VmFlags in /proc/PID/smaps.
     flag_names: tuple[str, ...] = ()
     #: Whether it is the kernel's own, and neither file nor device is shown with it.

@@ -24,7 +24,9 @@ _MOST = 4096
 def add_tracing(kernel: Kernel, tree: PseudoSuperBlock) -> None:
     """Add the files."""
     tree.create_file(f"{_PLACE}/trace_marker", lambda: b"", 0o220, store=partial(_mark, kernel))
-    tree.create_file(f"{_PLACE}/tracing_on", lambda: b"%d\n" % kernel.tracing_on, 0o644, store=partial(_switch, kernel))
+    tree.create_file(
+        f"{_PLACE}/tracing_on", lambda: b"%d\n" % kernel.region.switched_on, 0o644, store=partial(_switch, kernel)
+    )
 
 
 def _mark(kernel: Kernel, data: bytes) -> None:
@@ -39,6 +41,4 @@ def _switch(kernel: Kernel, data: bytes) -> None:
     text = data.strip()
     if not text.isdigit():
         raise LinuxError(errno.EINVAL)
-    kernel.tracing_on = int(text) != 0
-    if kernel.on_tracing is not None:
-        kernel.on_tracing()
+    kernel.region.switch(int(text) != 0)

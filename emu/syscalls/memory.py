@@ -20,6 +20,7 @@ from emu.mm.hugetlb import hpage_align, is_huge_size
 from emu.mm.mmap import do_brk, do_mmap, do_munmap, find_place, mmap_region
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mremap
+from emu.mm.private import map_private
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from emu.mm.vma import Vma
 
 _KNOWN_PROT = int(Prot.READ | Prot.WRITE | Prot.EXEC)
+_READ, _READ_IMPLIES_EXEC = int(Prot.READ), int(Persona.READ_IMPLIES_EXEC)
+#: By these bits.
+_RIGHTS = tuple(Prot(bits) for bits in range(_KNOWN_PROT + 1))
+#: What mappings are of which nothing is special, and what may be said besides.
+_PRIVATE, _STACK = int(MapFlags.PRIVATE | MapFlags.ANONYMOUS), int(MapFlags.STACK | MapFlags.NORESERVE)
 _PROT_SEM, _GROWS = int(Prot.SEM), int(Prot.GROWSDOWN | Prot.GROWSUP)
 _MAP_HUGE_2MB, _MAP_HUGE_1GB = 21 << 26, 30 << 26
 #: LEGACY_MAP_MASK (linux/mman.h).
@@ -47,6 +53,10 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
     """mmap(2)."""
     if offset & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
+    if flags & ~_STACK == _PRIVATE and not addr and not task.personality & _READ_IMPLIES_EXEC:
+        made = map_private(task.mm, length, _RIGHTS[prot & _KNOWN_PROT], flags)
+        if made is not None:
+            return made
     # the order of the checks is that of ksys_mmap_pgoff() and do_mmap()
     if not flags & MapFlags.ANONYMOUS:
         file = task.files.get(fd)
@@ -121,7 +131,7 @@ def _check_file(file: File, length: int, offset: int, flags: int, prot: Prot, of
 
 def _implied(task: Task, prot: int) -> Prot:
     """What a right to read brings with it (READ_IMPLIES_EXEC)."""
-    return Prot.EXEC if prot & Prot.READ and task.personality & Persona.READ_IMPLIES_EXEC else Prot.NONE
+    return Prot.EXEC if prot & _READ and task.personality & _READ_IMPLIES_EXEC else Prot.NONE
 
 
 def _tell(task: Task) -> None:
@@ -150,7 +160,8 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
         raise LinuxError(errno.ENOMEM)
     if length and prot & ~(_KNOWN_PROT | _PROT_SEM | _GROWS):
         raise LinuxError(errno.EINVAL)
-    do_mprotect(task.mm, addr, length, Prot(prot & _KNOWN_PROT), Prot(grows), implied=_implied(task, prot))
+    grown = Prot(grows) if grows else Prot.NONE
+    do_mprotect(task.mm, addr, length, _RIGHTS[prot & _KNOWN_PROT], grown, implied=_implied(task, prot))
     if prot & Prot.EXEC and length and kernel.tracer.active:
         kernel.tracer.mapped(task, addr, addr + page_align(length))
     return 0

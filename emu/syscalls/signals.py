@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
+_SIGSET_SIZE = SIGSET.size
 _SIG_BLOCK, _SIG_UNBLOCK, _SIG_SETMASK = range(3)
 
 
@@ -40,7 +41,7 @@ def _check_signal(signo: int, *, zero: bool = False) -> None:
 
 def _check_size(size: int) -> None:
     """The size of a sigset_t."""
-    if size != SIGSET.size:
+    if size != _SIGSET_SIZE:
         raise LinuxError(errno.EINVAL)
 
 

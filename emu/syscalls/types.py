@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import stat
+import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.layout import TEXT, Layout, Struct
 from emu.linux.likeness import Likeness, Part
 from emu.linux.words import named_bits, number_of_vars, octal, pointer
+from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.task import Usage
@@ -124,7 +126,7 @@ class _Strings(Target):
     """A NULL-terminated vector of strings; a NULL vector is empty, as Linux allows."""
 
     prints = True
-    _most_peeked = 4096
+    _most_peeked, _most_read = 4096, 32
     _most_shown = 32
 
     def __init__(self, name: str) -> None:
@@ -136,18 +138,24 @@ class _Strings(Target):
         total = 0
         while address:
             memory.stop.check()
-            at = ADDRESS.read(memory, address + 8 * len(strings))
-            if not at:
-                break
-            try:
-                text = memory.read_cstring(at, MAX_ARG_STRLEN)
-            except LinuxError as error:
-                raise LinuxError(errno.E2BIG if error.errno == errno.ENAMETOOLONG else error.errno) from None
-            strings.append(text)
-            total += len(text) + 9
-            if total > MAX_ARG_TOTAL:
-                raise LinuxError(errno.E2BIG)
+            for at in self._some(memory, address + 8 * len(strings)):
+                if not at:
+                    return strings
+                try:
+                    text = memory.read_cstring(at, MAX_ARG_STRLEN)
+                except LinuxError as error:
+                    raise LinuxError(errno.E2BIG if error.errno == errno.ENAMETOOLONG else error.errno) from None
+                strings.append(text)
+                total += len(text) + 9
+                if total > MAX_ARG_TOTAL:
+                    raise LinuxError(errno.E2BIG)
         return strings
+
+    def _some(self, memory: UserMemory, address: int) -> tuple[int, ...]:
+        """The words at an address, one at least and not many, which lie in one page if they are several."""
+        number = max(min((PAGE_SIZE - address % PAGE_SIZE) >> 3, self._most_read), 1)
+        found: tuple[int, ...] = struct.unpack(f"<{number}Q", memory.read(address, 8 * number))
+        return found
 
     def peek(self, view: View, address: int) -> list[int]:
         """The addresses of the strings, as far as they can be read."""

@@ -19,6 +19,7 @@ FIELDS = (
     Field("seed", Type.NUMBER, "the seed of everything that is random"),
     Field("tlb", Type.TEXT, 'the name of the modelled TLB, or "off"', optional=True),
     Field("cpus", Type.NUMBER, "how many vCPUs there are, where there are several", "vCPUs", optional=True),
+    Field("region", Type.TEXT, "the region of interest that was recorded, as --region asked for it", optional=True),
 )
 _KINDS = "kinds"  # the list of declared rows, where there are any
 _HEADER = Kind.of("header", "the first line", *FIELDS)

@@ -65,9 +65,11 @@ class Recorder(Tracer):
         root: str | None = None,
         accesses: bool = False,
         selection: Selection = EVERYTHING,
+        region: str | None = None,
     ) -> None:
         """``root``: the directory of the host that is the machine's root.  ``accesses``: record each access too, which
-        only a modelled TLB sees.  ``selection``: what is recorded."""
+        only a modelled TLB sees.  ``selection``: what is recorded; ``region``: what was asked for as the region of
+        interest (:mod:`emu.trace.region`)."""
         kernel = machine.kernel
         mmu = kernel.cpu.mmu
         if accesses and mmu.tlb is None:
@@ -85,6 +87,9 @@ class Recorder(Tracer):
         self._recording = True
         self._last: dict[int, int] = {}
         self._calls: dict[int, str] = {}
+        #: By process, that of which it has been told what code is mapped.
+        self._told: dict[int, AddressSpace] = {}
+        self._tells_code = selection.has("mmap")
         #: Whether these frequent ones are recorded.
         self.enters, self.exits, self.switches = (
             selection.has(kind) for kind in ("syscall_enter", "syscall_exit", "switch")
@@ -101,6 +106,7 @@ class Recorder(Tracer):
                 **({"root": root} if root is not None else {}),
                 **({"levels": mmu.registers.levels} if mmu.registers.levels != 4 else {}),
                 **({"cpus": mmu.processors} if mmu.processors > 1 else {}),
+                **({} if region is None else {"region": region}),
             ),
             self.schema,
             mmu.registers.levels,
@@ -112,15 +118,15 @@ class Recorder(Tracer):
         kernel.scheduler.on_turn = self._turn
         self._ring.subscribe(self._batch)
         self._accesses = accesses
-        kernel.on_tracing = self._switched
-        self._switched()
+        kernel.region.on_change.append(self._switched)
+        self._choose()
 
     def finish(self) -> None:
         """Give away what is left, and record no more."""
         if self._recording:
             self._note("end", 0, 0, {})
             self._ring.enable()
-            self._kernel.on_tracing = None
+            self._kernel.region.on_change.remove(self._switched)
             self._ring.flush()
             self._recording = False
             self._sink.end()
@@ -129,8 +135,14 @@ class Recorder(Tracer):
             self._kernel.scheduler.on_turn = None
 
     def _switched(self) -> None:
-        """A guest, or the command line, has stopped or started the recording."""
-        if self._kernel.tracing_on:
+        """The region of interest begins or ends."""
+        self._choose()
+        if self._kernel.region.on:
+            for task in list(self._kernel.tasks.values()):
+                self._tell_code(task)
+
+    def _choose(self) -> None:
+        if self._kernel.region.on:
             self._now()
             self._selection.begin(self._ring, accesses=self._accesses)
         else:
@@ -159,7 +171,7 @@ class Recorder(Tracer):
         if not self._recording:
             return
         self._now()
-        if kind != "end" and not self._kernel.tracing_on:
+        if kind != "end" and not self._kernel.region.on:
             return
         if kind != "end" and not self._selection.takes(kind, pid, tid, self._cpu.clock, fields):
             return
@@ -178,12 +190,13 @@ class Recorder(Tracer):
         self._note(kind, task.tgid, task.pid, fields)
 
     def _is_chosen(self, task: Task) -> bool:
-        if not self._kernel.tracing_on:
+        if not self._kernel.region.on:
             return False
         return self._selection is EVERYTHING or self._selection.takes_of(task.tgid, task.pid, self._cpu.clock)
 
     def _turn(self, task: Task) -> None:
         cpu = self._state.cpu
+        self._tell_code(task)
         previous = self._last.get(cpu)
         if previous != task.pid:
             self._last[cpu] = task.pid
@@ -235,21 +248,34 @@ class Recorder(Tracer):
 
     def fork(self, parent: Task, child: Task) -> None:
         self._of_task("fork", parent, {"child": child.pid})
-        if not self._is_chosen(parent):
-            self._tell_code(child, 0, _LOW_64)
+        if self._told.get(parent.tgid) is parent.mm and self._is_chosen(parent):
+            self._told[child.tgid] = child.mm
+        else:
+            self._tell_code(child)
 
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
         texts = [argument.decode("utf-8", "surrogateescape") for argument in argv]
         self._of_task("exec", task, {"path": path, "argv": texts})
-
-        self._tell_code(task, 0, _LOW_64)
+        self._told.pop(task.tgid, None)
+        self._tell_code(task)
 
     def mapped(self, task: Task, start: int, end: int) -> None:
-        self._tell_code(task, start, end)
+        if self._tells_code and not self._tell_code(task):
+            self._tell_mapped(task, start, end)
 
-    def _tell_code(self, task: Task, start: int, end: int) -> None:
+    def _tell_code(self, task: Task) -> bool:
+        """All code of a process, if none of it has been told; whether that is so."""
+        if self._told.get(task.tgid) is task.mm or not self._tells_code:
+            return False
+        if self._is_chosen(task):
+            self._told[task.tgid] = task.mm
+            self._tell_mapped(task, 0, _LOW_64)
+        return True
+
+    def _tell_mapped(self, task: Task, start: int, end: int) -> None:
         """Each mapping there of a file that may be executed, as perf's MMAP2 records do."""
-        if not self._selection.has("mmap") or not self._is_chosen(task):
+        if not self._is_chosen(task):
+            self._told.pop(task.tgid, None)  # all is told anew when more of it is recorded
             return
         for code in mapped_code(task.mm, start, end):
             self._of_task("mmap", task, code.fields)

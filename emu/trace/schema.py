@@ -317,8 +317,8 @@ KERNEL = (
     ),
     Kind.of(
         "mark",
-        "a guest has written to /sys/kernel/tracing/trace_marker",
-        Field("text", Type.TEXT, "what it wrote"),
+        "a guest has written to /sys/kernel/tracing/trace_marker, or come to a mark with a text",
+        Field("text", Type.TEXT, "what it says"),
         words="{text}",
     ),
     Kind.of(

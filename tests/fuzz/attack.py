@@ -30,7 +30,7 @@ class Attack(ABC):
     #: What is attacked, and by what: two cells of the table in docs/robustness.md.
     target: ClassVar[str]
     means: ClassVar[str]
-    #: How many cases the suite runs: some seconds.
+    #: How many cases there are by default; the suite runs a third: some seconds.
     cases: ClassVar[int]
     #: MiB that a case may take beyond what the process has before, commands that it runs included.
     memory_mib: ClassVar[int] = 64 + HOST_MIB

@@ -12,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmu.codecache import cache_directory
-
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 #: Devices that keep nothing, and names of what is open already.
 _HARMLESS = ("/dev/null", "/dev/full", "/dev/zero", "/dev/tty", "/dev/fd/", "/dev/stdout", "/dev/stderr", "/proc/self/")
@@ -27,10 +25,12 @@ _NEVER = ("socket.connect", "socket.bind", "subprocess.Popen", "os.exec", "os.po
           "os.forkpty")  # fmt: skip
 
 
-def confine(directory: Path, tell: Callable[[str], None]) -> None:
-    """From now on ``tell`` is called with each attempt to write elsewhere, or to start a process, and it fails."""
+def confine(directory: Path, cache: Path | None, tell: Callable[[str], None]) -> None:
+    """From now on ``tell`` is called with each attempt to write elsewhere, or to start a process, and it fails.
+
+    ``cache`` is where this process keeps object code.
+    """
     inside = os.path.realpath(directory)
-    cache = cache_directory()
     ours = () if cache is None else (f"{os.path.realpath(cache)}/",)
 
     def refuse(what: str) -> None:

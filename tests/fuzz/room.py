@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from mmu.codecache import cache_directory
 from tests.fuzz.child import End, resident_kib, run_child
 from tests.fuzz.guard import confine
 
@@ -55,6 +56,7 @@ class Room:
         self.work = directory / "work"
         self.work.mkdir(parents=True)
         (directory / "home").mkdir()
+        self._cache = cache_directory()  # it may be in use already, whatever becomes of HOME
 
     def file(self, name: str, data: bytes, mode: int = 0o644) -> str:
         """Make a file in ``work``; returns its name there."""
@@ -68,7 +70,7 @@ class Room:
         os.chdir(self.work)
         os.environ.clear()
         os.environ.update(PATH="/usr/bin:/bin", HOME=str(self.directory / "home"), TMPDIR=str(self.directory / "home"))
-        confine(self.directory, self._note)
+        confine(self.directory, self._cache, self._note)
 
     def _note(self, what: str) -> None:
         with open(self.directory / _OUTSIDE, "a", encoding="utf-8", errors="backslashreplace") as notes:

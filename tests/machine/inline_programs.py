@@ -1,6 +1,6 @@
 """Random programs that run both ways (tests.machine.both_ways), with what makes counting inside code hard: jumps into
-the middle of blocks, code that changes itself, operands across pages, strings with REP, modes, signals, forks and
-changes of rights; with short turns too.
+the middle of blocks, indirect ones, calls and returns, code that changes itself, operands across pages, strings with
+REP, modes, signals, forks and changes of rights; with short turns too.
 
 ``python -m tests.machine.inline_programs --seconds 3600`` goes on with other seeds, and says which one differs;
 ``--guests`` runs every guest of tests/native in place of them, ``--tlb`` has them in exact mode.
@@ -174,6 +174,11 @@ class Program:
         self._jumps.append((self._at + len(self._code), unit))
         self._put(bytes(4))
 
+    def _indirect(self) -> None:
+        """To the unit that R15 says: jmp rax, a return, or a call, of which the return address is dropped."""
+        self._put("4489f8", "83e03f", "8b0485", struct.pack("<I", TABLE))
+        self._put(*self._random.choice((("ffe0",), ("50", "c3"), ("e801000000", "90", "48890424", "c3"))))
+
     def _unit(self, exit_unit: int) -> None:
         self._units.append(self._at + len(self._code))
         kinds, weights = zip(*self._KINDS, strict=True)
@@ -182,8 +187,11 @@ class Program:
         if self._random.random() < 0.6:
             self._put("49ffcf")  # dec r15
             self._jump("0f88", exit_unit)  # js
-            opcode = self._random.choice(("e9", *(f"0f8{n:x}" for n in range(16))))
-            self._jump(opcode, self._random.randrange(self.number))
+            if self._random.random() < 0.3:
+                self._indirect()
+            else:
+                opcode = self._random.choice(("e9", *(f"0f8{n:x}" for n in range(16))))
+                self._jump(opcode, self._random.randrange(self.number))
 
     def build(self) -> bytes:
         """The ELF file."""

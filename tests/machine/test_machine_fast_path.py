@@ -73,6 +73,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
         ("costs signals 300", 500),
         ("costs pipes 300", 1000),
         ("costs threads 300", 500),
+        ("costs joins 200", 500),
         ("getpid_loop 300", 200),
     ],
 )
@@ -101,6 +102,19 @@ def test_signals_and_what_changes_between_them(seed: int, eager: None) -> None:
     assert ours.seen == kernels.seen
     assert ours.seen["ending"] == (StopReason.EXITED, 0)
     assert ours.answered > 100
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_signal_masks_and_threads(seed: int, eager: None) -> None:
+    ours, kernels = run(f"joins 60 {seed}"), run(f"joins 60 {seed}", watched=True)
+    assert ours.seen == kernels.seen
+    assert ours.seen["ending"] == (StopReason.EXITED, 0)
+    assert ours.answered > 20
+
+
+@pytest.mark.parametrize("kind", [{"cpus": 2}, {"tlb": "skylake-sp"}, {"la57": True}, {"turn": (500, 5000)}])
+def test_signal_masks_on_other_machines(kind: dict[str, Any], eager: None) -> None:
+    assert run("joins 30 1", **kind).seen == run("joins 30 1", watched=True, **kind).seen
 
 
 def test_who_is_told_of_signals_is_told_of_each() -> None:

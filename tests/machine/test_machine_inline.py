@@ -115,6 +115,25 @@ def test_a_conditional_branch_leads_to_the_next_block(tmp_path: Path) -> None:
     assert 0 < record.straight <= record.made
 
 
+def test_indirect_jumps_and_returns_find_the_next_block() -> None:
+    """By our function; by the engine's where that is not the one that is known, byte for byte, which is said."""
+    machine = GuestMachine(modules={}, engine_fast=True)
+    machine.run_guest("hello_musl_pie")
+    inlining = machine.kernel.cpu.inlining
+    assert 0 < inlining.record.found < inlining.record.made
+    assert "slowly" not in inlining.state()
+
+
+def test_where_the_engine_finds_blocks_in_another_way_its_function_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emu.inline.stubs._FINDS", b"something else")
+    _prove(load("emu.hooks"))
+    machine = GuestMachine(modules={}, engine_fast=True)
+    assert machine.run_guest("hello_musl_pie").stdout
+    inlining = machine.kernel.cpu.inlining
+    assert (inlining.record.found, inlining.record.made > 0) == (0, True)
+    assert "find others as slowly as the engine does" in inlining.state()
+
+
 def test_another_thread_ends_turns_and_no_instruction_is_lost(tmp_path: Path) -> None:
     alone, machine = looping(tmp_path), looping(tmp_path)
     alone.run()

@@ -19,6 +19,7 @@ COMMANDS = (
     "cow", "exec_self", "faults", "faults regs", "fork_shared", "hello", "hello_pie", "hello_musl",
     "hello_musl one two", "hello_musl_pie", "pipes", "procinfo", "timeslice", "spin 1000", "spin 3000000",
     "touch_pages 1M", "touch_pages 5000", "touch_pages 1P", "touch_pages 0", "getpid_loop 500", "getpid_loop 0",
+    "gups 1M 2000", "gups 4M 500 thp", "gups 4M 500 4k", "gups 8", "gups 3M",
     "costs calls 9", "costs io 9", "costs signals 9", "costs pipes 9", "costs threads 9", "costs forks 3 1",
     "costs programs 3", "costs nothing 1",
     "faults kill nothing_of_that_name", "sharers plain 3 256K wrong",

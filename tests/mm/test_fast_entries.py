@@ -34,6 +34,12 @@ SCRIPTS: dict[str, str] = {
     + "; load 0x20001000; load 0x21002000; fork c; store 0x21003000 5; load 0x20003000; end; @wait c; "
     "@madvise s 256K 4; load s; load 0x20001000; @munmap s 256K; @munmap q 256K; "
     "@s = mmap 0x20000000 256K RW MAP_SHARED|MAP_FIXED f 0; load s; load 0x20001000; @munmap s 256K; load q",
+    "left to the end": PAGES
+    + "@touch p 64K; "
+    + FILE
+    + "; ".join(f"store {place + (n << 12)} {n}" for place in (0x2000_0000, 0x2100_0000) for n in range(0, 60, 9))
+    + "; load 0x20001000; load 0x21001000; @h = mmap 0x30000000 64K RW PRIVATE|MAP_ANONYMOUS -1 0; store h 1; "
+    "fork c; load 0x20001000; store 0x21001000 3; store h 2; load 0x10008000; end; @wait c; load h; load 0x21001000",
     "wiped": PAGES + "@touch p 64K; @madvise p 64K 18; fork c; load p; end; @wait c; load p",
     "guards": PAGES + "@touch p 64K; @madvise 0x10004000 16K 102; fork c; load 0x10008000; end; @wait c; @munmap p 64K",
     **{f"chance {seed}": script(seed) for seed in range(3)},
@@ -65,7 +71,7 @@ def _left(monkeypatch: pytest.MonkeyPatch, text: str, *, natively: bool) -> tupl
     with monkeypatch.context() as patch:
         for limit in ("_FEW", "_NEVER"):  # the latter in reference mode
             patch.setattr(fastentries, limit, 0 if natively else 1 << 62)
-        for name in ("clear", "copy", "free_tables"):
+        for name in ("clear", "clear_ranges", "copy", "free_tables"):
             patch.setattr(FastEntries, name, noted(getattr(FastEntries, name)))
         machine = GuestMachine(64 << 20, modules={}, record=False)
         try:

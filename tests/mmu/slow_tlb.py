@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from mmu.geometry import Array, Geometry, IndexHash, Kinds, Replacement
+from mmu.geometry import Array, Geometry, IndexHash, Kinds, Replacement, StructureShape
 from mmu.registers import CR4
 
 SIZE_4K, SIZE_2M, SIZE_1G = 1, 2, 3
@@ -128,11 +128,12 @@ class SlowCounters:
 
 @dataclass
 class Way:
-    """One place of a set: its entry, and the times (0: never) that LRU and FIFO use."""
+    """One place of a set: its entry, the times (0: never) that LRU and FIFO use, and the uses of LFU."""
 
     entry: Entry | None = None
     touched: int = 0
     installed: int = 0
+    uses: int = 0
 
 
 @dataclass
@@ -201,44 +202,82 @@ class SlowArray:
                     yield way.entry
 
 
-class SlowStructureCache:
-    """The cache of the paging-structure entries of one level: fully associative, LRU."""
+@dataclass
+class HeldStructure:
+    """What a way of a structure cache holds, how often and when it was used, and when it was installed."""
 
-    def __init__(self, level: int, capacity: int) -> None:
-        self.level = level
-        self.capacity = capacity
-        self.held: list[tuple[tuple[int, int], Table]] = []  # least recently used first
+    key: tuple[int, int]
+    table: Table
+    installed: int
+    touched: int
+    uses: int = 1
+
+
+class SlowStructureCache:
+    """The cache of the paging-structure entries of one level: sets of ways."""
+
+    def __init__(self, level: int, shape: StructureShape, now: Callable[[], int], randomly: Callable[[], int]) -> None:
+        self.level, self.shape = level, shape
+        self.now, self.randomly = now, randomly
+        self.sets: list[list[HeldStructure | None]] = [[None] * shape.ways for _ in range(shape.sets)]
         self.counters = SlowCounters()
 
     def key(self, vaddr: int, pcid: int) -> tuple[int, int]:
         """What an entry is found by: the PCID and the address bits that select it."""
         return pcid, vaddr >> shift_of(self.level)
 
+    def _set(self, key: tuple[int, int]) -> list[HeldStructure | None]:
+        return self.sets[key[1] % self.shape.sets]
+
     def look_up(self, vaddr: int, pcid: int) -> Table | None:
         """Find, and touch."""
         self.counters.lookups += 1
-        for item in self.held:
-            if item[0] == self.key(vaddr, pcid):
-                self.held.remove(item)
-                self.held.append(item)
+        key = self.key(vaddr, pcid)
+        for item in self._set(key):
+            if item is not None and item.key == key:
+                item.touched = self.now()
+                item.uses += 1
                 self.counters.hits += 1
-                return item[1]
+                return item.table
         self.counters.misses += 1
         return None
 
     def install(self, vaddr: int, pcid: int, table: Table) -> None:
-        """Put in, and evict the least recently used if there is no room."""
-        if len(self.held) == self.capacity:
-            del self.held[0]
+        """Put into the first free way, or in place of another."""
+        key = self.key(vaddr, pcid)
+        ways = self._set(key)
+        if None in ways:
+            way = ways.index(None)
+        else:
+            way = self._victim(ways)
             self.counters.evictions += 1
-        self.held.append((self.key(vaddr, pcid), table))
+        time = self.now()
+        ways[way] = HeldStructure(key, table, time, time)
         self.counters.installs += 1
+
+    def _victim(self, ways: list[HeldStructure | None]) -> int:
+        if self.shape.replacement == Replacement.RANDOM:
+            return self.randomly() % len(ways)
+        held = [item for item in ways if item is not None]
+        return held.index(min(held, key=self.worth))
+
+    def worth(self, item: HeldStructure) -> tuple[int, ...]:
+        """Who has least is replaced first."""
+        if self.shape.replacement == Replacement.FIFO:
+            return (item.installed,)
+        return (item.uses, item.touched) if self.shape.replacement == Replacement.LFU else (item.touched,)
+
+    def held(self) -> list[HeldStructure]:
+        """Everything, what is worth least first."""
+        return sorted((item for ways in self.sets for item in ways if item is not None), key=self.worth)
 
     def invalidate(self, unwanted: Callable[[tuple[int, int]], bool]) -> None:
         """Forget all entries with an unwanted key."""
-        kept = [item for item in self.held if not unwanted(item[0])]
-        self.counters.invalidations += len(self.held) - len(kept)
-        self.held = kept
+        for ways in self.sets:
+            for way, item in enumerate(ways):
+                if item is not None and unwanted(item.key):
+                    ways[way] = None
+                    self.counters.invalidations += 1
 
 
 def always(entry: Entry, kind: Kinds) -> bool:
@@ -252,8 +291,11 @@ class SlowTlb:
     def __init__(self, geometry: Geometry, seed: int = 1) -> None:
         self.geometry = geometry
         self.arrays = [SlowArray(shape) for shape in geometry.arrays]
-        sizes = geometry.structure_caches
-        self.structures = {level: SlowStructureCache(level, sizes[level]) for level in sorted(sizes) if sizes[level]}
+        self.structures = {
+            level: SlowStructureCache(level, geometry.structure(level), self._now, self._random)
+            for level in sorted(geometry.structure_caches)
+            if geometry.structure(level).entries
+        }
         self.levels = 4  # of the tables; caches of higher levels are not asked
         self.time = 0
         self.random = seed or 1
@@ -348,6 +390,7 @@ class SlowTlb:
             array.counters.evictions += 1
         here.ways[index].entry = entry
         array.counters.installs += 1
+        here.ways[index].uses = 0
         self._touch(here, index)
         here.ways[index].installed = self.time
         if evicted is not None and self.geometry.inclusive and array.shape.level == 2:
@@ -364,9 +407,13 @@ class SlowTlb:
             if array.shape.level == 1:
                 array.counters.drops += array.remove(evicted.same_page)
 
-    def _touch(self, here: Set, index: int) -> None:
+    def _now(self) -> int:
         self.time += 1
-        here.ways[index].touched = self.time
+        return self.time
+
+    def _touch(self, here: Set, index: int) -> None:
+        here.ways[index].touched = self._now()
+        here.ways[index].uses += 1
         count = len(here.ways)
         here.used[index] = 1
         if all(here.used):
@@ -388,6 +435,8 @@ class SlowTlb:
             return min(indices, key=lambda index: here.ways[index].touched)
         if policy == Replacement.FIFO:
             return min(indices, key=lambda index: here.ways[index].installed)
+        if policy == Replacement.LFU:
+            return min(indices, key=lambda index: (here.ways[index].uses, here.ways[index].touched))
         if policy == Replacement.BIT_PLRU:
             return next((index for index in indices if not here.used[index]), 0)  # a single way is always in use
         if policy == Replacement.TREE_PLRU:
@@ -480,8 +529,8 @@ class SlowTlb:
         return {array.shape.name: [[way.entry for way in one.ways] for one in array.sets] for array in self.arrays}
 
     def structure_contents(self) -> dict[int, dict[tuple[int, int], Table]]:
-        """By level what the structure caches hold, under (PCID, address bits), least recently used first."""
-        return {level: dict(cache.held) for level, cache in self.structures.items()}
+        """By level what the structure caches hold, under (PCID, address bits), what goes first first."""
+        return {level: {item.key: item.table for item in cache.held()} for level, cache in self.structures.items()}
 
 
 def _is_for(entry: Entry, vaddr: int) -> bool:

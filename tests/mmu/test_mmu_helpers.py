@@ -11,10 +11,13 @@ from unicorn import UC_ARCH_X86, UC_HOOK_MEM_READ, UC_MODE_64, Uc, UcError
 from unicorn import x86_const as x86
 
 import mmu.helper_proof
-from mmu import EventKind, Mmu, PhysicalMemory
+from mmu import EventKind, Mmu, PhysicalMemory, unicorn_abi
+from mmu.engine_held import drop_in_engine, engine_may_hold
 from mmu.helper_proof import begin_fast_path
 from mmu.helper_table import HelperTable, Unproven, helper_table
+from mmu.native import load64
 from mmu.perf_events import perf_events
+from mmu.unicorn_abi import FIRST_TLB_ENTRIES, MMU_INDICES, TLB_USED, TLB_WINDOW_STRIDE
 from tests.mmu.exact_guest import ExactGuest, tiny
 from tests.mmu.guest import CODE, CODE_PADDR, DATA, DATA_PADDR, HLT, OTHER_PADDR, REGISTERS
 from tests.mmu.test_mmu_exact_random import GEOMETRIES, more
@@ -308,3 +311,27 @@ def test_code_that_changes_itself_and_what_it_says() -> None:
             one.run(CODE, rbx=DATA, rax=opcode, rdx=5, rcx=3)
         told.append((one.log(), seen(one)))
     assert told[0] == told[1]
+
+
+def test_a_page_leaves_the_engine_as_by_its_own_flush() -> None:
+    """An eviction takes it out of the engine's table, and from among its victims, and the engine counts both."""
+    pages, left = range(DATA, DATA + 0x3000, 0x1000), []
+    for drops in (False, True):
+        one = looping()
+        for page in (*pages, DATA + (FIRST_TLB_ENTRIES << 12)):  # the last one takes the place of the first
+            one.tables.map_page(page, OTHER_PADDR, XD=1)
+            one.run(CODE, rbx=page, rcx=1)
+        state, first = one.mmu.state, unicorn_abi.tlb_windows(one.uc)
+        for page in pages:
+            if drops:
+                assert drop_in_engine(state, page >> 12)
+            else:
+                unicorn_abi.flush_page(one.uc, page)
+            assert not engine_may_hold(state, page >> 12)
+        windows = (first + index * TLB_WINDOW_STRIDE for index in range(MMU_INDICES))
+        left.append([load64(window + TLB_USED) for window in windows])
+        fills = one.mmu.counters.fills
+        one.run(CODE, rbx=DATA, rcx=1)
+        left.append([one.mmu.counters.fills - fills])
+    assert left[:2] == left[2:]
+    assert not drop_in_engine(state, (1 << 52) - 1)

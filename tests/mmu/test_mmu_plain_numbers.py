@@ -206,10 +206,11 @@ def inline(world: HookWorld, call: Call) -> None:
     world.scratch[:], VIEWS[:] = 0, 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin = base + TB_BEFORE_CODE
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 92 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 96 * 8
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 100 * 8
     record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
+    record.find, record.finds = begin + 0x6789, begin - 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
     made = []
     places, behind = (0x401000, UPPER, begin + 77), (-9, -5)
@@ -221,6 +222,7 @@ def inline(world: HookWorld, call: Call) -> None:
             for distance in (5, 31, 32):
                 text += b"\xb9" + struct.pack("<I", distance) + b"\xe8"
                 text += struct.pack("<i", record.palignr - (begin + len(text) + 4))
+            text += b"\x48\x8b\xfd\xe8" + struct.pack("<i", record.find - (begin + len(text) + 8)) + b"\xff\xe0"
             branch = len(text)  # jne 1f; nop; jmp; 4 bytes; nop; 1: jmp
             text += bytes.fromhex("0f8510000000 6690 e944332211 00000000 666690 e988776655")
             for wrong in (None, returns_to - begin - 1, returns_to - begin + 11, *range(branch, branch + 9), *behind):
@@ -236,6 +238,7 @@ def inline(world: HookWorld, call: Call) -> None:
                 made.append(call("count_inline", base + 64 * 8, returns_to, ctypes.addressof(block)))
                 world.calls.append(tuple(words[:64].tolist()))
     assert 0 < sum(made) < len(made)
+    assert 0 < record.found <= sum(made)
 
 
 def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, int]:
@@ -264,7 +267,7 @@ def guarding(world: HookWorld, call: Call) -> None:
     world.scratch[:] = 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin, guards = base + TB_BEFORE_CODE, base + 112 * 8
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 88 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 92 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
     record.engine, record.stubs, record.load, record.store = 0x55AA, begin - 0x5678, begin + 0x2345, begin + 0x3456
     record.load_aligned, record.store_aligned = begin - 0x6789, begin - 0x789A
@@ -501,7 +504,8 @@ def copies(world: HookWorld, call: Call) -> None:
 
 
 def entries(world: HookWorld, call: Call) -> None:
-    """Entries of two tables are copied, tables under two entries of the PGD are cleared, and the empty ones freed."""
+    """Entries are copied to tables of a child, as far as it has any, tables under two entries of the PGD are cleared,
+    and the empty ones freed."""
     words, host = world.ram.words.reshape(-1, 512), world.ram.host
     words[0xA0:0xE0] = 0
     words[0xA0, [1, 2]], words[0xA1, 3], words[0xA4, 511] = (
@@ -525,22 +529,32 @@ def entries(world: HookWorld, call: Call) -> None:
     work = EntryWork.from_address(host + (0xBC << 12))
     work.ram, work.counts, work.kinds, work.flags, work.levels, work.kinds_freed = host, counts, kinds, flags, 4, marked
     work.freed_frames, work.left_frames = host + (0xB4 << 12), host + (0xB8 << 12)
+    work.ranges, work.cleared = host + (0xBD << 12), host + (0xBE << 12)
     state = ctypes.addressof(work)
     start, whole = 1 << 39 | 3 << 30 | 4 << 21, 1 << 41
 
     def told(name: str, *arguments: int) -> None:
         call(name, state, *arguments)
-        world.calls.append(tuple(getattr(work, field) for field, _ in EntryWork._fields_[5:12]))
+        world.calls.append(tuple(getattr(work, field) for field, _ in EntryWork._fields_[5:16]))
 
-    table, copy = 0xA3 << 9, 0xA6 << 9
-    told("copy_entries", table, copy, 512, 2**64 - 3, 2**64 - 0x21)
-    told("copy_entries", table, copy, 3, 2**64 - 1, 2**64 - 0x61)
+    words[0xBD, :12] = (
+        start, start + (1 << 21), 2**64 - 3, 2**64 - 0x21, start + 0x2000, start + 0x5000, 2**64 - 1, 2**64 - 0x61,
+        511 << 39, (511 << 39) + 0x3000, 0, 0,
+    )  # fmt: skip
+    for n, parent, entry in ((0, 0xA7, 0), (1, 0xA7, 1), (2, 0xA8, 3), (3, 0xA9, 4)):
+        if n:
+            words[parent, entry] = (parent + 1) << 12 | 7
+        told("copy_ranges", 0xA0, 0xA7, 3)
     told("free_tables", 0xA0, 0, whole, 0, 1 << 57)
     for options, number in ((0, 41), (1, 121), (6, 201), (3, 501), (7, 512)):
         told("clear_entries", 0xA0, start, start + (number << 12), options)
     told("free_tables", 0xA0, start, start + 0x1000, start + 0x1000, 1 << 57)
     told("free_tables", 0xA0, start, start + 0x1000, 0, start + (1 << 30))
-    told("clear_entries", 0xA0, 0, whole, 4)
+    words[0xBD, :9] = 0, whole, 4, start, start + 0x1000, 0, 1 << 46, 1 << 47, 7
+    words[0xBD, 9:12] = start, start + (1 << 21), 6
+    told("clear_ranges", 0xA0, 3)
+    told("clear_ranges", 0xA7, 4)
+    told("clear_ranges", 0xA7, 0)
     told("free_tables", 0xA0, 0, whole, 0, 1 << 57)
     told("clear_entries", 0xA0, 0, whole, 4)
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmu import CR4, Access
-from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
+from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement, StructureShape
 from mmu.presets import all_presets
 from tests.mmu.tables import Tables
 from tests.mmu.tlb_pair import GIB, MIB2, Pair, Trace
@@ -33,7 +33,10 @@ def array(sets: int = 1, ways: int = 4, name: str = "L1D", level: int = 1, **mor
 
 
 def geometry(
-    *arrays: Array, structures: dict[int, int] | None = None, inclusive: bool = False, smash_1g: bool = False
+    *arrays: Array,
+    structures: dict[int, int | StructureShape] | None = None,
+    inclusive: bool = False,
+    smash_1g: bool = False,
 ) -> Geometry:
     return Geometry("test", arrays, structures or {}, inclusive=inclusive, smash_1g=smash_1g)
 
@@ -75,7 +78,11 @@ def small(policy: Replacement, hashing: IndexHash, inclusive: bool, smash: bool,
     ))  # fmt: skip
     arrays = [shape(f"L1-{n}", 1, *what) for n, what in enumerate(level_1)]
     arrays += [shape(f"L2-{n}", 2, *what) for n, what in enumerate(level_2)]
-    structures = {level: rng.choice((0, 1, 2, 4)) for level in (2, 3, 4, 5)}
+    in_sets = Replacement.LRU if policy in (Replacement.TREE_PLRU, Replacement.BIT_PLRU) else policy
+    structures = {
+        level: rng.choice((0, 1, 2, 4, StructureShape(rng.choice((1, 2, 4)), rng.choice((1, 2, 3)), in_sets)))
+        for level in (2, 3, 4, 5)
+    }
     return Geometry("small", tuple(arrays), structures, inclusive=inclusive, smash_1g=smash)
 
 

@@ -42,9 +42,11 @@ class Tables(Recorder):
         self.at_mark: dict[int, tuple[dict[int, Any], int]] = {}
         flush_range = booted.kernel.flusher.flush_range
 
-        def counted(mm: Flushed, start: int, end: int, reason: str = "") -> tuple[int, ...]:
+        def counted(
+            mm: Flushed, start: int, end: int, reason: str = "", mapped: tuple[int, int] | None = None
+        ) -> tuple[int, ...]:
             self.flushes.append(mm.name)
-            return flush_range(mm, start, end, reason)
+            return flush_range(mm, start, end, reason, mapped)
 
         booted.kernel.flusher.flush_range = counted  # type: ignore[method-assign]
 

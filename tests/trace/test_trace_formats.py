@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,15 @@ def write(form: str, *addresses: int) -> bytes:
     sink.write(Batch(records, []))
     sink.end()
     return b"".join(pieces)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_a_recording_does_not_import_pandas(tmp_path: Path, suffix: str) -> None:
+    """pyarrow.array does, where it is installed, to ask whether it was given a Series: more CPU time than many runs."""
+    program = "import sys; from emu.cli.main import main; print(main(sys.argv[1:]), 'pandas' in sys.modules)"
+    words = ["run", "--trace", str(tmp_path / f"t{suffix}"), "getpid_loop", "3"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False"]
 
 
 # -- which events ------------------------------------------------------------------------------------------------------

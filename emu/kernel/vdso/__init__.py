@@ -76,12 +76,13 @@ class Vdso:
         """
         mm.reserve_vmas()
         at = unmapped_area(mm, (VVAR_PAGES + VCLOCK_PAGES + VDSO_PAGES) * PAGE_SIZE)
-        start = at
+        vmas = []
         for operations, number, prot, flags, pages in self._mappings:
-            start, at = at, at + number * PAGE_SIZE
             pages = self._pages_of(space) if pages is self._time[None] else pages
-            mm.insert(Vma(start, at, prot, flags, page_cache=pages, ops=operations), merge=False)
-        return start
+            vmas.append(Vma(at, at + number * PAGE_SIZE, prot, flags, page_cache=pages, ops=operations))
+            at += number * PAGE_SIZE
+        mm.adopt_run(vmas)
+        return vmas[-1].start
 
     def join(self, mm: AddressSpace, space: TimeNamespace) -> None:
         """What the program finds in [vvar] is the time of a namespace from now on (vdso_join_timens)."""

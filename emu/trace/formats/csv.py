@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from emu.trace.batch import Batch
-from emu.trace.columns import COLUMNS, Column, Tabulator
+from emu.trace.columns import COLUMNS, Column, Tabulator, strings
 from emu.trace.formats.sink import Sink, Write
 from emu.trace.schema import Schema
 
@@ -50,5 +50,5 @@ def _as_text(column: Column, values: pa.Array) -> pa.Array:
     if column.unit not in _HEXADECIMAL:
         return values
     few = values.dictionary_encode()
-    texts = pa.array([f"{value:#x}" for value in few.dictionary.to_pylist()], pa.string())
+    texts = strings([f"{value:#x}" for value in few.dictionary.to_pylist()])
     return texts.take(few.indices)

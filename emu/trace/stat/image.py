@@ -92,7 +92,7 @@ class Image:
 
     def map(self, mapping: Mapping) -> None:
         """Code has been mapped, where none was."""
-        if self.executed and not self.mappings:
+        if self.executed and not self.program and not mapping.path.startswith("["):
             self.program = mapping.path
         self.mappings.append(mapping)
 

@@ -77,7 +77,8 @@ class Programs:
         unknown = found == NONE
         if unknown.any() or not self.images:
             if self._first is None:
-                self._first = self._image(self._path)
+                executed = self.images and self.images[0].executed
+                self._first = 0 if executed else self._image(self._path)
             np.copyto(found, self._first, where=unknown)
         if not all(image.settled for image in self.images):
             rips = np.asarray(rows.column("rip").fill_null(0))
@@ -98,7 +99,7 @@ class Programs:
                 number = self._map(now.get(pid), Mapping.told(row["detail"]))
                 if number is None:
                     continue
-                changed = Change(at, pid, number)
+                changed = Change(at if pid in now else 0, pid, number)  # it ran before the recording
             elif pid in now and row["other_tid"]:
                 changed = Change(at, row["other_tid"], now[pid])
             else:
@@ -197,7 +198,8 @@ class Programs:
     def remarks(self) -> Iterator[str]:
         """Why functions have no names."""
         executed = [image for image in self.images if image.executed]
-        for path in dict.fromkeys(image.path for image in executed):
+        told = {image.path for image in self.images if not image.executed}
+        for path in dict.fromkeys(image.path for image in executed if image.path not in told):
             own = [image for image in executed if image.path == path]
             if own[0].elf is None:
                 yield f"no symbols of {path}: there is no such ELF file here; --elf FILE says where it is"

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_SYMBOL = np.dtype(
+SYMBOL = np.dtype(
     [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
 )
-_NOTYPE, _FUNC, _IFUNC = 0, 2, 10
-_SHF_EXECINSTR = 4
+NOTYPE, FUNC, IFUNC = 0, 2, 10
+SHF_EXECINSTR = 4
 _PAGE = 4096
 #: Sections from here on are none (SHN_LORESERVE).
 _NO_SECTION = 0xFF00
@@ -60,16 +60,16 @@ class Elf:
         #: Behind its last byte in memory.
         self.end: int = max((segment["p_vaddr"] + segment["p_memsz"] for segment in loaded), default=0)
         table = elf.get_section_by_name(".symtab") or elf.get_section_by_name(".dynsym")
-        self._names, found = b"", np.zeros(0, _SYMBOL)
+        self._names, found = b"", np.zeros(0, SYMBOL)
         if table is not None:
             data = table.data()
             self._names = elf.get_section(table["sh_link"]).data()
             code = {
                 number: section["sh_addr"] + section["sh_size"]
                 for number, section in enumerate(elf.iter_sections())
-                if section["sh_flags"] & _SHF_EXECINSTR and number < _NO_SECTION
+                if section["sh_flags"] & SHF_EXECINSTR and number < _NO_SECTION
             }
-            found = _functions(np.frombuffer(data, _SYMBOL, len(data) // _SYMBOL.itemsize), code)
+            found = _functions(np.frombuffer(data, SYMBOL, len(data) // SYMBOL.itemsize), code)
         self._begins, self._ends = found["value"], found["value"] + found["size"]
         self._name_at = found["name"]
 
@@ -121,8 +121,8 @@ def _functions(symbols: npt.NDArray[Any], code: Mapping[int, int]) -> npt.NDArra
     sections, and where each ends."""
     kind = symbols["info"] & 15
     in_code = np.isin(symbols["section"], np.array([*code], np.uint16))
-    functions = symbols[in_code & ((kind == _FUNC) | (kind == _IFUNC))]
-    labels = symbols[in_code & (kind == _NOTYPE) & (symbols["name"] != 0)]
+    functions = symbols[in_code & ((kind == FUNC) | (kind == IFUNC))]
+    labels = symbols[in_code & (kind == NOTYPE) & (symbols["name"] != 0)]
     order = np.lexsort((functions["name"], -functions["size"].astype(np.int64), functions["value"]))
     functions = _first(functions[order])
     if len(functions) and len(labels):

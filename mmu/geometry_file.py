@@ -1,0 +1,355 @@
+"""Geometries as TOML: one table a geometry, as presets.toml has them; read with the line of what is wrong, and written.
+
+A user's file may leave out the titles and sources that the presets must have.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mmu.geometry import (
+    Array,
+    BadGeometry,
+    Geometry,
+    IndexHash,
+    Kinds,
+    PageSizes,
+    Replacement,
+    StructureShape,
+    check_array,
+    check_geometry,
+)
+
+_Meaning = TypeVar("_Meaning")
+
+KINDS = {"load": Kinds.LOAD, "store": Kinds.STORE, "fetch": Kinds.FETCH}
+PAGE_SIZES = {"4K": PageSizes.K4, "2M": PageSizes.M2, "1G": PageSizes.G1}
+REPLACEMENT = {policy.name.lower().replace("_", "-"): policy for policy in Replacement}
+INDEX_HASH = {hashing.name.lower(): hashing for hashing in IndexHash}
+#: The names of the paging-structure entries of each level (SDM vol. 3, 4.5).
+STRUCTURE_LEVELS = {"PML5E": 5, "PML4E": 4, "PDPTE": 3, "PDE": 2}
+
+#: What a table may have; and what a preset of ours must have, and a user's geometry need not.
+_OF_GEOMETRY = {"arrays", "structure_caches", "cautions", "default", "inclusive", "smash_1g", "title",
+                "structure_source"}  # fmt: skip
+_OF_ARRAY = {"name", "level", "kinds", "page_sizes", "sets", "ways", "source", "replacement", "index_hash"}
+_NEEDED_OF_GEOMETRY, _NEEDED_OF_ARRAY = {"arrays"}, {"name", "level", "kinds", "page_sizes", "sets", "ways"}
+_DOCUMENTED_GEOMETRY, _DOCUMENTED_ARRAY = {"title", "structure_caches", "structure_source"}, {"source"}
+#: No geometry needs more; a device may have no end.
+_MOST_BYTES = 1 << 20
+
+
+class BadPreset(ValueError):
+    """A table says no geometry; the message gives the file, the line, the field, and what is known."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A geometry with the source of each array and of the structure caches, and its caveats.
+
+    ``default``: whether the name without the variant means this one.
+    """
+
+    name: str
+    title: str
+    geometry: Geometry
+    sources: dict[str, str]
+    structure_source: str
+    cautions: tuple[str, ...]
+    default: bool
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where in a file a table is: whose table, which of its arrays, or which of its structure caches."""
+
+    file: str
+    text: str
+    table: str
+    array: int | None = None
+    name: str = ""
+    structure: str = ""
+
+    def error(self, message: str, key: str = "") -> BadPreset:
+        """A failure there, at the line of ``key``, or of the table's heading."""
+        keys = [one for one in (key, self.structure, self.structure and "structure_caches") if one]
+        line = _line_of(self.text, self.table, self.array, keys)
+        where = self.table if self.array is None else f"{self.table}, array {self.name}"
+        where += f": structure_caches: {self.structure}" if self.structure else ""
+        return BadPreset(f"{self.file}{f':{line}' if line else ''}: {where}: {message}")
+
+
+@dataclass
+class _Headings:
+    """The table that a line of TOML stands in, while lines are read in turn."""
+
+    table: str = ""
+    array: int | None = None
+    arrays: dict[str, int] = field(default_factory=dict)
+
+    def enter(self, line: str) -> None:
+        """Note a heading."""
+        try:
+            keys = _path_of(tomllib.loads(line))
+        except tomllib.TOMLDecodeError:
+            return
+        self.table, self.array = keys[0], None
+        if keys[1:2] == ["arrays"]:
+            if line.startswith("[["):
+                self.arrays[self.table] = self.arrays.get(self.table, -1) + 1
+            self.array = self.arrays.get(self.table)
+
+
+def _path_of(table: Any) -> list[str]:
+    """The keys of a heading that was read alone."""
+    keys = []
+    while table:
+        if isinstance(table, list):
+            table = table[0]
+            continue
+        ((key, table),) = table.items()
+        keys.append(key)
+    return keys
+
+
+def _line_of(text: str, table: str, array: int | None, keys: list[str]) -> int:
+    """The line of the first of these keys that a table has, else of the table's heading, counted from 1; 0 if nothing
+    is found.
+    """
+    headings, lines = _Headings(), dict[str, int]()
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if line.startswith("["):
+            headings.enter(line)
+            if (headings.table, headings.array) == (table, array):
+                lines.setdefault("", number)
+        elif (headings.table, headings.array) == (table, array):
+            if key := re.match(r"""["']?([\w-]+)["']?\s*=""", line):
+                lines.setdefault(key[1], number)
+    return next((lines[key] for key in [*keys, ""] if key in lines), 0)
+
+
+def read_file(path: str) -> dict[str, Preset]:
+    """The geometries of a user's file, by name.  :class:`BadPreset` for what is none; OSError as opening has it."""
+    with open(path, "rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise BadPreset(f"{path}: longer than any description of a TLB")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadPreset(f"{path}: not UTF-8 at byte {error.start}: this is no TOML") from None
+    return read_text(text, path, documented=False)
+
+
+def read_text(text: str, file: str, documented: bool) -> dict[str, Preset]:
+    """The geometries of a text.  ``documented``: each has a title, and each number its source."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        raise BadPreset(f"{file}{f':{line[1]}' if line else ''}: {error}") from None
+    presets = {}
+    for name, table in tables.items():
+        place = _Place(file, text, name)
+        if not isinstance(table, dict):
+            raise place.error("stands outside of a table; a geometry is [NAME], then its fields")
+        presets[name] = _preset(place, table, documented)
+    return presets
+
+
+def preset_of(name: str, table: dict[str, Any]) -> Preset:
+    """The preset that a table of presets.toml says.  :class:`BadPreset` where it says none."""
+    return _preset(_Place("presets.toml", "", name), table, documented=True)
+
+
+def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
+    needed = _NEEDED_OF_GEOMETRY | (_DOCUMENTED_GEOMETRY if documented else set())
+    _check_keys(place, table, needed, _OF_GEOMETRY)
+    own = f"as {Path(place.file).name} says"
+    read = _Reader(place, table)
+    arrays, sources = [], {}
+    for number, one in enumerate(read.tables("arrays")):
+        inner = _Place(place.file, place.text, place.table, number, str(one.get("name", "without a name")))
+        array = _array(inner, one, documented)
+        if array.name in sources:
+            raise inner.error("there is another array of this name", "name")
+        arrays.append(array)
+        sources[array.name] = _Reader(inner, one).text("source", own)
+    structure_source = read.text("structure_source", own)
+    cautions = tuple(read.texts("cautions"))
+    lines = [f"{array}: {source}" for array, source in sources.items()]
+    lines.append(f"paging-structure caches: {structure_source}")
+    lines.extend(f"caution: {caution}" for caution in cautions)
+    geometry = Geometry(
+        name=place.table,
+        arrays=tuple(arrays),
+        structure_caches=_structure_caches(place, table.get("structure_caches", {})),
+        inclusive=read.truth("inclusive", False),
+        smash_1g=read.truth("smash_1g", False),
+        provenance="\n".join(lines),
+    )
+    try:
+        check_geometry(geometry)
+    except BadGeometry as error:
+        raise place.error(error.message, error.field) from None
+    default = read.truth("default", ":" not in place.table)
+    return Preset(place.table, read.text("title", own), geometry, sources, structure_source, cautions, default)
+
+
+def _structure_caches(place: _Place, table: Any) -> dict[int, int | StructureShape]:
+    if not isinstance(table, dict):
+        raise place.error(f"structure_caches: expected a table, as {{ PDE = 32 }}, not {table!r}", "structure_caches")
+    found: dict[int, int | StructureShape] = {}
+    for entry, number in table.items():
+        level = _known(place, "structure_caches", entry, STRUCTURE_LEVELS)
+        if isinstance(number, dict):
+            found[level] = _structure_shape(replace(place, structure=entry), number)
+            continue
+        if type(number) is not int or number < 0:
+            raise place.error(f"structure_caches: {entry}: expected a number of entries, not {number!r}",
+                              "structure_caches")  # fmt: skip
+        found[level] = number
+    return found
+
+
+def _structure_shape(place: _Place, table: dict[str, Any]) -> StructureShape:
+    _check_keys(place, table, {"sets", "ways"}, {"sets", "ways", "replacement"})
+    read = _Reader(place, table)
+    policy = _known(place, "replacement", read.text("replacement", "lru"), REPLACEMENT)
+    return StructureShape(read.number("sets"), read.number("ways"), policy)
+
+
+def _array(place: _Place, table: dict[str, Any], documented: bool) -> Array:
+    _check_keys(place, table, _NEEDED_OF_ARRAY | (_DOCUMENTED_ARRAY if documented else set()), _OF_ARRAY)
+    read = _Reader(place, table)
+    kinds, sizes = Kinds(0), PageSizes(0)
+    for kind in read.texts("kinds"):
+        kinds |= _known(place, "kinds", kind, KINDS)
+    for size in read.texts("page_sizes"):
+        sizes |= _known(place, "page_sizes", size, PAGE_SIZES)
+    array = Array(
+        name=read.text("name", ""),
+        level=read.number("level"),
+        kinds=kinds,
+        page_sizes=sizes,
+        sets=read.number("sets"),
+        ways=read.number("ways"),
+        replacement=_known(place, "replacement", read.text("replacement", "lru"), REPLACEMENT),
+        index_hash=_known(place, "index_hash", read.text("index_hash", "linear"), INDEX_HASH),
+    )
+    try:
+        check_array(array)
+    except BadGeometry as error:
+        raise place.error(error.message, error.field) from None
+    return array
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """The fields of a table, each of the type that it must have."""
+
+    place: _Place
+    table: dict[str, Any]
+
+    def _typed(self, key: str, default: Any, fits: Callable[[Any], bool], wanted: str) -> Any:
+        value = self.table.get(key, default)
+        if not fits(value):
+            raise self.place.error(f"{key}: expected {wanted}, not {value!r}", key)
+        return value
+
+    def number(self, key: str) -> int:
+        return int(self._typed(key, None, lambda value: type(value) is int and value > 0, "a number from 1"))
+
+    def text(self, key: str, default: str) -> str:
+        return str(self._typed(key, default, lambda value: isinstance(value, str), "a string"))
+
+    def truth(self, key: str, default: bool) -> bool:
+        return bool(self._typed(key, default, lambda value: isinstance(value, bool), "true or false"))
+
+    def texts(self, key: str) -> list[str]:
+        return list(self._typed(key, [], lambda value: _all(value, str), "a list of strings"))
+
+    def tables(self, key: str) -> list[dict[str, Any]]:
+        return list(self._typed(key, [], lambda value: _all(value, dict), "tables, each under [[NAME.arrays]]"))
+
+
+def _all(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(one, kind) for one in value)
+
+
+def _check_keys(place: _Place, table: dict[str, Any], needed: set[str], known: set[str]) -> None:
+    if missing := sorted(needed - table.keys()):
+        raise place.error(f"without {', '.join(missing)}")
+    if unknown := sorted(table.keys() - known):
+        names = ", ".join(sorted(known))
+        raise place.error(f"there is no {', '.join(unknown)}; known are {names}", unknown[0])
+
+
+def _known(place: _Place, key: str, word: str, meanings: Mapping[str, _Meaning]) -> _Meaning:
+    if word not in meanings:
+        raise place.error(f"{key}: {word!r} is none of {', '.join(meanings)}", key)
+    return meanings[word]
+
+
+# ---- writing
+
+
+def to_toml(preset: Preset) -> str:
+    """The table of a geometry, as a file that :func:`read_file` takes."""
+    geometry = preset.geometry
+    name = preset.name if re.fullmatch(r"[A-Za-z0-9_-]+", preset.name) else _quoted(preset.name)
+    held = geometry.structure_caches
+    caches = ", ".join(f"{entry} = {_shape_text(held[level])}" for entry, level in STRUCTURE_LEVELS.items()
+                       if level in held)  # fmt: skip
+    lines = [f"[{name}]", f"title = {_quoted(preset.title)}"]
+    lines.append(f"structure_caches = {{ {caches} }}" if caches else "structure_caches = {}")
+    lines.append(f"structure_source = {_quoted(preset.structure_source)}")
+    cautions = "".join(f"    {_quoted(caution)},\n" for caution in preset.cautions)
+    lines.append(f"cautions = [\n{cautions}]" if cautions else "cautions = []")
+    lines.extend(f"{flag} = true" for flag in ("inclusive", "smash_1g") if getattr(geometry, flag))
+    if not geometry.arrays:
+        lines.append("arrays = []")
+    for array in geometry.arrays:
+        lines.extend(["", f"[[{name}.arrays]]", *_array_lines(array, preset.sources[array.name])])
+    return "\n".join(lines) + "\n"
+
+
+def _array_lines(array: Array, source: str) -> list[str]:
+    return [
+        f"name = {_quoted(array.name)}",
+        f"level = {array.level}",
+        f"kinds = {_listed(word for word, kind in KINDS.items() if kind in array.kinds)}",
+        f"page_sizes = {_listed(word for word, size in PAGE_SIZES.items() if size in array.page_sizes)}",
+        f"sets = {array.sets}",
+        f"ways = {array.ways}",
+        f"replacement = {_quoted(word_of(REPLACEMENT, array.replacement))}",
+        f"index_hash = {_quoted(word_of(INDEX_HASH, array.index_hash))}",
+        f"source = {_quoted(source)}",
+    ]
+
+
+def _shape_text(shape: int | StructureShape) -> str:
+    if isinstance(shape, int):
+        return str(shape)
+    policy = _quoted(word_of(REPLACEMENT, shape.replacement))
+    return f"{{ sets = {shape.sets}, ways = {shape.ways}, replacement = {policy} }}"
+
+
+def word_of(meanings: Mapping[str, _Meaning], meaning: _Meaning) -> str:
+    """The word for a value."""
+    return next(word for word, value in meanings.items() if value == meaning)
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML: JSON's escapes, and DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _listed(words: Any) -> str:
+    return "[" + ", ".join(map(_quoted, words)) + "]"

@@ -1,0 +1,234 @@
+"""Geometries of a user's own: files, what is wrong in them by line, and what a command line sets."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emu.cli import presets as command
+from emu.cli.arguments import Parser, UsageError
+from emu.cli.launch import _tlb as tlb_of
+from emu.cli.tlb import preset_or_file, with_settings
+from mmu.geometry import Geometry, IndexHash, Replacement, StructureShape
+from mmu.geometry_file import BadPreset, read_file, read_text, to_toml
+from mmu.presets import all_presets, load_preset
+
+TOY = """\
+# as small as can be
+[toy]
+structure_caches = { PDE = 4 }
+
+[[toy.arrays]]
+name = "L1"
+level = 1
+kinds = ["load", "store", "fetch"]
+page_sizes = ["4K"]
+sets = 1
+ways = 4
+
+[[toy.arrays]]
+name = "L2"
+level = 2
+kinds = ["load", "store", "fetch"]
+page_sizes = ["4K", "2M"]
+sets = 16
+ways = 4
+replacement = "fifo"
+"""
+
+
+def file_of(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_needs_no_titles_and_sources(tmp_path: Path) -> None:
+    geometry = preset_or_file(file_of(tmp_path, TOY), "--tlb").geometry
+    assert geometry.name == "toy"
+    assert [(array.name, array.sets, array.ways, array.replacement) for array in geometry.arrays] == [
+        ("L1", 1, 4, Replacement.LRU), ("L2", 16, 4, Replacement.FIFO),
+    ]  # fmt: skip
+    assert geometry.structure_caches == {2: 4}
+    assert geometry.provenance.startswith("L1: as my.toml says")
+
+
+@pytest.mark.parametrize("name", all_presets())
+def test_what_show_writes_is_read_as_the_same(name: str, tmp_path: Path) -> None:
+    preset = all_presets()[name]
+    again = preset_or_file(file_of(tmp_path, to_toml(preset)), "--tlb")
+    assert replace(again, default=preset.default) == preset
+
+
+def test_texts_of_any_kind_are_written_and_read_again(tmp_path: Path) -> None:
+    preset = replace(all_presets()["textbook"], name='a "b".c', title="\x7f\t\\ \u2028 \x00 é", cautions=("]", "'''"))
+    (again,) = read_file(file_of(tmp_path, to_toml(preset))).values()
+    assert (again.name, again.title, again.cautions) == (preset.name, preset.title, preset.cautions)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("sets = 16", "sets = 12", ":18: toy, array L2: 12 sets of 4 ways; the sets must be a power of two"),
+        ("sets = 16", 'sets = "16"', ":18: toy, array L2: sets: expected a number from 1, not '16'"),
+        ("sets = 16", "sets = true", ":18: toy, array L2: sets: expected a number from 1, not True"),
+        ("sets = 16", "sets = -16", ":18: toy, array L2: sets: expected a number from 1, not -16"),
+        ("sets = 16", "", ":13: toy, array L2: without sets"),
+        ("sets = 16", "sets = 16\nassoc = 4", ":19: toy, array L2: there is no assoc; known are index_hash, kinds, "),
+        ("level = 2", "level = 3", ":15: toy, array L2: level 3; there are levels 1 and 2"),
+        ('"fifo"', '"plru"', ":20: toy, array L2: replacement: 'plru' is none of lru, tree-plru, "),
+        ('["4K"]', '["4k"]', ":9: toy, array L1: page_sizes: '4k' is none of 4K, 2M, 1G"),
+        ('["4K"]', "[]", ":9: toy, array L1: it holds nothing without a kind of access and a page size"),
+        ('["4K"]', '"4K"', ":9: toy, array L1: page_sizes: expected a list of strings, not '4K'"),
+        ("ways = 4\n\n", "ways = 3\nreplacement = 'tree-plru'\n", ":11: toy, array L1: tree-PLRU needs a power of two"),
+        ("ways = 4\n\n", "ways = 99999999\n", ":11: toy, array L1: 99999999 entries; at most 1048576 are modelled"),
+        ('"L2"', '"L1"', ":14: toy, array L1: there is another array of this name"),
+        ("PDE = 4", "PDX = 4", ":3: toy: structure_caches: 'PDX' is none of PML5E, PML4E, PDPTE, PDE"),
+        ("PDE = 4", "PDE = -4", ":3: toy: structure_caches: PDE: expected a number of entries, not -4"),
+        ("{ PDE = 4 }", "4", ":3: toy: structure_caches: expected a table, as { PDE = 32 }, not 4"),
+        ("PDE = 4", "PDE = 9999999", ":3: toy: a structure cache of 9999999 entries; at most 1048576"),
+        ("PDE = 4", "PDE = { sets = 2 }", ":3: toy: structure_caches: PDE: without ways"),
+        ("PDE = 4", "PDE = { sets = 3, ways = 2 }", ":3: toy: a structure cache of 3 sets of 2 ways; the se"),
+        ("PDE = 4", "PDE = { sets = 2, ways = 2, replacement = 'bit-plru' }", ":3: toy: a structure cache does not"),
+        ("{ PDE = 4 }", "{}\n[toy.structure_caches2.PDE]\nways = 0", "there is no structure_caches2; known are "),
+        ("structure_caches = { PDE = 4 }", "[toy.structure_caches.PDE]\nways = 1", "_caches: PDE: without sets"),
+        ("[toy]", "[toy]\ninclusive = 1", ":3: toy: inclusive: expected true or false, not 1"),
+        ("[toy]", "[toy", ":2: "),
+        ("# as small", "name = 'x'\n# as small", "name: stands outside of a table; a geometry is [NAME]"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in TOY
+    path = file_of(tmp_path, TOY.replace(old, new, 1))
+    with pytest.raises(UsageError) as caught:
+        preset_or_file(path, "--tlb")
+    assert str(caught.value).startswith(f"--tlb: {path}:")
+    assert message in str(caught.value)
+
+
+def test_more_arrays_than_can_be_modelled_are_refused(tmp_path: Path) -> None:
+    array = TOY[TOY.index("[[toy.arrays]]") : TOY.index('[[toy.arrays]]\nname = "L2"')]
+    many = "".join(array.replace('"L1"', f'"L1-{n}"') for n in range(17))
+    with pytest.raises(BadPreset, match=":1: toy: 17 arrays; at most 16 are modelled"):
+        read_file(file_of(tmp_path, "[toy]\n" + many))
+
+
+def test_of_several_geometries_one_is_named(tmp_path: Path) -> None:
+    path = file_of(tmp_path, TOY + TOY.replace("toy", '"toy:b"'))
+    assert preset_or_file(f"{path}:toy:b", "--tlb").name == "toy:b"
+    with pytest.raises(UsageError, match=r"there are toy, toy:b; say which, as .*my.toml:toy"):
+        preset_or_file(path, "--tlb")
+    with pytest.raises(UsageError, match="no geometry 'c' in it; there are toy, toy:b"):
+        preset_or_file(f"{path}:c", "--tlb")
+
+
+def test_what_is_no_file_of_geometries_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--tlb .*none.toml: No such file or directory"):
+        preset_or_file(str(tmp_path / "none.toml"), "--tlb")
+    with pytest.raises(UsageError, match="no geometry in it"):
+        preset_or_file(file_of(tmp_path, "# nothing\n"), "--tlb")
+    with pytest.raises(UsageError, match="Is a directory"):
+        preset_or_file(f"{tmp_path}/", "--tlb")
+    (tmp_path / "my.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not UTF-8 at byte 0"):
+        preset_or_file(str(tmp_path / "my.toml"), "--tlb")
+    with pytest.raises(UsageError, match="/dev/zero: longer than any description of a TLB"):
+        preset_or_file("/dev/zero", "--tlb")
+    with pytest.raises(UsageError, match=r"no TLB preset 'zen9'; .*or FILE.toml"):
+        preset_or_file("zen9", "--tlb")
+
+
+# ---- --tlb-set
+
+
+def test_an_array_a_level_and_a_beginning_can_be_set() -> None:
+    zen4 = load_preset("zen4")
+    name = zen4.arrays[-1].name
+    changed = with_settings(zen4, [f"{name.lower()}.ways=8,L1.policy=fifo", "pde.entries=7", "inclusive=true"])
+    assert changed.arrays[-1].ways == 8
+    assert [array.replacement == Replacement.FIFO for array in changed.arrays] == [a.level == 1 for a in zen4.arrays]
+    assert changed.structure_caches == {**zen4.structure_caches, 2: 7}
+    assert changed.inclusive
+    assert changed.name == f"zen4 with {name.lower()}.ways=8, L1.policy=fifo, pde.entries=7, inclusive=true"
+    skylake = with_settings(load_preset("skylake-sp"), ["l1d.index_hash=xor", "stlb-1g.entries=32"])
+    assert [array.name for array in skylake.arrays if array.index_hash == IndexHash.XOR and array.level == 1] == [
+        array.name for array in skylake.arrays if array.name.startswith("L1D")
+    ]
+    assert skylake.arrays[-1].entries == 32
+    assert with_settings(zen4, []) is zen4
+
+
+def test_a_structure_cache_can_have_sets() -> None:
+    zen4 = load_preset("zen4")
+    changed = with_settings(zen4, ["pde.sets=4,pde.ways=8", "pdpte.policy=lfu", "pml4e.entries=0"])
+    assert changed.structure_caches == {
+        **zen4.structure_caches, 2: StructureShape(4, 8), 3: StructureShape(1, 64, Replacement.LFU), 4: 0,
+    }  # fmt: skip
+    written = to_toml(replace(all_presets()["zen4"], geometry=changed))
+    assert 'PDE = { sets = 4, ways = 8, replacement = "lru" }' in written
+    again = read_text(written, "my.toml", documented=True)["zen4"]
+    assert again.geometry.structure_caches == changed.structure_caches
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("l2", "expected PLACE.FIELD=VALUE"),
+        ("l2=8", "expected PLACE.FIELD=VALUE, or inclusive or smash_1g=true"),
+        ("l3.ways=8", "textbook has no l3; there are L1I, L1D, L2, l1, l2, PML5E, PML4E, PDPTE, PDE"),
+        (".ways=8", "textbook has no ; there are"),
+        ("l2.way=8", "there is no way of an array; there are sets, ways, entries, policy, replacement, index_hash"),
+        ("l2.ways=x", "expected a number, not 'x'"),
+        ("l2.ways=٣", "expected a number, not '٣'"),
+        ("l2.ways=0", "16 sets of 0 ways"),
+        ("l2.sets=3", "3 sets of 4 ways; the sets must be a power of two"),
+        ("l2.entries=30", "30 entries are no whole number of sets of 4 ways"),
+        ("l2.policy=plru", "'plru' is none of lru, tree-plru, bit-plru, fifo, random, lfu"),
+        ("pde.policy=bit-plru", "textbook with pde.policy=bit-plru: a structure cache does not replace by PLRU"),
+        ("pde.index_hash=xor", "there is no index_hash of a structure cache; there are entries, sets, ways, policy"),
+        ("inclusive=yes", "expected true or false"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(setting: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        with_settings(load_preset("textbook"), [setting])
+    assert str(caught.value).startswith(f"--tlb-set {setting}: ")
+    assert message in str(caught.value)
+
+
+# ---- the commands
+
+
+def arguments_of(*words: str) -> Geometry | str:
+    from emu.cli.arguments import add_machine_options
+
+    parser = Parser("unimmu run")
+    add_machine_options(parser)
+    return tlb_of(parser.parse(words))
+
+
+def test_show_writes_a_file_that_run_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    parser = Parser("unimmu presets")
+    command.add_arguments(parser)
+    assert command.run(parser.parse(["--show", "zen4"])) == 0
+    path = file_of(tmp_path, capsys.readouterr().out)
+    assert arguments_of("--tlb", path) == load_preset("zen4")
+    changed = arguments_of("--tlb", path, "--tlb-set", "l2.ways=4")
+    assert isinstance(changed, Geometry) and changed.name == "zen4 with l2.ways=4"
+    assert command.run(parser.parse(["--json", path])) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert shown["name"] == "zen4"
+
+
+def test_a_pipe_can_be_the_file(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.write(write, TOY.encode())
+    os.close(write)
+    try:
+        assert preset_or_file(f"/dev/fd/{read}", "--tlb").name == "toy"
+    finally:
+        os.close(read)

@@ -1,0 +1,230 @@
+"""The region of interest: within a function, between marks, between counts of instructions; recorded and counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import emu.trace
+from emu.cli.main import main
+from emu.kernel.region import Region
+
+Rows = list[dict[str, Any]]
+INSIDE, OUTSIDE = range(0x10000000, 0x10040000), range(0x20000000, 0x20040000)
+#: What the guest `regions` does, the region that it has then, and how many pages it touches within.
+WAYS = [
+    ("calls", "compute", 6), ("nested", "compute", 6), ("threads", "compute", 4), ("fork", "compute_and", 3),
+    ("exec", "compute_and", 1), ("stays", "compute_and", 2), ("jumps", "compute_and", 4), ("marks", "marker", 4),
+]  # fmt: skip
+
+
+def recorded(directory: Path, region: str, way: str, *options: str) -> Rows:
+    """The events of the guest, without their numbers, and without the last one and what code is mapped, which
+    is told where a recording begins."""
+    path = directory / "t.jsonl"
+    assert main(["run", "--region", region, "--trace", str(path), *options, "regions", way]) == 0
+    trace = emu.trace.open(path)
+    *rows, end = trace.arrow().to_pylist()
+    assert trace.header["region"] == region and end["event"] == "end"
+    kept = [row for row in rows if row["event"] != "mmap"]
+    return [{name: value for name, value in row.items() if name != "seq"} for row in kept]
+
+
+def counted(directory: Path, region: str, way: str, *options: str) -> dict[str, Any]:
+    """What --json has."""
+    path = directory / "t.json"
+    assert main(["run", "--region", region, "--json", str(path), *options, "regions", way]) == 0
+    run: dict[str, Any] = json.loads(path.read_text())
+    return run
+
+
+def touched(rows: Rows, area: range) -> list[int]:
+    """The pages of an area at which there were faults."""
+    return [row["vaddr"] for row in rows if row["event"] == "fault" and row["vaddr"] in area]
+
+
+@pytest.mark.parametrize(("way", "region", "pages"), WAYS)
+def test_a_region_has_what_happens_within_it_and_nothing_else(
+    tmp_path: Path, way: str, region: str, pages: int
+) -> None:
+    rows = recorded(tmp_path, region, way)
+    assert len(touched(rows, INSIDE)) == pages
+    left_by_a_jump = way == "jumps"  # it ends where the next call of the function begins
+    assert touched(rows, OUTSIDE) == [] or left_by_a_jump
+    assert recorded(tmp_path, region, way, "--engine-fast", "off") == rows
+
+
+@pytest.mark.parametrize(("way", "region", "pages"), WAYS)
+def test_counts_are_those_of_the_trace(tmp_path: Path, way: str, region: str, pages: int) -> None:
+    rows = recorded(tmp_path, region, way)
+    run = counted(tmp_path, region, way)
+    faults = sum(row["event"] == "fault" for row in rows)
+    assert run["mmu"]["page_faults"] == faults == sum(process["hardware_faults"] for process in run["processes"])
+    assert run["mmu"]["walks"] == sum(row["event"] == "walk" for row in rows)
+    assert run["instructions"] == sum(process["instructions"] for process in run["processes"])
+    assert run["instructions"] == sum(cpu["instructions"] for cpu in run["cpus"])
+    for options in (["--engine-fast", "off"], ["--tlb", "skylake-sp"], ["--tlb", "skylake-sp", "--engine-fast", "off"]):
+        other = counted(tmp_path, region, way, *options)
+        assert other["instructions"] == run["instructions"] and other["processes"] == run["processes"]
+        assert other["region_of_interest"] == run["region_of_interest"]
+
+
+def test_instructions_are_counted_one_by_one(tmp_path: Path) -> None:
+    """compute(2, 0) has 29 instructions, with those of touch_inside(), from its first one to RET."""
+    run = counted(tmp_path, "compute", "calls")
+    assert (run["instructions"], run["region_of_interest"]["entered"]) == (3 * 29, 3)
+
+
+def test_exact_mode_sees_the_accesses_of_the_region(tmp_path: Path) -> None:
+    options = ["--tlb", "skylake-sp"]
+    rows = recorded(tmp_path, "marker", "marks", *options, "--trace-accesses")
+    run = counted(tmp_path, "marker", "marks", *options)
+    stores = [row for row in rows if row["event"] == "access" and row["access"] == "write"]
+    faults = len(touched(rows, INSIDE))  # each is made again
+    assert run["mmu"]["perf"]["dTLB-stores"] == len(stores) - faults == 12
+    assert [row["vaddr"] for row in stores if row["vaddr"] in OUTSIDE] == []
+    off = recorded(tmp_path, "marker", "marks", *options, "--trace-accesses", "--engine-fast", "off")
+    assert rows == off
+
+
+def test_marks_have_texts(tmp_path: Path) -> None:
+    rows = recorded(tmp_path, "marker", "marks")
+    assert [json.loads(row["detail"])["text"] for row in rows if row["event"] == "mark"] == ["nested", "again"]
+    assert not any(row["event"] == "mark" for row in recorded(tmp_path, "compute", "calls"))
+
+
+def test_only_the_thread_that_is_in_the_function(tmp_path: Path) -> None:
+    for cpus in ("1", "2"):
+        rows = recorded(tmp_path, "compute", "threads", "--cpus", cpus)
+        assert len({row["tid"] for row in rows}) == 1 and len(touched(rows, INSIDE)) == 4
+
+
+def test_a_region_of_instructions(tmp_path: Path) -> None:
+    whole = recorded(tmp_path, "0..", "calls")
+    low, high = (whole[len(whole) * part // 4]["clock"] for part in (1, 3))
+    some = recorded(tmp_path, f"{low}..{high}", "calls")
+    assert 0 < len(some) < len(whole) and some == [row for row in whole if row in some]
+    assert all(low < row["clock"] <= high + 200 for row in some)
+    assert recorded(tmp_path, f"{low}..{high}", "calls", "--engine-fast", "off") == some
+    assert recorded(tmp_path, f"..{low}", "calls") == whole[: whole.index(some[0])]
+    run = counted(tmp_path, f"{low}..{high}", "calls")
+    assert run["mmu"]["walks"] == sum(row["event"] == "walk" for row in some)
+    assert 0 < run["instructions"] < high - low + 200
+
+
+def test_slices_end_where_they_would(tmp_path: Path) -> None:
+    """The run is the same with a region as without one: who runs when, and what the clock says."""
+    seen = []
+    for region in ([], ["--region", "30000.."], ["--region", "25000..90000"]):
+        path = tmp_path / "t.jsonl"
+        options = ["--cpus", "2", "--trace", str(path), "--trace-kinds", "switch"]
+        assert main(["run", *options, *region, "pthreads", "3", "20"]) == 0
+        seen.append([row for row in emu.trace.open(path).arrow().to_pylist() if row["event"] == "switch"])
+    whole, late, some = ([(row["clock"], row["tid"]) for row in rows] for rows in seen)
+    assert late and late == whole[-len(late) :]
+    assert set(some) <= set(whole)
+
+
+def test_events_and_repetitions(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    events = "instructions,exceptions:page_fault_user,sched:sched_process_fork,raw_syscalls:sys_enter"
+    assert main(["run", "--region", "compute_and", "--stats", "-x,", "-e", events, "regions", "fork"]) == 0
+    rows = {line.split(",")[2]: line.split(",")[0] for line in capfd.readouterr().err.splitlines()}
+    assert rows == {
+        "instructions": rows["instructions"], "exceptions:page_fault_user": "7", "sched:sched_process_fork": "1",
+        "raw_syscalls:sys_enter": "2",
+    }  # fmt: skip
+    assert main(["run", "--region", "compute", "--stats", "-r", "2", "-e", "page-faults", "regions", "calls"]) == 0
+    assert " 6      page-faults" in capfd.readouterr().err
+
+
+def test_the_table_says_what_it_is_of(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--region", "compute", "--stats", "regions", "calls"]) == 0
+    err = capfd.readouterr().err
+    assert "In the region compute, which was entered 3 times:" in err and "  6  page faults" in err
+
+
+@pytest.mark.parametrize(
+    ("region", "says"),
+    [
+        ("compute", "the region compute was never entered: compute of /bin/regions was not called"),
+        ("marker", "the region marker was never entered: no program came to a mark that begins it"),
+        ("99999999..", "the region 99999999.. was never entered: "),
+    ],
+)
+def test_a_region_that_is_never_entered(capfd: pytest.CaptureFixture[str], region: str, says: str) -> None:
+    assert main(["run", "--region", region, "--stats", "regions", "never"]) == 0
+    err = capfd.readouterr().err
+    assert f"unimmu: {says}" in err and "entered 0 times" in err and "  0  instructions" in err
+
+
+@pytest.mark.parametrize(
+    ("region", "says"),
+    [
+        ("compte", "--region /bin/regions has no function compte; it has compute"),
+        ("5..3", "expected FROM..TO with TO above FROM"),
+        ("..", "expected FROM..TO"),
+        ("libnone.so:f", "there is no file /lib/x86_64-linux-gnu/libnone.so or"),
+        ("/bin/none:f", "there is no file /bin/none in the machine"),
+        ("/bin/regions:", "expected FROM..TO, FUNCTION, FILE:FUNCTION or marker"),
+    ],
+)
+def test_a_region_that_cannot_be(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], region: str, says: str
+) -> None:  # fmt: skip
+    path = tmp_path / "t.jsonl"
+    path.write_text("precious")
+    assert main(["run", "--region", region, "--trace", str(path), "regions"]) == 2
+    out, err = capfd.readouterr()
+    assert says in err and out == "" and path.read_text() == "precious"
+
+
+def test_a_program_without_symbols(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--region", "main", "--stats", "hello"]) == 2
+    assert "/bin/hello is stripped: it has no symbols, so main cannot be found in it" in capfd.readouterr().err
+    assert main(["run", "--region", "main", "hello"]) == 2
+    assert "--region needs --trace FILE, --stats or --json FILE" in capfd.readouterr().err
+
+
+def test_tracing_on_ends_a_region_too(tmp_path: Path) -> None:
+    """The file of ftrace and marks are one switch."""
+    script = 'on = open "/sys/kernel/tracing/tracing_on" O_WRONLY; write on "1" 1; getpid; write on "0" 1; getpid'
+    path = tmp_path / "t.jsonl"
+    assert main(["run", "--region", "marker", "--trace", str(path), "calls", script]) == 0
+    calls = [row["call"] for row in emu.trace.open(path).arrow().to_pylist() if row["event"] == "syscall_exit"]
+    assert calls.count("getpid") == 1
+
+
+def test_pairs_and_switches() -> None:
+    region, seen = Region(), list[bool]()
+    region.on_change.append(lambda: seen.append(region.on))
+    region.switch(False)
+    region.end()
+    region.begin()
+    region.set_inside(False)
+    region.set_inside(True)
+    region.switch(False)
+    region.end()
+    assert seen == [False, True, False, True, False] and region.entered == 1
+
+
+def test_a_shell_marks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """unimmu-mark begins, ends and marks, and runs a command within the region, of which it has the exit status."""
+    path = tmp_path / "t.jsonl"
+    options = ["--region", "marker", "--trace", str(path), "--file", f"{_guest('regions')}:/bin/regions"]
+    assert main(["run", *options, "unimmu-mark", "run", "regions", "calls"]) == 0
+    *rows, _ = emu.trace.open(path).arrow().to_pylist()
+    assert len(touched(rows, OUTSIDE)) == 5 and len(touched(rows, INSIDE)) == 6
+    assert not any(row["pid"] == 101 and row["event"] == "mark" for row in rows)
+    assert main(["run", *options, "unimmu-mark", "run", "nothing"]) == 127
+    assert "unimmu-mark: nothing: ENOENT" in capfd.readouterr().err
+    assert main(["run", *options, "unimmu-mark", "begin"]) == 0
+    assert "marker: the region has no end: it reaches to that of the run" in capfd.readouterr().err
+
+
+def _guest(name: str) -> str:
+    import guests
+
+    return str(guests.path(name))
