@@ -38,7 +38,7 @@ def add_elf(parser: Parser) -> None:
     )  # fmt: skip
 
 
-def programs_of(trace: Trace, files: Sequence[str], symfs: str | None) -> Programs:
+def programs_of(trace: Trace, files: Sequence[str], symfs: str | None = None) -> Programs:
     """The programs of a trace, with these ELF files of the command line, and where others are."""
     from emu.trace.stat.files import Files
     from emu.trace.stat.programs import Programs
