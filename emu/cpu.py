@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import struct
 import threading
@@ -149,6 +150,8 @@ class Cpu:
         self.read_tsc: Callable[[], int] = lambda: self.clock
         self._env = unicorn_abi.general_registers(uc)
         self._env_bytes = memoryview(self._env).cast("B")
+        #: Gives the number of a system call, RDX, RSI, RDI, R8, R9, R10, and RIP behind the instruction.
+        self.syscall_words = functools.partial(_ARGUMENTS.unpack_from, self._env_bytes)
         self._env_words = self._env_bytes.cast("Q")
         bases = unicorn_abi.segment_bases(uc)
         self._fs_base, self._gs_base = (_u64.from_address(bases[prefix]) for prefix in (0x64, 0x65))
@@ -350,6 +353,10 @@ class Cpu:
         """Instructions retired since the machine was made."""
         return self.mmu.state.clock
 
+    def retired(self) -> int:
+        """The same."""
+        return self.mmu.state.clock
+
     @property
     def spent(self) -> int:
         """What slices are counted in: instructions, and the iterations of those with REP."""
@@ -398,8 +405,8 @@ class Cpu:
 
     def syscall_registers(self) -> tuple[int, int, tuple[int, int, int, int, int, int]]:
         """RIP behind the SYSCALL instruction, its number, and its six arguments."""
-        rax, rdx, rsi, rdi, r8, r9, r10, rip = _ARGUMENTS.unpack_from(self._env_bytes)
-        return rip, rax, (rdi, rsi, rdx, r10, r8, r9)
+        number, rdx, rsi, rdi, r8, r9, r10, rip = self.syscall_words()
+        return rip, number, (rdi, rsi, rdx, r10, r8, r9)
 
     @property
     def stack_pointer(self) -> int:

@@ -341,6 +341,14 @@ class Control:
         each = [self.counters_of(processor) for processor in range(self.processors)]
         return Counters(*(sum(getattr(c, name) for c in each) for name in COUNTERS))
 
+    def counter(self, processor: int, name: str) -> int:
+        """One of a processor's counters (:data:`mmu.processors.COUNTERS`, and those fills that are counted apart)."""
+        return self._processors.register(processor, name)
+
+    def set_counter(self, processor: int, name: str, value: int) -> None:
+        """Set it."""
+        self._processors.set_register(processor, name, value)
+
     def counters_of(self, processor: int) -> Counters:
         """What one processor has done so far."""
         counted = {name: self._processors.register(processor, name) for name in COUNTERS}

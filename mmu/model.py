@@ -31,6 +31,20 @@ _MAX_HINTS = 4096
 _COMPLETED = ("walk_completed_4k", "walk_completed_2m", "walk_completed_1g")
 
 
+#: The fields of records that count something.
+_COUNTED: dict[type[ctypes.Structure], tuple[str, ...]] = {
+    TlbArray: ("counts", "hits", "misses", "evictions", "invalidations", "drops"),
+    StructureCache: ("lookups", "hits"),
+    AccessCounts: ("l1_hits", "stlb_hits", "walk_completed", "walk_faults"),
+}
+
+
+def _words_of(record: type[ctypes.Structure], name: str) -> range:
+    """Which words of a record a field is."""
+    field = getattr(record, name)
+    return range(field.offset // 8, (field.offset + field.size) // 8)
+
+
 def exact_library() -> Library:
     """The entry points of exact mode."""
     return load("mmu.exact")
@@ -304,6 +318,15 @@ class TlbModel:
     def structure_counters(self) -> dict[int, tuple[int, int]]:
         """(lookups, hits) of the structure cache of each level that has one."""
         return {level: (cache.lookups, cache.hits) for level, cache in enumerate(self._caches) if cache.entries}
+
+    def counter_words(self) -> list[tuple[npt.NDArray[Any], list[int]]]:
+        """The memory of all that is counted: records as rows of words, and which words of a row are counters."""
+        records = ((self._arrays, TlbArray), (self._caches, StructureCache), (self._counts, AccessCounts))
+        found = []
+        for memory, record in records:
+            rows = np.frombuffer(memoryview(memory).cast("B"), np.uint64).reshape(len(memory), -1)
+            found.append((rows, [at for name in _COUNTED[record] for at in _words_of(record, name)]))
+        return found
 
     def structure_contents(self) -> dict[int, list[tuple[int, int, int]]]:
         """By level, least recently used first (LFU: least often; FIFO: installed first; over all sets): PCID, the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 from mmu.geometry import Geometry
@@ -15,9 +16,22 @@ class UnknownPreset(KeyError):
         return str(self.args[0])
 
 
-def all_presets() -> dict[str, Preset]:
-    """Every preset, under its full name ("zen4", "skylake-sp:cpuid")."""
+#: Where the table of a preset begins: its name, and the variant; the tables of its arrays have two brackets.
+_HEADING = re.compile(r'^\["?([\w-]+)(?::[\w-]+)?"?\]$', re.MULTILINE)
+
+
+def all_presets(processor: str | None = None) -> dict[str, Preset]:
+    """Every preset, or the variants of one processor, under its full name ("zen4", "skylake-sp:cpuid").
+
+    Of one processor only its own tables are read: a machine needs no others to start.
+    """
     text = (files("mmu") / "presets.toml").read_text(encoding="utf-8")
+    if processor is not None:
+        headings = list(_HEADING.finditer(text))
+        ends = [heading.start() for heading in headings[1:]] + [len(text)]
+        parts = [text[heading.start() : end] for heading, end in zip(headings, ends, strict=True)
+                 if heading[1] == processor]  # fmt: skip
+        text = "".join(parts)
     return read_text(text, "presets.toml", documented=True)
 
 
@@ -39,16 +53,12 @@ def load_preset(name: str) -> Geometry:
 
 def find_preset(name: str) -> Preset:
     """As :func:`load_preset`, with its sources and caveats."""
-    presets = all_presets()
-    if name in presets:
-        return presets[name]
-    variants = [preset for full, preset in presets.items() if full.partition(":")[0] == name]
-    for preset in variants:
-        if preset.default:
+    processor, _, variant = name.partition(":")
+    presets = all_presets(processor)
+    for full, preset in presets.items():
+        if full == name or (preset.default and processor == name):
             return preset
-    base, _, variant = name.partition(":")
-    siblings = [full for full in presets if full.partition(":")[0] == base]
-    if siblings:
+    if presets:
         lacks = f"variant {variant!r}" if variant else "variant with default = true"
-        raise UnknownPreset(f"{base} has no {lacks}; there are {', '.join(siblings)}")
-    raise UnknownPreset(f"no TLB preset {name!r}; there are {', '.join(presets)}")
+        raise UnknownPreset(f"{processor} has no {lacks}; there are {', '.join(presets)}")
+    raise UnknownPreset(f"no TLB preset {name!r}; there are {', '.join(all_presets())}")

@@ -54,3 +54,11 @@ class Processors:
         if processor == self.current:
             return int(getattr(self._state, name))
         return self._aside[processor][_FIELDS.index(name)]
+
+    def set_register(self, processor: int, name: str, value: int) -> None:
+        """Set a field of one processor, whoever has the state."""
+        self._check(processor)
+        if processor == self.current:
+            setattr(self._state, name, value)
+        else:
+            self._aside[processor][_FIELDS.index(name)] = value

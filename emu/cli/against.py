@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SAME, DIFFERS, NOT_COMPARED, TIMED_OUT = 0, 1, 2, 124
 #: A program on Linux gets so many seconds, unless --timeout says otherwise.
 _LIMIT_S = 60.0
-_OTHERS = ("strace", "trace", "stats", "audit", "check_tlb", "trace_accesses", "live")
+_OTHERS = ("strace", "trace", "stats", "audit", "check_tlb", "trace_accesses", "live", "region")
 #: Where the machine has file systems of its own.
 _MOUNTS = frozenset({"/dev", "/proc", "/sys", "/tmp"})
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emu.cli.regioncounts import RegionCounts
+from emu.cli.regioncounts import RegionCounts, kernel_counts
 from emu.kernel.task import Usage
 from emu.kernel.tracer import Tracer
 from emu.linux.syscall_names import NAMES
@@ -95,8 +95,9 @@ class _Tracepoints(Tracer):
 class Events:
     """The events that are asked for, in a machine that has not run yet."""
 
-    def __init__(self, machine: Machine, names: Iterable[str], region: str | None = None) -> None:
+    def __init__(self, machine: Machine, names: Iterable[str], region: RegionCounts | None = None) -> None:
         """:class:`UnknownEvent`; without names, what perf stat shows.  ``region``: only that of interest counts."""
+        self._region = region
         self._kernel = machine.kernel
         modelled = self._kernel.cpu.mmu.tlb is not None
         self._names = tuple(names) or (*DEFAULT, *(_DEFAULT_TLB if modelled else ()))
@@ -108,13 +109,12 @@ class Events:
         calls = any("syscalls:" in name for name in tracepoints)
         #: Who must be told of what happens; None if the machine counts it anyway.
         self.tracer = _Tracepoints(self._counts_now, syscalls=calls) if tracepoints else None
-        self._region = None if region is None else RegionCounts(self._kernel, region, self._hardware)
 
     def _all(self) -> list[str]:
         """Every event but those of single system calls."""
         return [
             *_CLOCKS, "context-switches", "cpu-migrations", "page-faults", "minor-faults", "major-faults",
-            "instructions", *_ALIASES, *_tlb_names(), *_TRACEPOINTS, *self._plain(),
+            "instructions", *_ALIASES, *_tlb_names(), *_TRACEPOINTS, *self._plain(kernel_counts(self._kernel)),
         ]  # fmt: skip
 
     def _checked(self, text: str) -> str:
@@ -142,8 +142,9 @@ class Events:
         """What was counted."""
         kernel, usage, region = self._kernel, Usage(), self._region
         if region is not None:
-            region.finish()
-            usage, elapsed, hardware = region.usage(), region.elapsed, region.total
+            usage, elapsed = region.usage(), region.elapsed
+            with region.shown():
+                hardware = self._hardware()
         else:
             usage.add(self._usage)
             for group in {task.group for task in kernel.tasks.values() if task.alive}:
@@ -163,16 +164,17 @@ class Events:
 
     def _hardware(self) -> dict[str, Any]:
         """What no process has for itself."""
-        counted = {**self._plain(), "context-switches": self._kernel.scheduler.switches}
+        of_kernel = kernel_counts(self._kernel) if self._region is None else self._region.kernel
+        counted = {**self._plain(of_kernel), "context-switches": of_kernel["context_switches"]}
         if self._kernel.cpu.mmu.tlb is None:
             return counted
         from mmu.perf_events import perf_events
 
         return counted | perf_events(self._kernel.cpu.mmu)
 
-    def _plain(self) -> dict[str, float]:
+    def _plain(self, of_kernel: dict[str, Any]) -> dict[str, float]:
         """What the MMU counts without a model of the TLB, and what vCPUs send to each other."""
-        mmu, shootdowns = self._kernel.cpu.mmu, self._kernel.flusher.shootdowns.report()
+        mmu, shootdowns = self._kernel.cpu.mmu, of_kernel["shootdowns"]
         counted = {f"mmu:{name}": value for name, value in dataclasses.asdict(mmu.counters).items()}
         return {
             **counted, "tlb:tlb_flush": counted["mmu:flushes"] + counted["mmu:cr3_loads"],

@@ -143,12 +143,12 @@ class Outputs:
         options = strace_options(arguments, asked, machine.kernel.entry.calls) if asked.strace else None
         #: The region of interest.
         self._region = _region(machine, arguments, path)
-        #: The events of --stats.
-        self.events = _events(machine, asked, arguments.region) if counts else None
         #: What --stats and --json are to count, where that is not everything.
         self.counts: RegionCounts | None = None
         if self._region is not None and (arguments.stats or arguments.json):
             self.counts = _region_counts(machine, arguments.region)
+        #: The events of --stats.
+        self.events = _events(machine, asked, self.counts) if counts else None
         self._recording = _recording(machine, arguments) if arguments.trace else None
         stopper.begin()
         try:
@@ -263,12 +263,11 @@ def _region(machine: Machine, arguments: argparse.Namespace, program: str) -> Wa
 
 def _region_counts(machine: Machine, text: str) -> RegionCounts:
     from emu.cli.regioncounts import RegionCounts
-    from emu.cli.report import counts
 
-    return RegionCounts(machine.kernel, text, lambda: counts(machine.kernel))
+    return RegionCounts(machine.kernel, text)
 
 
-def _events(machine: Machine, asked: Watched, region: str | None) -> Events:
+def _events(machine: Machine, asked: Watched, region: RegionCounts | None) -> Events:
     """:class:`UsageError` for one that is not counted."""
     from emu.cli.events import Events, UnknownEvent
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable
 from typing import Any
 
-from emu.cli.regioncounts import RegionCounts
+from emu.cli.regioncounts import RegionCounts, kernel_counts
 from emu.cpu import Cpu
 from emu.kernel.kernel import Kernel
 from emu.kernel.task import Usage
@@ -89,7 +90,7 @@ def figures(
     ``stale`` if nobody asked to check the TLB; of a ``region`` of interest what it has counted is shown.
     """
     kernel = machine.kernel
-    counted = counts(kernel) if region is None else region.total
+    counted = counts(kernel, region)
     return {
         "exit_status": status,
         "ended_by": reason,
@@ -101,7 +102,7 @@ def figures(
         "regions": [],
         "mmu": {"mode": kernel.cpu.mmu.mode, "code": kernel.cpu.mmu.code, **counted["mmu"]},
         "engine": _engine(kernel.cpu),
-        "cpus": [{"cpu": number, **each} for number, each in enumerate(counted["cpus"])],
+        "cpus": counted["cpus"],
         **({} if region is None else {"region_of_interest": _of_region(region)}),
         "audit": {
             "ran": findings is not None,
@@ -113,18 +114,26 @@ def figures(
     }
 
 
-def counts(kernel: Kernel) -> dict[str, Any]:
-    """The figures that grow while the machine runs."""
-    return {
-        "instructions": kernel.cpu.clock - kernel.region.ahead,
-        "context_switches": kernel.scheduler.switches,
-        "mmu": {
-            **dataclasses.asdict(kernel.cpu.mmu.counters),
-            **_tlb(kernel.cpu.mmu),
-            "shootdowns": kernel.flusher.shootdowns.report(),
-        },
-        "cpus": _cpus(kernel),
-    }
+def counts(kernel: Kernel, region: RegionCounts | None) -> dict[str, Any]:
+    """The figures that grow while the machine runs, or as much as they grew within the region of interest."""
+    of_kernel = kernel_counts(kernel) if region is None else region.kernel
+    retired = [vcpu.instructions for vcpu in kernel.scheduler.vcpus] if region is None else region.instructions
+    mmu = kernel.cpu.mmu
+    with contextlib.nullcontext() if region is None else region.shown():
+        return {
+            "instructions": kernel.cpu.clock if region is None else sum(retired),
+            "context_switches": of_kernel["context_switches"],
+            "mmu": {**dataclasses.asdict(mmu.counters), **_tlb(mmu), "shootdowns": of_kernel["shootdowns"]},
+            "cpus": [_cpu(mmu, number, retired[number], each) for number, each in enumerate(of_kernel["cpus"])],
+        }
+
+
+def _cpu(mmu: Mmu, number: int, instructions: int, of_kernel: dict[str, int]) -> dict[str, Any]:
+    """What a vCPU did."""
+    tlb = {name: value for name, value in _tlb(mmu, number).items() if name != "geometry"}
+    switches = {"context_switches": of_kernel["context_switches"]}
+    counters = dataclasses.asdict(mmu.counters_of(number))
+    return {"cpu": number, "instructions": instructions, **switches, **counters, **tlb, **of_kernel}
 
 
 def _in_region(processes: list[dict[str, Any]], region: RegionCounts) -> list[dict[str, Any]]:
@@ -138,24 +147,6 @@ def _in_region(processes: list[dict[str, Any]], region: RegionCounts) -> list[di
 
 def _of_region(region: RegionCounts) -> dict[str, Any]:
     return {"asked_for": region.text, "entered": region.entered, "elapsed_ns": region.elapsed}
-
-
-def _cpus(kernel: Kernel) -> list[dict[str, Any]]:
-    """What each vCPU did."""
-    mmu, shootdowns, scheduler = kernel.cpu.mmu, kernel.flusher.shootdowns, kernel.scheduler
-    current = None if scheduler.current is None else scheduler.current.cpu
-    running = {current: scheduler.running_instructions() - kernel.region.ahead}
-    return [
-        {
-            "instructions": vcpu.instructions + running.get(vcpu.number, 0),
-            "context_switches": vcpu.switches,
-            **dataclasses.asdict(mmu.counters_of(vcpu.number)),
-            **{name: value for name, value in _tlb(mmu, vcpu.number).items() if name != "geometry"},
-            "shootdowns_sent": shootdowns.sent_by[vcpu.number],
-            "ipis_received": shootdowns.received_by[vcpu.number],
-        }
-        for vcpu in scheduler.vcpus
-    ]
 
 
 def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:

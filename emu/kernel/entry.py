@@ -135,7 +135,7 @@ class Entry:
     def run(self, task: Task) -> None:
         """Run until the slice ends, the task sleeps or it ends.  Its registers are in the CPU."""
         cpu, kernel, fast_path = self._cpu, self._kernel, self.fast_path
-        if fast_path.ready:
+        if fast_path.keeps_something:
             fast_path.turn_begins()
         cpu.last_end, task.last_end = task.last_end, 0
         if task.then is not None:
@@ -183,12 +183,13 @@ class Entry:
                 trap = cpu.single_step(task.rip) if steps else cpu.enter(task.rip)
             except BaseException:
                 if fast_path.begun:
-                    task = fast_path.running(task)
+                    fast_path.end()
+                task = kernel.scheduler.current or task
                 task.rip, task.last_end = cpu.rip, cpu.last_end  # where it goes on
                 raise
             if fast_path.begun:
-                task = fast_path.running(task)
-            elif fast:  # a page fault has come in between
+                fast_path.end()
+            if fast:
                 task = kernel.scheduler.current or task
             kind = trap.kind
             if trap is SYSCALL_TRAP:
@@ -217,8 +218,8 @@ class Entry:
 
     def _system_call(self, task: Task) -> bool:
         """False if the task sleeps, is stopped or has ended."""
-        rip, number, registers = self._cpu.syscall_registers()
-        task.rip = rip
+        number, rdx, rsi, rdi, r8, r9, r10, task.rip = self._cpu.syscall_words()
+        registers = rdi, rsi, rdx, r10, r8, r9
         if self.fast_path.keeps_something:
             self.fast_path.called(number)
         if task.ptrace is not None and task.ptrace.enter(number):
@@ -255,7 +256,7 @@ class Entry:
                 return self._restart(task, number)
             result = -error.errno
         if type(result) is not GeneratorType:
-            if result >= _LARGE or tracer.syscalls or task.ptrace is not None or task.state >= _ZOMBIE:
+            if tracer.syscalls or task.ptrace is not None or task.state >= _ZOMBIE or result >= _LARGE:
                 return self._finish(task, number, result)
             if task.registers_replaced:
                 task.registers_replaced = False

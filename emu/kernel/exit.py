@@ -48,7 +48,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     if task.sleeping is not None:
         task.sleeping.close()
         task.sleeping = None
-    if task is kernel.current:
+    if task is kernel.scheduler.current:
         kernel.scheduler.account(task)
     release_memory(kernel, task)
     if task.cgroup is not None:
@@ -63,7 +63,8 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
     task.usage.max_rss = max(task.usage.max_rss, task.mm.peak)
     task.mm.put()
     task.free_stack()
-    vfork_done(task)
+    if task.vfork_done is not None:
+        vfork_done(task)
     if not group.threads:
         _leave_family(kernel, group)
     if group.tracees:
@@ -106,8 +107,11 @@ def _leave_children_of_thread(kernel: Kernel, task: Task) -> None:
     """Children of a thread that ends get the signal that they have asked for, and belong to another thread from now on
     (forget_original_parent).
     """
+    children = task.group.children
+    if not children:
+        return
     heir = next(iter(task.group.threads.values()), None)
-    for child in [child.group for child in task.children.values() if child.group.maker is task]:
+    for child in [child.group for child in children.values() if child.group.maker is task]:
         child.maker = heir
         for thread in list(child.threads.values()):
             if thread.pdeath_signal and may_signal(task, thread, thread.pdeath_signal):

@@ -84,7 +84,7 @@ class FastPath:
         self._known: set[int] = set()
         #: Whether the task has asked for its own CPU time, or (False) for that of its process.
         self._clock_of_thread: bool | None = None
-        #: Whether any of this is known, which other calls may change.
+        #: Whether any of this is known of the task that runs, or a handler; other calls may change it.
         self.keeps_something = False
         #: In how many entries a change of the signal mask is still prepared for, and how many came to the kernel.
         self.masks = self._mask_calls = 0
@@ -144,11 +144,20 @@ class FastPath:
         assert state is not None and task is not None
         self.begun = False
         self._cpu.trap.answer = 0
-        self._clock.system_ns = state.system_ns
-        answered, state.answered = state.answered, 0
+        answered = state.answered
+        if not answered and self._pair is None and not self.faults.given:  # nothing has been done
+            if self.masks:
+                self._prepare_less()
+            return []
+        self._clock.system_ns, state.answered = state.system_ns, 0
         self.answered += answered
         if self.masks:
-            self._take_mask(task, state, answered)
+            if answered:
+                self.masks = _SOON
+                if state.masks or state.signals:
+                    task.signals.blocked = state.blocked
+            else:
+                self._prepare_less()
         elif self._signals is not None and state.signals:
             task.signals.blocked = state.blocked
         pair, self._pair = self._pair, None
@@ -168,11 +177,6 @@ class FastPath:
             clock = self._clock
             state.system_ns, state.look_at, state.turn_end = clock.system_ns, clock.look_at, clock.turn_end
             self.begun = True
-
-    def running(self, task: Task) -> Task:
-        """The engine has been left, which this task has entered: the task that runs now."""
-        self.end()
-        return self._kernel.scheduler.current or task
 
     # -- who the task is -------------------------------------------------------------------------------------------
 
@@ -217,16 +221,11 @@ class FastPath:
 
         return answered
 
-    def _take_mask(self, task: Task, state: FastState, answered: int) -> None:
-        """The mask is what native code has made of it."""
-        if answered:
-            self.masks = _SOON
-            if state.masks or state.signals:
-                task.signals.blocked = state.blocked
-            return
+    def _prepare_less(self) -> None:
+        """No change of the mask has come; perhaps none will."""
         self.masks -= 1
         if not self.masks:
-            state.masks = self._mask_calls = 0
+            self._made().masks = self._mask_calls = 0
             self._is_ready()
 
     def _watched(self, task: Task) -> bool:
@@ -258,17 +257,15 @@ class FastPath:
             self.forget()
 
     def turn_begins(self) -> None:
-        """Another task may run."""
+        """Another task may run than that of which something is known (``keeps_something``)."""
         if self._signals is not None:
             self._signals = None
             self._made().signals = 0
-            self._is_ready()
-        if self.keeps_something:
-            self.forget()
+        self.forget()
 
     def forget(self) -> None:
         """The task is another one now."""
-        self.keeps_something = False
+        self.keeps_something = self._signals is not None
         for number in self._known:
             self._answers[number] = 0
         self._known.clear()

@@ -61,10 +61,18 @@ class CloneFlags(Flags, prefix="CLONE_"):
 
 
 #: Kinds of namespaces that clone(2) makes anew.
-_NEW = NEW_NAMESPACES & ~CloneFlags.NEWTIME
-# plain integers, which are there
-_NEWNS_OR_USER, _NEWUSER_OR_PID = (int(CloneFlags.NEWUSER | each) for each in (CloneFlags.NEWNS, CloneFlags.NEWPID))
-_VM_OR_VFORK = int(CloneFlags.VM | CloneFlags.VFORK)
+_NEW = int(NEW_NAMESPACES & ~CloneFlags.NEWTIME)
+# as plain integers, which are tested quicker
+_SIGNAL, _NEWTIME, _VM, _FS, _FILES, _SIGHAND, _PIDFD, _VFORK, _PARENT, _THREAD = map(int, (
+    CloneFlags.SIGNAL, CloneFlags.NEWTIME, CloneFlags.VM, CloneFlags.FS, CloneFlags.FILES, CloneFlags.SIGHAND,
+    CloneFlags.PIDFD, CloneFlags.VFORK, CloneFlags.PARENT, CloneFlags.THREAD,
+))  # fmt: skip
+_SYSVSEM, _SETTLS, _PARENT_SETTID, _CHILD_CLEARTID, _CHILD_SETTID, _CLEAR_SIGHAND, _NEWIPC, _NEWUSER = map(int, (
+    CloneFlags.SYSVSEM, CloneFlags.SETTLS, CloneFlags.PARENT_SETTID, CloneFlags.CHILD_CLEARTID,
+    CloneFlags.CHILD_SETTID, CloneFlags.CLEAR_SIGHAND, CloneFlags.NEWIPC, CloneFlags.NEWUSER,
+))  # fmt: skip
+_NEWNS_OR_USER, _NEWUSER_OR_PID = _NEWUSER | int(CloneFlags.NEWNS), _NEWUSER | int(CloneFlags.NEWPID)
+_VM_OR_VFORK = _VM | _VFORK
 
 
 def do_clone(
@@ -80,12 +88,12 @@ def do_clone(
     its maker.
     """
     _check_flags(kernel, task, flags, tls)
-    spaces = flags & _NEW | (CloneFlags.NEWTIME if new_time else 0)
-    if flags & CloneFlags.PIDFD:
+    spaces = flags & _NEW | (_NEWTIME if new_time else 0)
+    if flags & _PIDFD:
         child = _copy_process_with_pidfd(kernel, task, flags, pidfd, wanted, spaces, into)
     else:
         child = _copy_process(kernel, task, flags, wanted, spaces, into)
-    kernel.cpu.save_child(child.context, stack, tls if flags & CloneFlags.SETTLS else None)
+    kernel.cpu.save_child(child.context, stack, tls if flags & _SETTLS else None)
     _write_tids(task, child, flags, parent_tid, child_tid)
     kernel.tracer.fork(task, child)
     if task.ptrace is not None:
@@ -93,7 +101,7 @@ def do_clone(
     kernel.scheduler.add(child)
     if child.cgroup is not None:
         kernel.cgroups.scheduled(child)
-    if flags & CloneFlags.VFORK:
+    if flags & _VFORK:
         child.vfork_done = WaitQueue()
         return _wait_for_vfork(task, child)
     return child.pid
@@ -101,19 +109,19 @@ def do_clone(
 
 def _check_flags(kernel: Kernel, task: Task, flags: int, tls: int) -> None:
     """As copy_process() does."""
-    if flags & CloneFlags.FS and flags & _NEWNS_OR_USER:
+    if flags & _FS and flags & _NEWNS_OR_USER:
         raise LinuxError(errno.EINVAL)
-    if flags & CloneFlags.THREAD and not flags & CloneFlags.SIGHAND:
+    if flags & _THREAD and not flags & _SIGHAND:
         raise LinuxError(errno.EINVAL)
-    if flags & CloneFlags.SIGHAND and (not flags & CloneFlags.VM or flags & CloneFlags.CLEAR_SIGHAND):
+    if flags & _SIGHAND and (not flags & _VM or flags & _CLEAR_SIGHAND):
         raise LinuxError(errno.EINVAL)
-    if flags & CloneFlags.PARENT and task.group.unkillable:
+    if flags & _PARENT and task.group.unkillable:
         raise LinuxError(errno.EINVAL)
-    if flags & CloneFlags.THREAD:
+    if flags & _THREAD:
         apart = task.ns.pid_for_children is not kernel.namespaces.of(task, "pid")
         if apart or flags & _NEWUSER_OR_PID:
             raise LinuxError(errno.EINVAL)
-    if flags & CloneFlags.SETTLS and tls >= task.mm.task_size:
+    if flags & _SETTLS and tls >= task.mm.task_size:
         raise LinuxError(errno.EPERM)
 
 
@@ -138,7 +146,7 @@ def _copy_process(
 def _copy_into(kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], spaces: int) -> Task:
     """The child, in new namespaces of the kinds ``spaces``."""
     if not spaces:
-        return _copied(kernel, task, flags, wanted, copy.copy(task.credentials), task.ns)
+        return _copied(kernel, task, flags, wanted, task.credentials.__copy__(), task.ns)
     try:
         return _copied(kernel, task, flags, wanted, *_set_apart(kernel, task, flags, spaces))
     except LinuxError:
@@ -149,11 +157,11 @@ def _copy_into(kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], sp
 def _set_apart(kernel: Kernel, task: Task, flags: int, spaces: int) -> tuple[Credentials, NsProxy]:
     """Credentials and namespaces of a child (copy_creds, copy_namespaces).  LinuxError(EPERM, EINVAL, ENOSPC)."""
     namespaces, who = kernel.namespaces, task.credentials
-    who = namespaces.new_user(task) if spaces & CloneFlags.NEWUSER else copy.copy(who)
-    spaces &= ~CloneFlags.NEWUSER
+    who = namespaces.new_user(task) if spaces & _NEWUSER else copy.copy(who)
+    spaces &= ~_NEWUSER
     if not spaces:
         return who, task.ns
-    if spaces & CloneFlags.NEWIPC and flags & CloneFlags.SYSVSEM:
+    if spaces & _NEWIPC and flags & _SYSVSEM:
         namespaces.check_admin(who)
         raise LinuxError(errno.EINVAL)
     return who, namespaces.new_proxy(task, spaces, who)
@@ -163,7 +171,8 @@ def _charge(kernel: Kernel, kmem: Kmem, size: int, inherited: int) -> None:
     """Charge a task, its stack and the counters that it inherits.  LinuxError(ENOMEM)."""
     kmem.charge(size)
     try:
-        kernel.frames.kmem.charge(inherited)
+        if inherited:
+            kernel.frames.kmem.charge(inherited)
         try:
             kmem.add_stack()
         except LinuxError:
@@ -183,7 +192,7 @@ def _copied(
     inherited = 0 if task.perf is None else task.perf.size_for_child(flags)
     _charge(kernel, kmem, task.charged, inherited)
     try:
-        files = task.files.share() if flags & CloneFlags.FILES else task.files.copy()
+        files = task.files.share() if flags & _FILES else task.files.copy()
         try:
             mm = _copy_mm(task, flags)
         except LinuxError:
@@ -195,15 +204,15 @@ def _copied(
         kernel.frames.kmem.uncharge(inherited)
         raise
     mm.on_kernel_fault = kernel.count_kernel_fault
-    if flags & CloneFlags.THREAD and not mm.futex_slots_asked:
+    if flags & _THREAD and not mm.futex_slots_asked:
         threads = min(len(task.group.threads), len(kernel.scheduler.vcpus))  # futex_hash_allocate_default()
         mm.futex_slots = max(mm.futex_slots or 16, 1 << (4 * threads - 1).bit_length())
     child = Task(
         pid=pid,
-        group=task.group if flags & CloneFlags.THREAD else _new_group(task, pid, flags),
+        group=task.group if flags & _THREAD else _new_group(task, pid, flags),
         mm=mm,
         files=files,
-        fs=task.fs if flags & CloneFlags.FS else task.fs.copy(),
+        fs=task.fs if flags & _FS else task.fs.copy(),
         context=kernel.cpu.new_context(),
         ns=ns,
         pid_ns=pid_ns,
@@ -224,24 +233,24 @@ def _copied(
         timer_slack_ns=task.timer_slack_ns,
         default_timer_slack_ns=task.timer_slack_ns,
         mce_kill=task.mce_kill,
-        signals=_signals_of_thread(task, kmem) if flags & CloneFlags.THREAD else None,  # type: ignore[arg-type]
+        signals=_signals_of_thread(task, kmem) if flags & _THREAD else None,  # type: ignore[arg-type]
     )
     if ns.mnt is not task.ns.mnt:
         ns.mnt.adopt(child.fs)
-    if ns.time is not ns.time_for_children and not flags & CloneFlags.VM:
+    if ns.time is not ns.time_for_children and not flags & _VM:
         enter_time_namespace(kernel, child, ns.time_for_children)
-    if task.rseq is not None and not flags & CloneFlags.VM:
+    if task.rseq is not None and not flags & _VM:
         child.rseq, child.rseq_event = copy.copy(task.rseq), True
-    if not flags & CloneFlags.THREAD or flags & CloneFlags.VFORK:
+    if not flags & _THREAD or flags & _VFORK:
         _copy_signals(task, child, flags)
-    if not flags & CloneFlags.THREAD and child.group.parent is not None:
+    if not flags & _THREAD and child.group.parent is not None:
         child.group.parent.adopt(child.group)
     kernel.tasks[pid] = child
     if pid_ns is not None:
         _enter_pid_namespace(child, pid_ns, numbers, len(wanted))
     if task.perf is not None:
         task.perf.forked(child, flags)
-    if Rlimit.CPU in child.limits and not flags & CloneFlags.THREAD:
+    if not flags & _THREAD and Rlimit.CPU in child.limits:
         from emu.kernel.timing import limit_cpu_time  # with the timers, and few programs ask
 
         limit_cpu_time(kernel, child.group)
@@ -265,7 +274,7 @@ def _enter_pid_namespace(child: Task, ns: PidNamespace, numbers: list[int], chos
 
 def _copy_mm(task: Task, flags: int) -> AddressSpace:
     """The child's address space.  LinuxError(ENOMEM)."""
-    if flags & CloneFlags.VM:
+    if flags & _VM:
         return task.mm.get()
     from emu.mm.fork import dup_mm  # 0.6 ms, and many programs never fork
 
@@ -275,10 +284,10 @@ def _copy_mm(task: Task, flags: int) -> AddressSpace:
 def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
     """A process for a child that is not a thread; with CLONE_PARENT it is the caller's sibling."""
     group = task.group
-    if flags & CloneFlags.PARENT:
+    if flags & _PARENT:
         ppid, parent, maker, exit_signal = group.ppid, group.parent, group.maker, group.exit_signal
     else:
-        ppid, parent, maker, exit_signal = task.tgid, group, task, flags & CloneFlags.SIGNAL
+        ppid, parent, maker, exit_signal = task.tgid, group, task, flags & _SIGNAL
     return ThreadGroup(
         tgid=pid, ppid=ppid, pgid=task.pgid, sid=task.sid, parent=parent, maker=maker, tty=group.tty,
         exit_signal=exit_signal, limits=dict(task.limits), barriers=group.barriers,
@@ -295,35 +304,39 @@ def _signals_of_thread(task: Task, kmem: Kmem) -> SignalState:
 
 def _copy_signals(task: Task, child: Task, flags: int) -> None:
     actions = task.signals.actions
-    if flags & CloneFlags.CLEAR_SIGHAND:
+    if flags & _CLEAR_SIGHAND:
         child.signals.actions = [SigAction(SIG_IGN if a.handler == SIG_IGN else SIG_DFL) for a in actions]
     else:
-        child.signals.actions = actions if flags & CloneFlags.SIGHAND else list(actions)
+        child.signals.actions = actions if flags & _SIGHAND else list(actions)
     child.signals.blocked = task.signals.blocked
-    if flags & _VM_OR_VFORK != CloneFlags.VM:
+    if flags & _VM_OR_VFORK != _VM:
         child.signals.alt_stack = task.signals.alt_stack
 
 
 def _check_processes(kernel: Kernel, task: Task) -> None:
     """Check RLIMIT_NPROC, which does not apply to root.  LinuxError(EAGAIN)."""
-    limit, uid = limits_of(task, Rlimit.NPROC)[0], task.credentials.uid
-    unlimited = task.credentials.capable(SYS_RESOURCE) or task.credentials.capable(SYS_ADMIN)
-    if uid and not unlimited and kernel.namespaces.has_most_tasks(task.credentials.user_ns, uid, limit):
+    uid = task.credentials.uid
+    if not uid or task.credentials.capable(SYS_RESOURCE) or task.credentials.capable(SYS_ADMIN):
+        return
+    limit = limits_of(task, Rlimit.NPROC)[0]
+    if kernel.namespaces.has_most_tasks(task.credentials.user_ns, uid, limit):
         raise LinuxError(errno.EAGAIN)
 
 
 def _write_tids(task: Task, child: Task, flags: int, parent_tid: int, child_tid: int) -> None:
-    for flag, mm, address, reader in (
-        (CloneFlags.PARENT_SETTID, task.mm, parent_tid, task),
-        (CloneFlags.CHILD_SETTID, child.mm, child_tid, child),
-    ):
-        if flags & flag:
-            try:
-                mm.write_u32(address, reader.sees(child.pid))
-            except LinuxError:
-                pass  # the kernel ignores the result of put_user() here: the child exists already
-    if flags & CloneFlags.CHILD_CLEARTID:
+    if flags & _PARENT_SETTID:
+        _write_tid(task, parent_tid, child)
+    if flags & _CHILD_SETTID:
+        _write_tid(child, child_tid, child)
+    if flags & _CHILD_CLEARTID:
         child.clear_child_tid = child_tid
+
+
+def _write_tid(reader: Task, address: int, child: Task) -> None:
+    try:
+        reader.mm.write_u32(address, child.pid if reader.pid_ns is None else reader.sees(child.pid))
+    except LinuxError:
+        pass  # the kernel ignores the result of put_user() here: the child exists already
 
 
 def _copy_process_with_pidfd(
@@ -334,7 +347,7 @@ def _copy_process_with_pidfd(
 
     task.files.check_room()
     task.mm.write(address, task.mm.read(address, 4))
-    file = new_pidfd(kernel, PIDFD_THREAD if flags & CloneFlags.THREAD else 0)
+    file = new_pidfd(kernel, PIDFD_THREAD if flags & _THREAD else 0)
     try:
         child = _copy_process(kernel, task, flags, wanted, spaces, into)
     except BaseException:

@@ -128,9 +128,9 @@ class Kernel:
         #: How many open files programs have compared (kcmp).
         self.compared_files = 0
         self.cpu = Cpu(ram, entry_frame=2, tlb=tlb, seed=seed, la57=la57, cpus=cpus, fast=engine_fast)
-        mmu, state = self.cpu.mmu, self.cpu.mmu.state
+        mmu = self.cpu.mmu
         self.frames = FrameAllocator(ram, mmu.code_written, mmu.code_written_many, mmu.has_code)
-        self.clock = (HostClock if real_time else Clock)(lambda: state.clock)
+        self.clock = (HostClock if real_time else Clock)(self.cpu.retired)
         self.cpu.read_tsc = self._read_tsc
         self.flusher = TlbFlusher(
             self.cpu.mmu, current_pid=self.current_tgid, tracer=lambda: self.tracer, clock=self.clock
@@ -146,7 +146,7 @@ class Kernel:
             self.share_counts,
             {},
             levels=5 if la57 else 4,
-            limit=lambda resource: soft_limit(self.current, resource),
+            limit=lambda resource: soft_limit(self.scheduler.current, resource),
             clock=self.clock,
             may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
             may_write=lambda file: self.current is None or file.may_write(self.current.credentials),

@@ -418,7 +418,13 @@ class Scheduler:
             if vcpu.task is None:
                 if not vcpu.queue:
                     return None
-                self._switch_to(vcpu)
+                if self.turn is not None or self._random is not None:
+                    self._switch_to(vcpu)
+                    return vcpu
+                vcpu.task = task = vcpu.queue.popleft()
+                vcpu.slice_left = self.time_slice
+                if task.rseq is not None:
+                    task.rseq_event = True
             return vcpu
         for offset in range(number):
             vcpu = self.vcpus[(self._next_turn + offset) % number]
@@ -432,8 +438,7 @@ class Scheduler:
 
     def _switch_to(self, vcpu: Vcpu) -> None:
         vcpu.task = task = vcpu.queue.popleft()
-        chosen = self.turn is None and self._random is not None
-        vcpu.slice_left = self._chosen(self.time_slice) if chosen else self.time_slice
+        vcpu.slice_left = self.time_slice if self.turn is not None else self._chosen(self.time_slice)
         if task.rseq is not None:
             task.rseq_event = True
 
@@ -470,7 +475,8 @@ class Scheduler:
         self._run_with, self._ending = (enter, until, limit), None
         with self._cpu.guard as guard:
             while True:
-                guard.raise_interruption()
+                if guard.interruption is not None:
+                    guard.raise_interruption()
                 reason = self._run_turn(enter, until, limit)
                 if reason is not None:
                     return reason

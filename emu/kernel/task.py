@@ -247,7 +247,8 @@ class Task:
 
     def free(self) -> None:
         """Nobody will look at it again."""
-        self.signals.pending.flush()
+        if self.signals.pending:
+            self.signals.pending.flush()
         self.free_stack()
         self.kmem.uncharge(self.charged)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
+from emu.mm.pagetable import ADDRESS, PS, RW, US, P
 from emu.mm.stackgrowth import expand_stack
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
     from emu.mm.vma import Vma
 
 
+_IO = int(VmFlags.IO)
+#: What is looked at of an entry that maps a small page to write to.
+_TO_WRITE = P | US | RW | PS
+
+
 def allows_access(vma: Vma, access: Access, *, force: bool) -> bool:
     """Whether the kernel may access the VMA for another process (check_vma_flags); ``force`` ignores the rights as a
     debugger does: reading always, writing to private copies.
     """
-    if vma.flags & VmFlags.IO or vma.ops.secret:
+    if vma.bits & _IO or vma.ops.secret:
         return False
     if access == Access.WRITE:
         return bool(vma.prot & Prot.WRITE) or (force and not vma.shared)
@@ -43,6 +49,12 @@ def get_user_page(mm: AddressSpace, address: int, access: Access, *, force: bool
     vma = mm.vmas.find(address)
     if vma is None or not allows_access(vma, access, force=force):
         raise LinuxError(errno.EFAULT)
+    if access == Access.WRITE and vma.ordinary and vma.allows(access):
+        slot = mm.tables.leaf_slot(address)
+        entry = 0 if slot is None else mm.frames.ram.qwords[slot]
+        if entry & _TO_WRITE == P | US | RW:  # it is there
+            vma.ops.touch(mm, vma, address, access)
+            return (entry & ADDRESS) >> PAGE_SHIFT
     gup = vma.ops.gup if vma.allows(access) else vma.ops.gup_forced
     frame = gup(mm, vma, address, access)
     if pinned and access == Access.READ:

@@ -218,15 +218,15 @@ def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
     """munmap(2)."""
     if address & (PAGE_SIZE - 1) or length == 0 or address > mm.task_size or length > mm.task_size - address:
         raise LinuxError(errno.EINVAL)
-    unmap_range(mm, address, address + page_align(length), mm.stop.check)
+    end = address + (length + PAGE_SIZE - 1 & -PAGE_SIZE)
+    if not unmap_private(mm, address, end):
+        unmap_range(mm, address, end, mm.stop.check)
 
 
 def unmap_range(mm: AddressSpace, start: int, end: int, look: Callable[[], None] = lambda: None) -> None:
     """Unmap [start, end); all or nothing.  NoIntr if the run is to end: of huge mappings pages are gone then, and with
     ``look`` of many mappings some.
     """
-    if unmap_private(mm, start, end):
-        return
     check_unmap(mm, start, end, look)
     mm.empty(start, end)
     note_unmapped(mm, start, end)

@@ -7,7 +7,7 @@ import errno
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
-from emu.mm.address_space import AddressSpace, is_data, page_align
+from emu.mm.address_space import AddressSpace, is_data
 from emu.mm.execgain import check_exec_gain
 from emu.mm.flags import VmFlags
 from emu.mm.gup import populate
@@ -28,7 +28,7 @@ def do_mprotect(
         raise LinuxError(errno.EINVAL)
     if length == 0:
         return
-    end = address + page_align(length)
+    end = address + (length + PAGE_SIZE - 1 & -PAGE_SIZE)
     if end > mm.task_size:
         raise LinuxError(errno.ENOMEM)
     if not grows and not implied and protect_private(mm, address, end, prot):

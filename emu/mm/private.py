@@ -15,7 +15,7 @@ from emu.mm.commit import Overcommit
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import span
 from emu.mm.unmapped_area import place_on_top
-from emu.mm.vma import Vma, merge_between
+from emu.mm.vma import Vma, VmaTree, merge_between
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # plain integers, which are looked at quicker
 _ACCOUNT, _NORESERVE = int(VmFlags.ACCOUNT), int(VmFlags.NORESERVE)
-#: Flags that say more than that much.
-_UNUSUAL = ~int(VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.NOHUGEPAGE)
 _WRITE, _EXEC = int(Prot.WRITE), int(Prot.EXEC)
 _STACK, _UNPROMISED = int(MapFlags.STACK), int(MapFlags.NORESERVE)
 #: More mappings than these are unmapped one by one.
@@ -32,11 +30,6 @@ _FEW = 8
 #: What one table maps, by the bits of an address: in one such part a table goes with its last mapping.
 _TABLE_SHIFT, _TABLE_SPAN = 21, span(2)
 _MAPPED = Cost.MAPPED
-
-
-def is_usual(vma: Vma) -> bool:
-    """Whether it is private memory of which nothing is special."""
-    return not vma.bits & _UNUSUAL and vma.page_cache is None and vma.file is None and vma.ordinary
 
 
 def map_private(mm: AddressSpace, length: int, prot: Prot, flags: int) -> int | None:
@@ -74,12 +67,12 @@ def protect_private(mm: AddressSpace, start: int, end: int, prot: Prot) -> bool:
     """mprotect(2) of a part of one mapping, that lies in what one table maps.  LinuxError(ENOMEM)."""
     context, vmas, tables = mm.context, mm.vmas, mm.tables
     vma = vmas.find(start)
-    if vma is None or vma.end < end or start >> _TABLE_SHIFT != (end - 1) >> _TABLE_SHIFT or not is_usual(vma):
+    if vma is None or vma.end < end or start >> _TABLE_SHIFT != (end - 1) >> _TABLE_SHIFT or not vma.plain:
         return False
     old, flags = vma.prot, vma.flags
-    if old == prot or (old | prot) & _EXEC or mm.mdwe or context.max_map_count - len(vmas) < 2 or mm.stop.look():
+    if old == prot or prot & _EXEC or mm.mdwe or context.max_map_count - len(vmas) < 2:
         return False
-    if tables.transparent or context.thp.used or context.flusher.detector is not None:
+    if context.stop.look() or tables.transparent or context.thp.used or context.flusher.detector is not None:
         return False
     accounted = flags & _ACCOUNT
     if prot & _WRITE and not old & _WRITE:  # it is promised from now on
@@ -95,14 +88,24 @@ def protect_private(mm: AddressSpace, start: int, end: int, prot: Prot) -> bool:
     if promised:
         context.commit.charge((end - start) >> PAGE_SHIFT, mm)
         flags |= VmFlags.ACCOUNT
-    part = mm.carve(vma, start, end)
+    part = vma if vma.start == start else _cut(vmas, vma, start)
+    if end < part.end:
+        _cut(vmas, part, end)
     part.change(prot, flags)
-    slot = tables.entry_slot(start, 1)
+    slot = tables.leaf_slot(start)
     if slot is not None and any(mm.frames.ram.qwords[slot : slot + ((end - start) >> PAGE_SHIFT)]):
         part.ops.protected(mm, part)
     below, above = vmas.beside(part)
     merge_between(vmas, below, part, above)
     return True
+
+
+def _cut(vmas: VmaTree, vma: Vma, address: int) -> Vma:
+    """The mapping keeps what is below the address; the rest, which is returned, becomes another one."""
+    upper = vma.copy(address, vma.end)
+    vma.end = address
+    vmas.add(upper)
+    return upper
 
 
 def unmap_private(mm: AddressSpace, start: int, end: int) -> bool:
@@ -115,10 +118,10 @@ def unmap_private(mm: AddressSpace, start: int, end: int) -> bool:
     if first.start < start or end < last.end or first.start >> _TABLE_SHIFT != (last.end - 1) >> _TABLE_SHIFT:
         return False
     for vma in run:
-        if not is_usual(vma) or vma.prot & _EXEC:
+        if not vma.plain:
             return False
     entries = context.entries
-    if mm.tables.transparent or not entries.can_clear(mm, first, start, end) or mm.stop.look():
+    if mm.tables.transparent or not entries.can_clear(mm, first, start, end) or context.stop.look():
         return False
     mm.note_peak()
     total = accounted = 0

@@ -184,7 +184,8 @@ class TlbFlusher:
         mmu = self._mmu
         if cpu != mmu.processor:
             mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
-        mmu.state.asid, mmu.state.tid = pid, tid
+        state = mmu.state
+        state.asid, state.tid = pid, tid
         if mm is not self._loaded[cpu]:
             self._load(cpu, mm)
 
@@ -242,8 +243,9 @@ class TlbFlusher:
         """
         if mm.shared_tables:
             return self._flush_shared(mm, start, end, reason)
-        if mm is self._loaded[self._mmu.processor]:
-            self._mmu.flush_range(start, end - start, mapped)
+        mmu = self._mmu
+        if mm is self._loaded[mmu.processor]:
+            mmu.flush_range(start, end - start, mapped)
         # a vCPU that has not loaded it holds none of its translations: loading CR3 without PCID flushed them
         if self.cpus > 1:
             self.shootdowns.by_policy[OWN].flushes += 1

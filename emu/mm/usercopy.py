@@ -172,7 +172,13 @@ class UserCopy(ABC):
 
     def write_u32(self, address: int, value: int) -> None:
         """Store a 32-bit word."""
-        self.write(address, struct.pack("<I", value & 0xFFFFFFFF))
+        data = (value & 0xFFFFFFFF).to_bytes(4, "little")
+        if address & _PAGE_MASK > PAGE_SIZE - 4:
+            self.write(address, data)
+            return
+        paddr = self.translate(address, Access.WRITE)
+        self.frames.ram.view[paddr : paddr + 4] = data
+        self.frames.stored(paddr >> PAGE_SHIFT)
 
     def write_u64(self, address: int, value: int) -> None:
         """Store a 64-bit word."""

@@ -33,6 +33,8 @@ _RW, _XD = int(entries.RW), int(entries.XD)
 _WRITE, _EXEC, _SHARED, _GROWSDOWN = int(Prot.WRITE), int(Prot.EXEC), int(VmFlags.SHARED), int(VmFlags.GROWSDOWN)
 
 
+#: Flags that say more of memory than that it is promised, or that huge pages are not wanted.
+_SPECIAL = ~int(VmFlags.ACCOUNT | VmFlags.NORESERVE | VmFlags.NOHUGEPAGE)
 _WRITES = int(Access.WRITE)
 
 
@@ -129,8 +131,11 @@ class Vma:
     def _answer(self) -> None:
         bits = int(self._prot)
         self.allowed = (bits != 0, bits & _WRITE != 0, bits & _EXEC != 0)
-        self.page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
-        self._answer_flags()
+        self.page_bits = page_bits = _PAGE_BITS | (0 if bits & _EXEC else _XD)
+        # as _answer_flags()
+        self.bits = flags = int(self._flags)
+        self.shared = shared = flags & _SHARED != 0
+        self.cached_bits = page_bits | (_RW if shared and bits & _WRITE else 0)
 
     def _answer_flags(self) -> None:
         self.bits = int(self._flags)
@@ -156,6 +161,13 @@ class Vma:
     def anonymous(self) -> bool:
         """Whether it is private anonymous memory (vma_is_anonymous), including that of /dev/zero."""
         return self.page_cache is None and self.ops is ORDINARY
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is private anonymous memory of which nothing is special (:mod:`emu.mm.private`), without code."""
+        if self.bits & _SPECIAL or self.page_cache is not None or self.file is not None:
+            return False
+        return self.ops is ORDINARY and not self._prot & _EXEC
 
     @property
     def object(self) -> MappedFile | PageCache | None:
@@ -367,8 +379,12 @@ class VmaTree:
         and above; there is room now.
         """
         self._vmas.remove_run(run)
-        for vma in run:
-            vma.kmem.uncharge(VM_AREA_STRUCT)
+        kmem = run[0].kmem
+        if len(run) == 1 or all(vma.kmem is kmem for vma in run):
+            kmem.uncharge(VM_AREA_STRUCT * len(run))
+        else:
+            for vma in run:
+                vma.kmem.uncharge(VM_AREA_STRUCT)
         self._last, start = None, run[0].start
         below, above = self._vmas.at_or_below(start), self._vmas.above(start)
         if self.searched:
@@ -402,7 +418,7 @@ class VmaTree:
         return iter(self._vmas)
 
     def __len__(self) -> int:
-        return len(self._vmas)
+        return self._vmas.number
 
 
 def vm_start_gap(vma: Vma) -> int:

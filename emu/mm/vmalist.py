@@ -29,7 +29,8 @@ class VmaList(Generic[Vma]):
         #: Where each VMA of a piece begins, and where the first of each piece does.
         self._starts: list[list[int]] = []
         self._firsts: list[int] = []
-        self._number = 0
+        #: How many there are.
+        self.number = 0
 
     def at_or_below(self, address: int) -> Vma | None:
         """The highest VMA that begins at the address or below it."""
@@ -95,7 +96,7 @@ class VmaList(Generic[Vma]):
             above = self._pieces[piece + 1][0] if piece + 1 < len(self._pieces) else None
         vmas.insert(at, vma)
         starts.insert(at, vma.start)
-        self._number += 1
+        self.number += 1
         if len(vmas) > _MOST:
             half = len(vmas) // 2
             self._pieces[piece : piece + 1] = vmas[:half], vmas[half:]
@@ -115,7 +116,7 @@ class VmaList(Generic[Vma]):
                 above = vmas[at]
                 vmas[at:at] = run
                 starts[at:at] = [vma.start for vma in run]
-                self._number += len(run)
+                self.number += len(run)
                 self._firsts[piece] = starts[0]
                 return below, above
         added = [self.add(vma) for vma in run]
@@ -133,7 +134,7 @@ class VmaList(Generic[Vma]):
             self._pieces[-1] += some
             self._starts[-1] += [vma.start for vma in some]
             done += len(some)
-        self._number += len(vmas)
+        self.number += len(vmas)
 
     def remove_run(self, run: list[Vma]) -> None:
         """Take several out, between which there are no others; lowest first."""
@@ -159,7 +160,7 @@ class VmaList(Generic[Vma]):
 
     def _cut(self, piece: int, number: int) -> None:
         """So many have been taken out of a piece."""
-        self._number -= number
+        self.number -= number
         if self._pieces[piece]:
             self._firsts[piece] = self._starts[piece][0]
         else:
@@ -174,4 +175,4 @@ class VmaList(Generic[Vma]):
             yield from piece
 
     def __len__(self) -> int:
-        return self._number
+        return self.number

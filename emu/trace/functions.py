@@ -16,10 +16,11 @@ import numpy as np
 from emu.instructions.watch import Watch
 from emu.kernel.tracer import Tracer
 from emu.linux.errors import LinuxError
+from emu.mm.pagetable import ADDRESS, PS, P
 from emu.trace.region import NoRegion, RegionAsked, WatchedRegion
 from emu.trace.stat.symbols import FUNC, IFUNC, NOTYPE, SHF_EXECINSTR, SYMBOL
 from mmu import GeneralProtection, PageFault
-from mmu.memory import PAGE_SHIFT
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -101,7 +102,7 @@ class FunctionRegion(WatchedRegion):
             self._settle()
             self._leave(task)
         if self._offset(address) in self._offsets:
-            called = Activation(rsp, self._word_at(rsp))
+            called = Activation(rsp, self._word_at(task, rsp))
             if not self._is_within(task, called):
                 self._settle()
                 self._enter(task, called)
@@ -115,10 +116,14 @@ class FunctionRegion(WatchedRegion):
             return called.rsp < activation.rsp or called == activation  # a loop may go back to the entry
         return task.mm.vmas.find(called.rsp) is not task.mm.vmas.find(activation.rsp)
 
-    def _word_at(self, address: int) -> int:
+    def _word_at(self, task: Task, address: int) -> int:
         """What is on the stack; 0 where the function is going to fail there."""
+        mmu, slot = self._kernel.cpu.mmu, task.mm.tables.leaf_slot(address)
+        entry = 0 if slot is None else mmu.ram.qwords[slot]
+        if entry & (P | PS) == P and address % 8 == 0:  # as nearly always
+            return int(mmu.ram.qwords[(entry & ADDRESS | address % PAGE_SIZE) // 8])
         try:
-            return int.from_bytes(self._kernel.cpu.mmu.read(address, 8), "little")
+            return int.from_bytes(mmu.read(address, 8), "little")
         except (PageFault, GeneralProtection):
             return 0
 

@@ -118,6 +118,7 @@ class Recorder(Tracer):
         kernel.scheduler.on_turn = self._turn
         self._ring.subscribe(self._batch)
         self._accesses = accesses
+        selection.choose(self._ring)
         kernel.region.on_change.append(self._switched)
         self._choose()
 

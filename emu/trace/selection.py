@@ -34,9 +34,12 @@ class Selection(NamedTuple):
         """Whether events of a kind are recorded at all."""
         return self.kinds is None or kind in self.kinds
 
+    def choose(self, ring: EventRing) -> None:
+        """Have a ring choose among the MMU's events, once."""
+        ring.choose(self.addresses, self.levels, self.clocks, self.one_in, self.seed)
+
     def begin(self, ring: EventRing, *, accesses: bool) -> None:
         """Record those of the MMU's events."""
-        ring.choose(self.addresses, self.levels, self.clocks, self.one_in, self.seed)
         wanted = [kind for kind in EventKind if kind != EventKind.NOTE and (kind != EventKind.ACCESS or accesses)]
         ring.enable(*(kind for kind in wanted if self.has(kind.name.lower())))
 

@@ -155,7 +155,7 @@ def test_an_interrupt_in_a_destructor(machine: MakeMachine, monkeypatch: pytest.
 
     booted = machine()
     booted.spawn(guests.path("hello"))
-    once = Once(monkeypatch, Cpu, "syscall_registers", drop)
+    once = Once(monkeypatch, Cpu, "syscall_return", drop)
     once.left = 1
     with pytest.raises(KeyboardInterrupt):
         booted.run()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +230,85 @@ def _guest(name: str) -> str:
     import guests
 
     return str(guests.path(name))
+
+
+LIBRARY = "int api(int n) { volatile int sum = 0; for (int i = 0; i < n; i++) sum += i; return sum; }"
+PROGRAM = """
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int api(int);
+static void *thread(void *n) { return (void *)(long)api((long)n); }
+/* What follows the call runs often before anybody calls. */
+__attribute__((noinline)) static void seldom(int calls)
+{
+	if (calls)
+		__asm__ volatile("call work" : : : "memory");
+}
+__asm__(".type work, @function; work: nop; nop; ret; .size work, 3");
+int main(void)
+{
+	pthread_t threads[2];
+	for (int i = 0; i < 20000; i++)
+		seldom(i > 19990);
+	for (long i = 0; i < 2; i++)
+		pthread_create(&threads[i], 0, thread, (void *)(500 + i * 500));
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], 0);
+	if (!fork())
+		_exit(api(7) & 0);
+	wait(0);
+	printf("%d\\n", api(3));
+	return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a position-independent program with a library of its own."""
+    gcc = shutil.which("gcc")
+    if gcc is None or not Path("/lib64/ld-linux-x86-64.so.2").exists():
+        pytest.skip("there is no gcc with glibc, which builds a program with a library")
+    directory = tmp_path_factory.mktemp("built")
+    for name, text in (("lib.c", LIBRARY), ("app.c", PROGRAM)):
+        (directory / name).write_text(text)
+    subprocess.run([gcc, "-O1", "-shared", "-fPIC", "lib.c", "-o", "libapi.so"], cwd=directory, check=True)
+    link = ["-L.", "-lapi", "-Wl,-rpath,/mnt", "-pthread"]
+    subprocess.run([gcc, "-O1", "app.c", "-o", "app", *link], cwd=directory, check=True)
+    return directory
+
+
+def of_built(built: Path, region: str, *options: str) -> dict[str, Any]:
+    path = built / "t.json"
+    where = ["--root", "/", "--cwd", "/", "--bind", f"{built}:/mnt"]
+    assert main(["run", *where, "--region", region, "--json", str(path), *options, "/mnt/app"]) == 0
+    run: dict[str, Any] = json.loads(path.read_text())
+    return run
+
+
+def test_a_function_of_a_library_in_threads_and_a_child(built: Path) -> None:
+    runs = [
+        of_built(built, "/mnt/libapi.so:api", *options)
+        for options in ([], ["--engine-fast", "off"], ["--tlb", "zen4"], ["--cpus", "2"])
+    ]
+    assert {run["instructions"] for run in runs} == {runs[0]["instructions"]} and runs[0]["instructions"] > 1510 * 4
+    for run in runs:
+        assert run["region_of_interest"]["entered"] == 4 and run["processes"] == runs[0]["processes"]
+        assert sum(cpu["instructions"] for cpu in run["cpus"]) == run["instructions"]
+
+
+def test_what_follows_the_call_counted_itself_before(built: Path) -> None:
+    """The code at the place of return has run often, so that nobody was asked any more."""
+    for options in ([], ["--engine-fast", "off"], ["--tlb", "zen4"]):
+        run = of_built(built, "work", *options)
+        assert (run["instructions"], run["region_of_interest"]["entered"]) == (9 * 3, 9)
+
+
+def test_a_program_that_another_one_runs(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    options = ["--region", "/bin/regions:compute", "--json", str(path), "--file", f"{_guest('regions')}:/bin/regions"]
+    assert main(["run", *options, "unimmu-mark", "run", "regions", "calls"]) == 0
+    run = json.loads(path.read_text())
+    assert run["instructions"] == 3 * 29 and [p["instructions"] for p in run["processes"]] == [0, 87]

@@ -10,9 +10,9 @@ from tests.fuzz.attack import Attack
 from tests.fuzz.attacks.run import ending
 from tests.fuzz.numbers import damaged, edge
 from tests.fuzz.room import Room
-from tests.mmu.test_mmu_cpuid import ICE_LAKE_SP, SAPPHIRE_RAPIDS, SKYLAKE_SP, ZEN_2, ZEN_3, ZEN_4, ZEN_5
+from tests.mmu.test_mmu_cpuid import GOLDEN_COVE, ICE_LAKE_SP, SKYLAKE_SP, ZEN_2, ZEN_3, ZEN_4, ZEN_5
 
-_DUMPS = (SKYLAKE_SP, ICE_LAKE_SP, SAPPHIRE_RAPIDS, ZEN_2, ZEN_3, ZEN_4, ZEN_5)
+_DUMPS = (SKYLAKE_SP, ICE_LAKE_SP, GOLDEN_COVE, ZEN_2, ZEN_3, ZEN_4, ZEN_5)
 _REGISTER = re.compile("[0-9A-F]{8}(?=[- ])")
 _LINE = re.compile(r"CPUID (\w+): (\w+)-(\w+)-(\w+)-(\w+) \[SL (\w+)\]")
 
