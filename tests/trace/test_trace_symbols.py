@@ -213,3 +213,18 @@ def test_perf_script_has_functions(dynamic: Path, tmp_path: Path) -> None:
     frames = {line for line in out.read_text().splitlines() if line.startswith("\t")}
     assert any(" __libc_early_init+0x" in line and line.endswith("/libc.so.6)") for line in frames)
     assert any(line.endswith(" [unknown] ([unknown])") for line in frames)  # before its first instruction
+
+
+def test_a_path_of_several_lines_is_one_line_of_perf_script(tmp_path: Path) -> None:
+    path, out, name = tmp_path / "t.jsonl", tmp_path / "t.perf.txt", "/bin/a\nb"
+    events = [exec_of(name), mmap_of(LIBRARY, name), at(LIBRARY), {"event": "end"}]
+    lines = [HEADER] + [
+        {"seq": seq, "clock": seq, "time": seq, "pid": 100, "tid": 100, "rip": "0x0", **event}
+        for seq, event in enumerate(events)
+    ]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert main(["trace", "convert", str(path), str(out)]) == 0
+    text = out.read_text().splitlines()[4:]
+    assert len(text) == 9 and not any(text[2::3])
+    assert all(line.startswith("a\\nb     100/100 ") for line in text[::3])
+    assert text[7] == "\t    7f0000001000 [unknown] (/bin/a\\nb)"

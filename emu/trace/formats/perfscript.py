@@ -47,11 +47,11 @@ class PerfScript(Sink):
         self._pieces.flush()
 
     def _put(self, record: Any, event: str, says: str) -> None:
-        comm = self._processes.name(record.asid)
+        comm = _text(self._processes.name(record.asid))
         seconds, ns = divmod(record.time, _NS)
         line = (
             f"{comm} {record.asid:7d}/{record.tid:<7d} [{record.cpu:03d}] {seconds:5d}.{ns:09d}: {event}: {says}\n"
-            f"\t{record.rip:16x} {self._code.place(record.asid, record.rip)}\n\n"
+            f"\t{record.rip:16x} {_text(self._code.place(record.asid, record.rip))}\n\n"
         )
         self._pieces.put(line.encode("utf-8", "backslashreplace"))
 
