@@ -131,6 +131,12 @@ class Control:
             self.tlb, self._elsewhere = self.tlbs[here] if self.tlbs else None, False
             state.engine_cpu = engine_cpu
 
+    def empty_models(self) -> None:
+        """Empty the modelled TLBs and structure caches of all processors, which counts and records no flush."""
+        for processor in range(len(self.tlbs)):
+            with self.on(processor):
+                self.tlbs[processor].flush_all()
+
     def cr3_of(self, processor: int) -> int:
         """CR3 of a processor."""
         return self._processors.register(processor, "cr3")

@@ -118,7 +118,8 @@ def _suite(peers: Mapping[str, list[str]], *, quick: bool) -> list[tuple[str, Ca
     if importlib.util.find_spec("pyarrow") is not None:
         from emu.bench.tracing import tracing
 
-        suite.append(("traces", lambda: tracing(min(rounds, 5), 60 // shrink, 10_000_000 // shrink)))
+        sizes = (100 // shrink, 1_000_000 // shrink, 10_000_000 // shrink)
+        suite.append(("traces", lambda: tracing(min(rounds, 5), *sizes)))
     else:
         print("PyArrow is not installed: traces are not measured", file=sys.stderr)
     if peers:

@@ -6,6 +6,17 @@ import os
 import sys
 
 
+class _WithoutPandas:
+    """Finds no pandas where it is installed: pyarrow would import it, for 0.4 s, only to ask whether a number that it
+    is given is a Series."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """What is asked first for a module."""
+        if name == "pandas":
+            raise ModuleNotFoundError("commands that read traces need no pandas", name=name)
+
+
 def main() -> int:
     """The ``unimmu`` command.  A Ctrl-C while its modules are imported ends the process as the signal does by itself:
     at once, and without a traceback.  One that was ignored before stays so.
@@ -20,6 +31,8 @@ def main() -> int:
     from emu.cli.lean import import_basics
 
     import_basics()
+    if sys.argv[1:2] == ["trace"]:
+        sys.meta_path.insert(0, _WithoutPandas)
     bytecode = None
     if sys.argv[1:2] == ["run"]:
         from emu.cli.bytecode import Bytecode

@@ -65,6 +65,10 @@ def add_region(add: Callable[..., Any]) -> None:
         help="record and count only within a region of interest: FUNCTION or FILE:FUNCTION (from its entry to its "
         "return), FROM..TO (counts of instructions), or marker (what the program marks, docs/tracing.md)",
     )  # fmt: skip
+    add(
+        "--region-cold", action="store_true",
+        help="with --region and --tlb: empty the modelled TLBs each time that the region is entered",
+    )  # fmt: skip
 
 
 def region(machine: Machine, arguments: argparse.Namespace, program: str) -> WatchedRegion | None:
@@ -74,6 +78,8 @@ def region(machine: Machine, arguments: argparse.Namespace, program: str) -> Wat
     from emu.trace.region import CountedRegion, MarkedRegion, NoRegion, RegionAsked
 
     kernel = machine.kernel
+    if arguments.region_cold:
+        kernel.region.on_enter = kernel.cpu.mmu.empty_models
     try:
         asked = RegionAsked.parse(arguments.region)
         if asked.clocks is not None:
@@ -103,6 +109,8 @@ def check(arguments: argparse.Namespace) -> None:
     """:class:`UsageError` if something is chosen and nothing recorded."""
     if arguments.region is not None and not (arguments.trace or arguments.stats or arguments.json):
         raise UsageError("--region needs --trace FILE, --stats or --json FILE: it says when these record and count")
+    if arguments.region_cold and arguments.region is None:
+        raise UsageError("--region-cold needs --region, at whose entrance the TLBs are emptied")
     for name, option in _OPTIONS.items():
         if getattr(arguments, name) is not None and not arguments.trace:
             raise UsageError(f"{option} needs --trace FILE: it chooses what that records")

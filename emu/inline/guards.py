@@ -13,6 +13,8 @@ The engine loads or stores 16 bytes as two times 8, the first of them like this 
     lea rcx, [here]                      lea rcx, [here]
     call load                            call load_aligned
 
+In blocks that count themselves the second 8 bytes need no look at the TLB any more (:mod:`emu.inline.halves`).
+
 What is on the left becomes what is on the right, which costs nothing where the operand is aligned, and else raises #GP
 before the access, at this very instruction (SDM vol. 2, 2.4).  Which code is an instruction's, the engine says itself:
 behind the code of a block are, for each of its instructions, by how much its address, a word of flags, and the end of
@@ -24,6 +26,7 @@ from __future__ import annotations
 import ctypes
 
 from emu.hooks import GUARDED, Guards, KnownBlock
+from emu.inline.halves import shorten_second
 from emu.inline.sites import SIZE, Inline, code_of_call, have_stubs, put_distance, signed
 from mmu.native import entry, load8, load32, load64, native, store8
 from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE_SIZE
@@ -101,7 +104,7 @@ def _guard_slow(inline: Inline, at: int) -> bool:
 @native
 def _guard_access(inline: Inline, at: int, code: int, end: int) -> bool:
     """Guard the access whose ``and`` is there; the block's code is from ``code`` to ``end``."""
-    adds = load8(at - 1)
+    adds, compares = load8(at - 1), at + 7
     if load8(at - 3) != 0x8D or load8(at - 2) & 0xF8 != 0x70 or load8(at - 4) & 0xFE != 0x48:
         if load32(at - 5) != 0x24748D49:  # lea rsi, [r12+...]
             return False
@@ -124,6 +127,8 @@ def _guard_access(inline: Inline, at: int, code: int, end: int) -> bool:
         return False
     store8(at - 1, 0)
     store8(at + _MASK_BYTE, 0x0F)
+    if inline.shortens != 0 and shorten_second(compares, jumps):
+        inline.shortened += 1
     return True
 
 

@@ -80,13 +80,13 @@ class Inlining:
     def begin(self) -> None:
         """From now on blocks count themselves, those that the engine translates from now on."""
         self.begin_to_guard()
-        self.why_not = ""
+        self.why_not, self.record.shortens = "", 1
         self._trap.inline = self._library["count_inline"].address
 
     def end(self, why: str) -> None:
         """They do not any more, as soon as the engine has forgotten its code; until then the hook decides for each."""
         self.why_not = why
-        self._trap.inline = 0
+        self._trap.inline = self.record.shortens = 0
 
     def guards(self, block: int) -> bool:
         """Whether the code that has called the hook guards the aligned operands of its block, of which the KnownBlock

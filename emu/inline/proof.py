@@ -57,7 +57,9 @@ def _prove(hooks: Library) -> None:
     if plain.inlining.record.made or made != wanted:
         raise Unproven("the code that the engine makes of a block is not as expected")
     guards = _Trial(hooks, _GUARDED, inline=True)
-    guards.run(10)
+    for copied in (b"1 is copied, all.", b"2 is copied, all."):  # each time the TLB is empty at first
+        if not guards.copies(copied[:16]):
+            raise Unproven("16 bytes that are loaded and stored do not come out the same")
     record, expected = guards.inlining.record, (0, TrapReason.NONE, 3, 13, 0)
     for base in (x86.UC_X86_REG_RSI, x86.UC_X86_REG_RDI):
         refused = guards.refused(base)
@@ -84,6 +86,7 @@ _MADE, _STRAIGHT, _FOUND = 6, 2, 4
 #: movaps xmm0, [rsi]; movaps [rdi], xmm0; jmp to the beginning
 _GUARDING = bytes.fromhex("0f28060f2907ebf8")
 _GUARDED = (_Code(0x1080, 8, 3, (0, 3)),)
+_OPERANDS = {x86.UC_X86_REG_RSI: 0x1200, x86.UC_X86_REG_RDI: 0x1240}
 _GUARDED_AT = {x86.UC_X86_REG_RSI: 0x1080, x86.UC_X86_REG_RDI: 0x1083}
 
 
@@ -98,8 +101,8 @@ class _Trial:
         uc.mem_map(0x1000, 0x1000)
         uc.mem_write(_COUNTED[0].address, _COUNTING)
         uc.mem_write(_GUARDED[0].address, _GUARDING)
-        for register in _GUARDED_AT:
-            uc.reg_write(register, 0x1200)
+        for register, operand in _OPERANDS.items():
+            uc.reg_write(register, operand)
         uc.reg_write(x86.UC_X86_REG_R8, blocks[0].address)
         self._uc, self._rip = uc, blocks[0].address
         trap, count = self._trap, MmuState.granted.offset  # type: ignore[attr-defined]
@@ -154,6 +157,14 @@ class _Trial:
         values = (uc.reg_read(each) for each in (x86.UC_X86_REG_RAX, x86.UC_X86_REG_RBX, x86.UC_X86_REG_RCX))
         stored = int.from_bytes(uc.mem_read(0x1100, 8), "little")
         return *started, self._rip, self.clock, *values, uc.reg_read(x86.UC_X86_REG_RDX), stored
+
+    def copies(self, content: bytes) -> bool:
+        """Whether the loop copies these 16 bytes, at first with nothing in the engine's TLB."""
+        source, target = _OPERANDS.values()
+        self._uc.mem_write(source, content)
+        unicorn_abi.flush_tlb(self._uc)
+        self.run(10)
+        return bytes(self._uc.mem_read(target, 16)) == content
 
     def refused(self, register: int) -> tuple[int, ...]:
         """Run with a misaligned operand: how it ended, the instructions that were counted, the vector, the error code,

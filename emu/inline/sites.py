@@ -109,6 +109,8 @@ class Inline(ctypes.Structure):
     short: int  # how many had no room
     missed: int  # how many were not as expected
     guarded: int  # how many operands are guarded by the code itself
+    shortens: int  # whether the second 8 bytes of a guarded operand use the translation of the first
+    shortened: int  # how many do
     straight: int  # how many conditional branches lead to the next block
     found: int  # how many indirect jumps and returns find the next block by our function
 
@@ -233,7 +235,7 @@ def _put(at: int, code: int, length: int) -> int:
 
 
 @native
-def _pad(at: int, end: int) -> None:
+def pad(at: int, end: int) -> None:
     """Fill up with instructions that do nothing, as few as there can be (SDM vol. 2, NOP)."""
     while end - at > 9:
         at = _put(at, 0x841F0F2E66, 10)
@@ -277,8 +279,8 @@ def _write(inline: Inline, begin: int, end: int, goes_on: int, number: int, inst
         at = _put(at, 0x6F0048 | takes << 8 | place << 24, 4)  # sub qword [rdi+place], instructions
     at = _put(at, instructions, 1 if instructions < 0x80 else 4)
     at = put_distance(_put(at, 0x820F, 2), inline.stubs)  # jb stub
-    _pad(at, end)
-    _pad(end, goes_on)
+    pad(at, end)
+    pad(end, goes_on)
 
 
 @native
@@ -338,7 +340,7 @@ def _shorten_jump(inline: Inline, begin: int, end: int) -> None:
             goes_on = _end_of_call(at + 3, inline.find)
             if goes_on != 0 and load8(goes_on) == 0xFF and load8(goes_on + 1) == 0xE0:  # jmp rax
                 store8(at + 3, 0xE8)
-                _pad(put_distance(at + 4, inline.finds), goes_on)
+                pad(put_distance(at + 4, inline.finds), goes_on)
                 inline.found += 1
         at += 1
 

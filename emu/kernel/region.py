@@ -35,11 +35,18 @@ class Region:
         self.ahead = 0
         #: Called when it begins or ends.
         self.on_change: list[Callable[[], object]] = []
+        #: Called before, each time that it is entered.
+        self.on_enter: Callable[[], object] = lambda: None
+
+    def enter(self) -> None:
+        """It is about to be entered."""
+        self.entered += 1
+        self.on_enter()
 
     def switch(self, on: bool) -> None:
         """Begin or end it, however many begins there were."""
         if on and not self.switched_on:
-            self.entered += 1
+            self.enter()
         self._depth, self.switched_on = int(on), on
         self._look()
 
@@ -47,7 +54,8 @@ class Region:
         """Begin it, within another such pair perhaps."""
         self._depth += 1
         if not self.switched_on:
-            self.entered, self.switched_on = self.entered + 1, True
+            self.enter()
+            self.switched_on = True
             self._look()
 
     def end(self) -> None:

@@ -97,6 +97,10 @@ class Clock:
         """Nanoseconds since the machine was made."""
         return self._instructions() + self.system_ns + self._idle_ns
 
+    def ahead_ns(self) -> int:
+        """What :meth:`now_ns` is ahead of the instructions that have been executed."""
+        return self.system_ns + self._idle_ns
+
     def realtime_ns(self) -> int:
         """Nanoseconds since 1970."""
         return self.realtime_offset + self._instructions() + self.system_ns + self._idle_ns
@@ -226,6 +230,9 @@ class HostClock(Clock):
 
     def now_ns(self) -> int:
         return time.monotonic_ns() - self._start
+
+    def ahead_ns(self) -> int:
+        return self.now_ns() - self._instructions()
 
     def realtime_ns(self) -> int:
         return self.realtime_offset + time.monotonic_ns() - self._start

@@ -82,6 +82,16 @@ class Batch(NamedTuple):
             return Note("syscall_exit", call | {"errno": error_name(error)})
         return Note("syscall_exit", call | {"result": f"{record[_NEW]:#x}"})
 
+    def cut(self, first: int, most: int) -> Iterator[Batch]:
+        """The same in pieces: of so many events at ``first``, and then of at ``most``."""
+        start, told, end = 0, 0, min(first, len(self.records))
+        while start < len(self.records):
+            notes = self.notes[told:]
+            if end < len(self.records):
+                notes = notes[: int((self.records["kind"][start:end] == EventKind.NOTE).sum())]
+            yield Batch(self.records[start:end], notes, self.calls)
+            start, told, end = end, told + len(notes), min(end + most, len(self.records))
+
     def pieces(self) -> Iterator[tuple[Events, Note | None]]:
         """Runs of events of the MMU, each alone with None; and the record of each event of the kernel with the note."""
         records, start = self.records, 0

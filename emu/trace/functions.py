@@ -133,7 +133,7 @@ class FunctionRegion(WatchedRegion):
         if returns_to and returns_to not in self._returns:
             self._returns.add(returns_to)
             self._look_anew(returns_to)
-        self._region.entered += 1
+        self._region.enter()
         self._set(True)
 
     def _look_anew(self, address: int) -> None:

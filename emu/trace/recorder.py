@@ -5,6 +5,7 @@ What the kernel tells has a place in the MMU's ring, so that nothing has to be l
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,6 +83,8 @@ class Recorder(Tracer):
         self._ring = mmu.events
         self._selection = selection
         self._notes: list[Note] = []
+        #: The numbers of their records in the ring.
+        self._places: list[int] = []
         self._characters = 0
         self._seq = 0
         self._recording = True
@@ -159,8 +162,9 @@ class Recorder(Tracer):
         if not self._recording:
             return
         notes = self._notes
-        told = int((events["kind"] == EventKind.NOTE).sum())
+        told = bisect_right(self._places, int(events["seq"][-1]))
         self._notes, self._characters = notes[told:], 0
+        del self._places[:told]
         events = self._selection.of_processes(events)
         events["seq"] = np.arange(self._seq, self._seq + len(events))
         self._seq += len(events)
@@ -179,13 +183,14 @@ class Recorder(Tracer):
         encoded = self.schema[kind].encode(fields)
         self._notes.append(Note(kind, encoded))
         self._ring.note(EventKind.NOTE, pid, tid)
+        self._places.append(self._state.ring_head - 1)
         self._characters += _characters(encoded)
         if self._characters > _MOST_CHARACTERS:  # a guest may exec with 2 MiB of arguments, again and again
             self._ring.flush()
 
     def _now(self) -> None:
         """Events happen at the machine's time from here on."""
-        self._state.kernel_ns = self._clock.now_ns() - self._cpu.clock
+        self._state.kernel_ns = self._clock.ahead_ns()
 
     def _of_task(self, kind: str, task: Task, fields: dict[str, Any]) -> None:
         self._note(kind, task.tgid, task.pid, fields)

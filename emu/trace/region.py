@@ -116,7 +116,7 @@ class CountedRegion(WatchedRegion):
 
     def _begins(self) -> None:
         self._settle()
-        self._region.entered += 1
+        self._region.enter()
         self._region.set_inside(True)
         if self._end is not None:
             self._kernel.cpu.set_alarm(self._end, self._ends)

@@ -86,9 +86,19 @@ def test_the_code_guards_them_and_not_the_hook(tmp_path: Path) -> None:
     machine, _ = running(program(tmp_path, "two in one block")[0])
     machine.finish()
     cpu = machine.kernel.cpu
-    assert cpu.inlining.record.guarded >= 2
+    record = cpu.inlining.record
+    assert 2 <= record.shortened <= record.guarded
     assert cpu.blocks.hits is not None
     assert cpu.blocks.hits.refusal is None
+
+
+def test_a_hook_counts_and_the_second_half_of_an_operand_is_looked_up(tmp_path: Path) -> None:
+    """Operands are guarded, and nothing else is other code than the engine's."""
+    machine = GuestMachine(record=False, modules={}, engine_fast=False)
+    machine.spawn(machine.install(program(tmp_path, "two in one block")[0], "/bin/program"), in_guest=True)
+    machine.finish()
+    record = machine.kernel.cpu.inlining.record
+    assert (record.guarded > 0, record.shortened) == (True, 0)
 
 
 def test_beside_a_machine_in_exact_mode_they_are_guarded_too(tmp_path: Path) -> None:

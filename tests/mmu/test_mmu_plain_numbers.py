@@ -12,6 +12,7 @@ import importlib
 import struct
 import sys
 from collections.abc import Callable
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -41,8 +42,9 @@ from emu.kernel.faultfill import RANGE_BYTES, FaultRange, FaultState
 from emu.kernel.sigregs import SignalRegisters
 from emu.mm.entrystate import EntryWork
 from emu.mm.swapops import POISONED_ENTRY
-from emu.trace.transpose import Field
+from emu.trace.encoder import Encoder
 from mmu import Access, EventKind, objectcode
+from mmu.event_table import EVENT_COLUMNS
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
@@ -61,7 +63,7 @@ MODULES = (
     "emu.bench.empty", "emu.exact_hooks", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED,
     "emu.instructions.plain",
     "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.entrywork",
-    "emu.mm.pagecopy", "emu.trace.transpose",
+    "emu.mm.pagecopy", "emu.trace.encoding", "emu.trace.packing",
     "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
@@ -206,9 +208,9 @@ def inline(world: HookWorld, call: Call) -> None:
     world.scratch[:], VIEWS[:] = 0, 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin = base + TB_BEFORE_CODE
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 92 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 94 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
-    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 100 * 8
+    record.blocks, record.plain = Count.from_address(world.trap.count).blocks, base + 104 * 8
     record.stubs, record.palignr, record.shifts = begin - 0x5678, begin - 0x2345, begin + 0x4567
     record.find, record.finds = begin + 0x6789, begin - 0x4567
     PlainBlocks.from_address(record.plain).code_views = VIEWS.ctypes.data  # of no page
@@ -258,6 +260,14 @@ def site(begin: int, record: Inline, address: int, size: int) -> tuple[bytes, in
 
 #: lea rsi, [rbx+7]; and rsi, ...; cmp rsi, [rdi]; mov rsi, rbx; jne; and of a store from R12.
 _LOADS = "488d73074881e600f0ffff483b37488bf30f85", "498d7424074881e600f0ffff483b7708498bf40f85"
+#: add rsi, [rdi+0x20]; mov r13, [rsi]; mov [rbp+0x378], r13; add rbx, 8; and the second access, but for its end; and
+#: of the store: ...; mov [rsi], r13; mov r13, [rbp+0x380]; lea r14, [r12+8]; ...
+_SECOND = (
+    "48037720 4c8b2e 4c89ad78030000 4883c308"
+    "488bfb 48c1ef06 48237dd0 48037dd8 488d7307 4881e600f0ffff 483b37 488bf3 0f85",
+    "48037720 4c892e 4c8bad80030000 4d8d742408"
+    "498bfe 48c1ef06 48237dd0 48037dd8 498d7607 4881e600f0ffff 483b7708 498bf6 0f85",
+)
 #: mov rdi, rbp; mov edx, 0x31; lea rcx, [...]; call; and mov rdi, rbp; mov rdx, r13; mov ecx, 0x31; lea r8, [...]; ...
 _SLOW = "488bfdba31000000488d0d00000000e8", "488bfd498bd5b9310000004c8d05000000004150e9"
 
@@ -267,19 +277,22 @@ def guarding(world: HookWorld, call: Call) -> None:
     world.scratch[:] = 0
     words, base = world.scratch, int(world.scratch.ctypes.data)
     begin, guards = base + TB_BEFORE_CODE, base + 112 * 8
-    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 92 * 8)
+    record, block = Inline.from_address(base + 64 * 8), KnownBlock.from_address(base + 94 * 8)
     record.trap, record.hook, record.check = ctypes.addressof(world.trap), begin + 0x1234, begin - 0x1234
     record.engine, record.stubs, record.load, record.store = 0x55AA, begin - 0x5678, begin + 0x2345, begin + 0x3456
     record.load_aligned, record.store_aligned = begin - 0x6789, begin - 0x789A
     record.other_load, record.other_store = begin + 0x3457, begin + 0x2347
     block.address, block.key, block.guards = 0x401000, SPECIAL | 9, guards
     text, returns_to = site(begin, record, block.address, 9)
-    ends = []
-    for access in _LOADS:
+    record.shortens = 1
+    jumps, ends = [], []
+    for access, second in zip(_LOADS, _SECOND, strict=True):
         text += bytes.fromhex(access) + bytes(4)
+        jumps.append(len(text))
+        text += bytes.fromhex(second) + bytes(4) + bytes.fromhex("48037720")
         ends.append(len(text))
     made = bytearray(text)
-    for end, slow, target in zip(ends, _SLOW, (record.load, record.store), strict=True):
+    for end, slow, target in zip(jumps, _SLOW, (record.load, record.store), strict=True):
         struct.pack_into("<i", made, end - 4, len(made) - end)
         made += bytes.fromhex(slow)
         made += struct.pack("<i", target - (begin + len(made) + 4))
@@ -296,8 +309,9 @@ def guarding(world: HookWorld, call: Call) -> None:
                 changed[wrong] ^= 0x80
             ctypes.memmove(begin, bytes(changed), len(changed))
             done.append(call("guard_operands", base + 64 * 8, returns_to, ctypes.addressof(block)))
-            world.calls.append(tuple(words[:64].tolist()))
-    assert 2 <= sum(done) < len(done) / 2
+            world.calls.append((bytes(words[:64]), record.shortened))
+    assert sum(done) >= 2
+    assert sum(done) < record.shortened < 2 * len(done)
 
 
 def leb(value: int) -> bytes:
@@ -559,16 +573,55 @@ def entries(world: HookWorld, call: Call) -> None:
     told("clear_entries", 0xA0, 0, whole, 4)
 
 
-def transposed(world: HookWorld, call: Call) -> None:
-    """Fields of every size, whose values and places are of the upper half, in more records than a block has."""
+@cache
+def encoder() -> Encoder:
+    """One, so that its addresses are the same in both modes."""
+    return Encoder(5, 4096, plain=("seq", "clock"))
+
+
+def encoded(world: HookWorld, call: Call) -> None:
+    """Records of every kind, whose values are of the upper half, many or few; with values that are given."""
+    made, chance = encoder(), np.random.default_rng(2)
+    made.clear()
+    state, places, numbers = ctypes.addressof(made._state), np.array([1, 64, 299], np.uint32), np.array([ODD, 5, UPPER])
+    call("begin_anew", state, 0)
     host, words = world.ram.host, world.ram.words
-    words[0xC1 << 9 : 0xC8 << 9] = UPPER + np.arange(7 * 512, dtype=np.uint64) * np.uint64(ODD & 0xFFFF_FFFF)
-    wanted = (Field * 3)()
-    for field, (offset, size) in zip(wanted, ((0, 8), (8, 4), (15, 1)), strict=True):
-        field.offset, field.size, field.column = offset, size, host + ((0xD0 + offset) << 12)
-    words[0xB0 << 9 : (0xB0 << 9) + 9] = np.frombuffer(bytes(wanted), np.uint64)
-    for count in (0, 1, 300):
-        call("transpose", host + (0xC1 << 12), count, 80, host + (0xB0 << 12), 3)
+    at, kinds, told = (host + (frame << 12) for frame in (0xC1, 0xB0, 0xB2))
+    for count in (0, 1, 300, 301, 800):
+        records = words[0xC1 << 9 :].view(np.uint8)[: count * EVENT_COLUMNS.itemsize].view(EVENT_COLUMNS)
+        records.view(np.uint8)[:] = chance.integers(0, 256, records.nbytes, np.uint8)
+        records["kind"], records["level"] = chance.integers(1, 19, count), chance.integers(0, 6, count)
+        for name in ("rights", "length", "asid", "entry_2", "entry_4"):
+            records[name] *= chance.integers(0, 2, count, records[name].dtype)
+        records["new"] |= np.uint64((1 << 64) - 4096) * chance.integers(0, 2, count, np.uint64)
+        records["cr3"] &= np.uint64(0xFFF)
+        if count == 300:
+            for column in made._states[3:12]:
+                column.given_rows, column.given_values, column.given = places.ctypes.data, numbers.ctypes.data, 3
+        call("look", at, count, kinds, told)
+        call("encode", state, at, kinds, count, made.rows)
+        made.rows += count
+        for each, column in zip(made._arrays, made._states, strict=True):
+            known = each[2].bytes[: column.distinct * 8].tobytes()
+            size = 8 if column.is_plain else 4
+            world.calls.append((each[0].bytes.tobytes(), each[1].bytes[: column.count * size].tobytes(), known))
+
+
+def packed(world: HookWorld, call: Call) -> None:
+    """Indices of every width, bits and differences, in runs and without."""
+    host, words = world.ram.host, world.ram.words
+    taken, given, chance = host + (0xB0 << 12), host + (0xC0 << 12), np.random.default_rng(3)
+    for width in range(1, 33):
+        many = np.repeat(chance.integers(0, 1 << width, 700, np.uint32), chance.integers(1, 30, 700))
+        words[0xC0 << 9 : (0xC0 << 9) + 500] = many[:1000].astype(np.uint32).view(np.uint64)
+        call("pack_indices", given, 991, width, taken)
+    for runs in (0, 1, 3, 20, 200):
+        bits = np.packbits(np.arange(4096) * chance.integers(0, 2, 4096) > runs * 20)
+        words[0xC0 << 9 : (0xC0 << 9) + 64] = bits.view(np.uint64)
+        call("pack_bits", given, 4090, taken)
+    for bits_ in range(65):
+        words[0xC0 << 9 : (0xC0 << 9) + 300] = chance.integers(0, (1 << bits_) - 1, 300, np.uint64, endpoint=True)
+        call("pack_deltas", given, 1 + bits_ * 4, taken)
 
 
 def nothing(world: HookWorld, call: Call) -> None:
@@ -582,7 +635,8 @@ STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     page_faults: "emu.kernel.faultfill",
-    copies: "emu.mm.pagecopy", entries: "emu.mm.entrywork", transposed: "emu.trace.transpose",
+    copies: "emu.mm.pagecopy", entries: "emu.mm.entrywork", encoded: "emu.trace.encoding",
+    packed: "emu.trace.packing",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 

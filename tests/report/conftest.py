@@ -15,13 +15,13 @@ import emu.trace
 from emu.cli.main import main
 from emu.cli.tracing.counted import programs_of
 from emu.trace.batch import Batch, Note
-from emu.trace.columns import Tabulator
 from emu.trace.formats.parquet import Parquet
 from emu.trace.header import make_header
 from emu.trace.pictures.page import report_page
 from emu.trace.pictures.rows import Rows
 from emu.trace.pictures.tally import tally
 from emu.trace.schema import Schema
+from emu.trace.tabulator import Tabulator
 from mmu.event_table import EVENT_COLUMNS, Events
 from tests.booted import machine
 
@@ -176,4 +176,4 @@ def events(count: int) -> Events:
 def rows_of(records: Events, notes: Iterable[Note] = (), levels: int = 4) -> Iterator[Rows]:
     """The same as the report reads them."""
     schema = Schema()
-    yield Rows(Tabulator(schema, levels).table(Batch(records, list(notes))), schema)
+    yield Rows(Tabulator(levels).table(Batch(records, list(notes))), schema)

@@ -12,7 +12,6 @@ import guests
 from emu.kernel.sched import StopReason
 from emu.machine import Machine
 from emu.trace.batch import Batch
-from emu.trace.columns import Tabulator
 from emu.trace.formats.sink import Sink
 from emu.trace.pictures.knowledge import Knowledge
 from emu.trace.pictures.rows import Rows
@@ -20,6 +19,7 @@ from emu.trace.pt.sharing import Sharing, find_sharing
 from emu.trace.pt.tables import PageTablesSnapshot, take_tables
 from emu.trace.recorder import Recorder
 from emu.trace.schema import Schema
+from emu.trace.tabulator import Tabulator
 from mmu.event_table import Events
 from mmu.events import EventKind
 from tests.booted import MIB
@@ -30,7 +30,7 @@ class Learning(Sink):
     """A recorder's sink that learns at once."""
 
     def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
-        self._schema, self._tabulator = schema, Tabulator(schema, levels)
+        self._schema, self._tabulator = schema, Tabulator(levels)
         self.knowledge, self.last = Knowledge(levels), -1
 
     def write(self, batch: Batch) -> None:

@@ -15,11 +15,12 @@ import pytest
 import emu.trace
 from emu.cli.main import main
 from emu.trace.choice import Choice
-from emu.trace.columns import COLUMNS, Tabulator
+from emu.trace.columns import COLUMNS
 from emu.trace.events import Decoder, RowReader
 from emu.trace.formats.jsonlines import JsonLines
 from emu.trace.formats.registry import UnknownFormat
 from emu.trace.reader import TraceError
+from emu.trace.tabulator import Tabulator
 from tests.cli.conftest import environment
 
 RUNS = {
@@ -114,7 +115,7 @@ def test_formats_that_are_none(tmp_path: Path) -> None:
 def test_events_are_chosen_the_same_of_rows_and_of_batches(both: tuple[Path, Path], choice: Choice) -> None:
     trace = emu.trace.open(both[0])
     of_rows = [event for event in RowReader(trace, choice) if event["event"] != "end"]
-    tabulator = Tabulator(trace.schema, trace.levels)
+    tabulator = Tabulator(trace.levels)
     batches = (tabulator.table(choice.of_batch(batch)) for batch in trace.batches())
     decoder = Decoder(trace)
     events = [event for rows in batches for event in decoder.events(rows) if event["event"] != "end"]

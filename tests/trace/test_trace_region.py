@@ -92,6 +92,21 @@ def test_exact_mode_sees_the_accesses_of_the_region(tmp_path: Path) -> None:
     assert rows == off
 
 
+def test_caches_are_warm_or_cold(tmp_path: Path) -> None:
+    options = ["--tlb", "skylake-sp", "--check-tlb"]
+    warm, cold, again = (
+        counted(tmp_path, "compute", "calls", *options, *more)
+        for more in ([], ["--region-cold"], ["--region-cold", "--engine-fast", "off"])
+    )
+    for run in (warm, cold, again):
+        assert run["instructions"] == 87 and run["audit"]["stale"] == []
+        run["mmu"].pop("code"), run.pop("engine"), run.pop("wall_s")
+    assert cold == again
+    misses = [run["mmu"]["perf"]["dTLB-store-misses"] + run["mmu"]["perf"]["iTLB-load-misses"] for run in (warm, cold)]
+    assert misses[1] >= misses[0] + 3 * 2  # the page of code, that of the counter or the stack, each time
+    assert warm["region_of_interest"] == cold["region_of_interest"] and warm["processes"] == cold["processes"]
+
+
 def test_marks_have_texts(tmp_path: Path) -> None:
     rows = recorded(tmp_path, "marker", "marks")
     assert [json.loads(row["detail"])["text"] for row in rows if row["event"] == "mark"] == ["nested", "again"]
@@ -186,6 +201,8 @@ def test_a_region_that_cannot_be(
 def test_a_program_without_symbols(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--region", "main", "--stats", "hello"]) == 2
     assert "/bin/hello is stripped: it has no symbols, so main cannot be found in it" in capfd.readouterr().err
+    assert main(["run", "--region", "main", "--region-cold", "--stats", "hello"]) == 2
+    assert "--region-cold needs --tlb PRESET" in capfd.readouterr().err
     assert main(["run", "--region", "main", "hello"]) == 2
     assert "--region needs --trace FILE, --stats or --json FILE" in capfd.readouterr().err
 

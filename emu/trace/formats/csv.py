@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.csv
 
 from emu.trace.batch import Batch
-from emu.trace.columns import COLUMNS, Column, Tabulator, strings
+from emu.trace.columns import COLUMNS, Column
 from emu.trace.formats.sink import Sink, Write
 from emu.trace.schema import Schema
+from emu.trace.tabulator import Tabulator, strings
 
 _HEXADECIMAL = ("virtual address", "physical address", "page-table entry")
 
@@ -28,7 +29,7 @@ class Csv(Sink):
         self._first = True
 
     def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
-        self._tabulator = Tabulator(schema, levels)
+        self._tabulator = Tabulator(levels)
 
     def write(self, batch: Batch) -> None:
         rows = self._tabulator.table(batch)

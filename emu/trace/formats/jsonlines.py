@@ -103,9 +103,10 @@ class _Source:
 
     def tables(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         """The same as rows, with all columns or these."""
-        from emu.trace.columns import Tabulator, arrow_schema
+        from emu.trace.columns import arrow_schema
+        from emu.trace.tabulator import Tabulator
 
-        tabulator, names = Tabulator(self.schema, self.header.get("levels", 4)), arrow_schema(columns).names
+        tabulator, names = Tabulator(self.header.get("levels", 4)), arrow_schema(columns).names
         return self._made(lambda events: tabulator.table(batch_of_events(events, self.schema)).select(names))
 
     def _made(self, make: Callable[[_Events], _T]) -> Iterator[_T]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,16 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emu.trace.batch import Batch
-from emu.trace.columns import COLUMNS, Tabulator, arrow_schema, batch_of, join
+from emu.trace.columns import COLUMNS, arrow_schema, batch_of
+from emu.trace.encoder import Encoder
+from emu.trace.formats.pages import MAGIC, Pages
 from emu.trace.formats.sink import Sink, Write
 from emu.trace.header import read_header
 from emu.trace.reader import TraceError
 from emu.trace.schema import FORMAT_VERSION, Schema
 
-#: Events that are collected before they are written: a row group.
+#: Events of a row group.
 ROWS = 1 << 18
-#: Of a row group in memory; usual events take a quarter of it.
-_MOST_BYTES = 1 << 28
+#: Of the texts of a row group, which otherwise ends sooner.
+_MOST_CHARACTERS = 1 << 26
 #: Rows that are read at a time.
 _READ = 1 << 16
 #: The key of the file's metadata that has the header, as JSON.
@@ -36,60 +37,34 @@ class Parquet(Sink):
     """Writes row groups."""
 
     def __init__(self, write: Write) -> None:
-        self._file = _Pieces(write)
-        self._batches: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
-
-    def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
-        self._tabulator = Tabulator(schema, levels)
-        names = [column.name for column in COLUMNS]
-        self._writer = pq.ParquetWriter(
-            pa.PythonFile(self._file, mode="w"),
-            arrow_schema().with_metadata({HEADER: json.dumps(header).encode()}),
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[name for name in names if name not in _RISING],
-            column_encoding=dict.fromkeys(_RISING, "DELTA_BINARY_PACKED"),
-            write_statistics=list(_SOUGHT),
-        )
-
-    def write(self, batch: Batch) -> None:
-        rows = self._tabulator.table(batch)
-        self._batches.append(rows)
-        self._rows += rows.num_rows
-        self._bytes += rows.nbytes
-        if self._rows >= ROWS or self._bytes >= _MOST_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._batches:
-            self._writer.write_table(join(self._batches), ROWS * 2)
-            self._batches.clear()
-            self._rows = self._bytes = 0
-
-    def end(self) -> None:
-        self.flush()
-        self._writer.close()
-
-
-class _Pieces(io.RawIOBase):
-    """A file that is given away in pieces."""
-
-    def __init__(self, write: Write) -> None:
         self._write = write
         self._at = 0
 
-    def writable(self) -> bool:
-        return True
+    def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
+        self._header = header
+        self._encoder = Encoder(levels, ROWS, plain=_RISING)
+        self._pages = Pages(ROWS, _SOUGHT)
+        self._put(MAGIC)
 
-    def tell(self) -> int:
-        return self._at
+    def write(self, batch: Batch) -> None:
+        for piece in batch.cut(ROWS - self._encoder.rows, ROWS):
+            self._encoder.add(piece)
+            if self._encoder.rows == ROWS or self._encoder.length >= _MOST_CHARACTERS:
+                self.flush()
 
-    def write(self, data: Any) -> int:
-        piece = bytes(data)
-        self._at += len(piece)
+    def flush(self) -> None:
+        if self._encoder.rows:
+            self._put(self._pages.group(self._at, [*self._encoder.columns()]))
+            self._encoder.clear()
+
+    def end(self) -> None:
+        self.flush()
+        writer = f"unimmu version {self._header['unimmu']}"
+        self._put(self._pages.end(self._at, {HEADER: json.dumps(self._header).encode()}, writer))
+
+    def _put(self, piece: bytes) -> None:
         self._write(piece)
-        return len(piece)
+        self._at += len(piece)
 
 
 class _Source:

@@ -1,0 +1,227 @@
+"""Makes columns of batches: :mod:`emu.trace.encoding` reads the records, and what the kernel tells is given to it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from emu.trace.batch import Batch, KernelKind, error_name
+from emu.trace.columns import COLUMNS, NAMES, Column
+from emu.trace.encoding import BLOCK, LEAST_SLOTS, ColumnState, EncoderState, GroupState, Rule, Source
+from mmu.event_table import EVENT_COLUMNS
+from mmu.events import EventKind
+from mmu.host_array import HostArray
+from mmu.objectcode import load
+
+_ALL_ONES = (1 << 64) - 1
+#: Numbers of texts that are given begin here; those below are what records have.
+_GIVEN = 1 << 32
+_SOURCES = {"page_size": Source.PAGE_SIZE, "cached_level": Source.CACHED_LEVEL, "errno": Source.ERRNO}
+#: Bytes of the type, and the bits that are kept of the record's field.
+_SIZES = {"uint8": 1, "uint16": 2, "uint32": 4, "int32": 4, "uint64": 8, "int64": 8}
+#: Kinds whose fields are all columns.
+_WHOLE = ("switch", "syscall_exit")
+_ARGUMENTS = ("error_code", "size", "entry_1", "entry_2", "entry_3", "entry_4", "entry_5", "old")
+_DETAIL = next(number for number, column in enumerate(COLUMNS) if column.name == "detail")
+
+#: By the number of a column: rows of the batch and the values that are given to them.
+Given = dict[int, tuple[list[int], list[int]]]
+
+
+class Encoded(NamedTuple):
+    """A column of some rows.
+
+    ``valid`` is a bitmap of the rows that have a value.  ``values`` are the values of these, or, where there is a
+    ``dictionary``, the indices of theirs there; it has numbers, or texts in UTF-8.
+    """
+
+    column: Column
+    rows: int
+    valid: npt.NDArray[np.uint8]
+    values: npt.NDArray[Any]
+    dictionary: npt.NDArray[np.uint64] | list[bytes] | None
+
+
+class _Texts:
+    """The texts of a column by number: those of records are given by ``known``, others get numbers as they come."""
+
+    def __init__(self, known: Callable[[int], str]) -> None:
+        self._known = known
+        self._numbers: dict[str, int] = {}
+        self._texts: list[str] = []
+        #: How long all of them are.
+        self.length = 0
+
+    def number(self, text: str) -> int:
+        """The number of a text that is given."""
+        number = self._numbers.get(text)
+        if number is None:
+            number = self._numbers[text] = _GIVEN + len(self._texts)
+            self._texts.append(text)
+            self.length += len(text)
+        return number
+
+    def __getitem__(self, number: int) -> bytes:
+        text = self._texts[number - _GIVEN] if number >= _GIVEN else self._known(number)
+        return text.encode("utf-8", "backslashreplace")
+
+    def clear(self) -> None:
+        """Forget those that were given."""
+        self._numbers.clear()
+        self._texts.clear()
+        self.length = 0
+
+
+class Encoder:
+    """Collects batches as columns, of which all or some are ``plain``: numbers without a dictionary."""
+
+    def __init__(self, levels: int, most: int, *, plain: Sequence[str] = ()) -> None:
+        """``most``: rows that there is room for."""
+        self.most = most
+        #: Rows that there are.
+        self.rows = 0
+        self._states = (ColumnState * len(COLUMNS))()
+        self._kinds, self._told = HostArray(most, "B"), HostArray(most, "I")
+        self._arrays = [
+            self._begin(state, column, levels, column.name in plain)
+            for state, column in zip(self._states, COLUMNS, strict=True)
+        ]
+        self._state = self._whole()
+        library = load("emu.trace.encoding")
+        self._look, self._encode, self._begin_anew = (library[name].call for name in ("look", "encode", "begin_anew"))
+        self._calls: dict[int, str] = {}
+        known: dict[str, Callable[[int], str]] = {name: names.__getitem__ for name, names in NAMES.items()}
+        known["event"] = {int(kind): kind.name.lower() for kind in (*EventKind, *KernelKind)}.__getitem__
+        known["call"], known["errno"] = self._calls.__getitem__, error_name
+        self._texts = {
+            number: _Texts(known.get(column.name, str))
+            for number, column in enumerate(COLUMNS)
+            if column.type in ("dict", "string")
+        }
+        self._notable = [(number, column) for number, column in enumerate(COLUMNS) if column.note is not None]
+        self._event = next(number for number, column in enumerate(COLUMNS) if column.name == "event")
+        self._details: dict[tuple[int, ...], int] = {}
+        self.clear()
+
+    def _begin(self, state: ColumnState, column: Column, levels: int, is_plain: bool) -> tuple[HostArray, ...]:
+        """Describe a column, and give it memory, which the host has only where something is stored."""
+        source = _SOURCES.get(column.of, Source.FIELD)
+        if column.of and source == Source.FIELD:
+            dtype, state.offset = EVENT_COLUMNS.fields[column.of][:2]  # type: ignore[index]
+            state.size = dtype.itemsize
+        state.source, state.rule, state.is_plain = source, column.only, int(is_plain)
+        state.mask = (1 << 8 * _SIZES.get(column.type, 4)) - 1
+        state.levels = int(column.name[-1]) if column.only == Rule.READ else levels
+        state.kinds = sum(1 << kind for kind in column.kinds)
+        slots = max(LEAST_SLOTS, 1 << (2 * self.most - 1).bit_length())
+        arrays = (
+            HostArray((self.most >> 6) + 5, "Q"),
+            HostArray(self.most, "Q" if is_plain else "I"),
+            HostArray(0 if is_plain else self.most, "Q"),
+            HostArray(LEAST_SLOTS if is_plain else slots, "I"),
+        )
+        state.valid, state.values, state.dictionary, state.slots = (array.address for array in arrays)
+        state.slots_mask = LEAST_SLOTS - 1
+        return arrays
+
+    def _whole(self) -> EncoderState:
+        """The columns, in groups of those that the same kinds of events have."""
+        wanted = [*dict.fromkeys(state.kinds for state in self._states)]
+        self._groups = (GroupState * len(wanted))()
+        self._group_rows = HostArray((len(wanted), BLOCK), "Q")
+        for number, (group, kinds) in enumerate(zip(self._groups, wanted, strict=True)):
+            group.kinds, group.rows = kinds, self._group_rows.address + number * BLOCK * 8
+        for state in self._states:
+            state.group = wanted.index(state.kinds)
+        columns, groups = ctypes.addressof(self._states), ctypes.addressof(self._groups)
+        return EncoderState(columns, len(COLUMNS), groups, len(wanted))
+
+    @property
+    def length(self) -> int:
+        """How long all texts are that were given."""
+        return sum(texts.length for texts in self._texts.values())
+
+    def clear(self) -> None:
+        """Begin anew, without a row."""
+        self._begin_anew(ctypes.addressof(self._state), self.rows)
+        self.rows = 0
+        self._details.clear()
+        for texts in self._texts.values():
+            texts.clear()
+
+    def add(self, batch: Batch) -> None:
+        """More rows, for which there must be room."""
+        records = np.ascontiguousarray(batch.records)
+        count = len(records)
+        if self.rows + count > self.most:
+            raise ValueError(f"there is no room for {count} rows after {self.rows} of {self.most}")
+        self._calls.update(batch.calls)
+        many = self._look(records.ctypes.data, count, self._kinds.address, self._told.address)
+        keep = []
+        for number, (rows, values) in self._given(batch, self._told.view[:many].tolist()).items():
+            state = self._states[number]
+            places, numbers = np.array(rows, np.uint32), np.array(values, np.uint64)
+            state.given_rows, state.given_values, state.given = places.ctypes.data, numbers.ctypes.data, len(rows)
+            keep.append((places, numbers))
+        self._encode(ctypes.addressof(self._state), records.ctypes.data, self._kinds.address, count, self.rows)
+        self.rows += count
+
+    def _given(self, batch: Batch, told: Sequence[int]) -> Given:
+        """What the kernel tells, at these rows."""
+        given: Given = {}
+        kinds, notes = self._kinds.view, iter(batch.notes)
+        details = self._entered(batch, [at for at in told if kinds[at] == KernelKind.SYSCALL_ENTER])
+        for at in told:
+            if kinds[at] != EventKind.NOTE:
+                continue
+            note = next(notes)
+            self._give(given, self._event, at, note.kind)
+            for number, column in self._notable:
+                assert column.note is not None
+                value = column.note(note.kind, note.fields)
+                if value is not None:
+                    self._give(given, number, at, value)
+            if note.kind not in _WHOLE:
+                details.append((at, self._texts[_DETAIL].number(note.detail)))
+        if details:
+            details.sort()
+            given[_DETAIL] = [at for at, _ in details], [number for _, number in details]
+        return given
+
+    def _give(self, given: Given, number: int, row: int, value: Any) -> None:
+        rows, values = given.setdefault(number, ([], []))
+        rows.append(row)
+        texts = self._texts.get(number)
+        values.append(int(value) & _ALL_ONES if texts is None else texts.number(value))
+
+    def _entered(self, batch: Batch, rows: list[int]) -> list[tuple[int, int]]:
+        """The details of calls that begin, which are records; the same call comes again and again."""
+        if not rows:
+            return []
+        places = np.array(rows)
+        chosen = batch.records[places]
+        found = []
+        for number, key in enumerate(zip(*(chosen[name].tolist() for name in _ARGUMENTS), strict=True)):
+            text = self._details.get(key)
+            if text is None:
+                note = next(batch.kernel_events(places[number : number + 1]))
+                text = self._details[key] = self._texts[_DETAIL].number(note.detail)
+            found.append((rows[number], text))
+        return found
+
+    def columns(self) -> Iterator[Encoded]:
+        """What has been collected: arrays that the next rows change."""
+        for number, (state, column, arrays) in enumerate(zip(self._states, COLUMNS, self._arrays, strict=True)):
+            valid = np.frombuffer(arrays[0].bytes, np.uint8, (self.rows + 7) >> 3)
+            values = arrays[1].array[: state.count]
+            if state.is_plain:
+                yield Encoded(column, self.rows, valid, values, None)
+                continue
+            dictionary = arrays[2].array[: state.distinct]
+            texts = self._texts.get(number)
+            known = dictionary if texts is None else [texts[value] for value in dictionary.tolist()]
+            yield Encoded(column, self.rows, valid, values, known)
