@@ -242,9 +242,10 @@ class Outputs:
         file = self._files["--trace"]
         command = [argument.decode("utf-8", "backslashreplace") for argument in first.argv]
         accesses: bool = arguments.trace_accesses
+        root = None if arguments.root is None else os.path.abspath(arguments.root)
         return Recorder(
             machine, self._recording.format.sink(file.write), command=command, seed=arguments.seed, version=version(),
-            accesses=accesses, selection=self._recording.selection, region=arguments.region,
+            root=root, accesses=accesses, selection=self._recording.selection, region=arguments.region,
         )  # fmt: skip
 
 

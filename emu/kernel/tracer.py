@@ -51,6 +51,9 @@ class Tracer(EventTracer):
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
         """A task has started a new program."""
 
+    def mapped(self, task: Task, start: int, end: int) -> None:
+        """A task has made a mapping of a file that may be executed, or has given one that right (perf_event_mmap)."""
+
     def exit(self, task: Task, status: int) -> None:
         """A task ends."""
 

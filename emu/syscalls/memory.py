@@ -75,7 +75,10 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
             file.put()  # the VMA has its own reference
     else:
         file = None
-    return _mmap(task, addr, length, prot, flags, file, offset)
+    start = _mmap(task, addr, length, prot, flags, file, offset)
+    if file is not None and prot & Prot.EXEC and kernel.tracer.active:
+        kernel.tracer.mapped(task, start, start + page_align(length))
+    return start
 
 
 def _mmap(task: Task, addr: int, length: int, prot: int, flags: int, file: File | None, offset: int) -> int:
@@ -159,6 +162,8 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
         raise LinuxError(errno.EINVAL)
     grown = Prot(grows) if grows else Prot.NONE
     do_mprotect(task.mm, addr, length, _RIGHTS[prot & _KNOWN_PROT], grown, implied=_implied(task, prot))
+    if prot & Prot.EXEC and length and kernel.tracer.active:
+        kernel.tracer.mapped(task, addr, addr + page_align(length))
     return 0
 
 

@@ -65,6 +65,10 @@ class Fanout(Tracer):
         for tracer in self._all:
             tracer.exec(task, path, argv)
 
+    def mapped(self, task: Task, start: int, end: int) -> None:
+        for tracer in self._of_events:
+            tracer.mapped(task, start, end)
+
     def exit(self, task: Task, status: int) -> None:
         for tracer in self._all:
             tracer.exit(task, status)

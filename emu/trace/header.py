@@ -13,6 +13,7 @@ FIELDS = (
     Field("version", Type.NUMBER, "the version of the format", choices=(FORMAT_VERSION,)),
     Field("unimmu", Type.TEXT, "the version of unimmu that wrote it"),
     Field("command", Type.TEXTS, "the program and its arguments"),
+    Field("root", Type.TEXT, "the directory of the host that was its root, where there was one", optional=True),
     Field("memory_bytes", Type.NUMBER, "the size of the machine's memory", "bytes"),
     Field("levels", Type.NUMBER, "of its page tables, where there are not 4", choices=(5,), optional=True),
     Field("seed", Type.NUMBER, "the seed of everything that is random"),

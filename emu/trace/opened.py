@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from os import PathLike, fspath
@@ -114,6 +116,11 @@ def _format_of(path: str, name: str | None) -> Format:
             raise UnknownFormat(f"a trace can be read as {can}, not as {name!r}")
         return form
     try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+            raise TraceError(
+                f"{path}: this is a pipe, and a trace is read several times; `unimmu trace view -` reads one"
+            )
         with open(path, "rb") as file:
             begins = file.read(4)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from emu.kernel.tracer import Tracer
 from emu.linux.syscall_names import name_of
 from emu.mm.pagetable import ADDRESS, PS, P
 from emu.trace.batch import Batch, KernelKind, Note
+from emu.trace.code import mapped_code
 from emu.trace.header import make_header
 from emu.trace.resolution import RESOLUTIONS, resolution
 from emu.trace.schema import Schema
@@ -62,12 +63,14 @@ class Recorder(Tracer):
         command: Sequence[str],
         seed: int,
         version: str,
+        root: str | None = None,
         accesses: bool = False,
         selection: Selection = EVERYTHING,
         region: str | None = None,
     ) -> None:
-        """``accesses``: record each access too, which only a modelled TLB sees.  ``selection``: what is recorded;
-        ``region``: what was asked for as the region of interest (:mod:`emu.trace.region`)."""
+        """``root``: the directory of the host that is the machine's root.  ``accesses``: record each access too, which
+        only a modelled TLB sees.  ``selection``: what is recorded; ``region``: what was asked for as the region of
+        interest (:mod:`emu.trace.region`)."""
         kernel = machine.kernel
         mmu = kernel.cpu.mmu
         if accesses and mmu.tlb is None:
@@ -87,6 +90,9 @@ class Recorder(Tracer):
         self._recording = True
         self._last: dict[int, int] = {}
         self._calls: dict[int, str] = {}
+        #: By process, that of which it has been told what code is mapped.
+        self._told: dict[int, AddressSpace] = {}
+        self._tells_code = selection.has("mmap")
         #: Whether these frequent ones are recorded.
         self.enters, self.exits, self.switches = (
             selection.has(kind) for kind in ("syscall_enter", "syscall_exit", "switch")
@@ -100,6 +106,7 @@ class Recorder(Tracer):
                 memory_bytes=machine.ram.size,
                 seed=seed,
                 tlb="off" if mmu.tlb is None else mmu.tlb.geometry.name,
+                **({"root": root} if root is not None else {}),
                 **({"levels": mmu.registers.levels} if mmu.registers.levels != 4 else {}),
                 **({"cpus": mmu.processors} if mmu.processors > 1 else {}),
                 **({} if region is None else {"region": region}),
@@ -116,7 +123,7 @@ class Recorder(Tracer):
         self._accesses = accesses
         selection.choose(self._ring)
         kernel.region.on_change.append(self._switched)
-        self._switched()
+        self._choose()
 
     def finish(self) -> None:
         """Give away what is left, and record no more."""
@@ -133,6 +140,12 @@ class Recorder(Tracer):
 
     def _switched(self) -> None:
         """The region of interest begins or ends."""
+        self._choose()
+        if self._kernel.region.on:
+            for task in list(self._kernel.tasks.values()):
+                self._tell_code(task)
+
+    def _choose(self) -> None:
         if self._kernel.region.on:
             self._now()
             self._selection.begin(self._ring, accesses=self._accesses)
@@ -189,6 +202,7 @@ class Recorder(Tracer):
 
     def _turn(self, task: Task) -> None:
         cpu = self._state.cpu
+        self._tell_code(task)
         previous = self._last.get(cpu)
         if previous != task.pid:
             self._last[cpu] = task.pid
@@ -240,10 +254,37 @@ class Recorder(Tracer):
 
     def fork(self, parent: Task, child: Task) -> None:
         self._of_task("fork", parent, {"child": child.pid})
+        if self._told.get(parent.tgid) is parent.mm and self._is_chosen(parent):
+            self._told[child.tgid] = child.mm
+        else:
+            self._tell_code(child)
 
     def exec(self, task: Task, path: str, argv: tuple[bytes, ...]) -> None:
         texts = [argument.decode("utf-8", "surrogateescape") for argument in argv]
         self._of_task("exec", task, {"path": path, "argv": texts})
+        self._told.pop(task.tgid, None)
+        self._tell_code(task)
+
+    def mapped(self, task: Task, start: int, end: int) -> None:
+        if self._tells_code and not self._tell_code(task):
+            self._tell_mapped(task, start, end)
+
+    def _tell_code(self, task: Task) -> bool:
+        """All code of a process, if none of it has been told; whether that is so."""
+        if self._told.get(task.tgid) is task.mm or not self._tells_code:
+            return False
+        if self._is_chosen(task):
+            self._told[task.tgid] = task.mm
+            self._tell_mapped(task, 0, _LOW_64)
+        return True
+
+    def _tell_mapped(self, task: Task, start: int, end: int) -> None:
+        """Each mapping there of a file that may be executed, as perf's MMAP2 records do."""
+        if not self._is_chosen(task):
+            self._told.pop(task.tgid, None)  # all is told anew when more of it is recorded
+            return
+        for code in mapped_code(task.mm, start, end):
+            self._of_task("mmap", task, code.fields)
 
     def exit(self, task: Task, status: int) -> None:
         signo = status & 0x7F

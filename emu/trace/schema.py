@@ -290,6 +290,17 @@ KERNEL = (
         Field("argv", Type.TEXTS, "its arguments"),
         words="{path}: {argv}",
     ),
+    Kind.of(
+        "mmap",
+        "code of a file is mapped, by mmap, mprotect or execve, and may be executed; what had been mapped when a "
+        "recording, or that of a process, begins is told then",
+        Field("start", Type.HEX, "where", "virtual address"),
+        Field("length", Type.NUMBER, "how much", "bytes"),
+        Field("offset", Type.NUMBER, "what of the file begins there", "bytes"),
+        Field("path", Type.TEXT, "the file, or [vdso]"),
+        Field("build_id", Type.TEXT, "its build ID, if it has one", optional=True),
+        words=sentences.mapped,
+    ),
     Kind(
         "exit",
         "a process or a thread ends",

@@ -96,6 +96,13 @@ def shootdown(e: Event) -> list[str]:
     return [line, f"each invalidates {pages}; {e['cost_cycles']:,} cycles, {e['sender_cycles']:,} of them the sender's"]
 
 
+def mapped(e: Event) -> list[str]:
+    """Code of a file that is mapped."""
+    begins = f" from {e['offset']:#x} on" if e["offset"] else ""
+    said = f"; build ID {e['build_id']}" if "build_id" in e else ""
+    return [f"{e['path']}{begins} is at {e['start']:#x} ({size(e['length'])}){said}"]
+
+
 def _cpus(numbers: list[int]) -> str:
     return f"CPU {', '.join(map(str, numbers))}" if numbers else "nobody"
 

@@ -3,6 +3,7 @@ tools."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -174,3 +175,11 @@ def test_without_pyarrow(tmp_path: Path, words: list[str], status: int, says: st
         check=False,
     )  # fmt: skip
     assert ran.returncode == status and says in ran.stderr, ran.stderr
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    """It is told, and nobody waits for somebody to write."""
+    path = tmp_path / "fifo.parquet"
+    os.mkfifo(path)
+    with pytest.raises(TraceError, match=f"{path}: this is a pipe, and a trace is read several times"):
+        emu.trace.open(path)

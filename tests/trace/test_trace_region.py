@@ -24,13 +24,15 @@ WAYS = [
 
 
 def recorded(directory: Path, region: str, way: str, *options: str) -> Rows:
-    """The events of the guest, without their numbers, and without the last one."""
+    """The events of the guest, without their numbers, and without the last one and what code is mapped, which
+    is told where a recording begins."""
     path = directory / "t.jsonl"
     assert main(["run", "--region", region, "--trace", str(path), *options, "regions", way]) == 0
     trace = emu.trace.open(path)
     *rows, end = trace.arrow().to_pylist()
     assert trace.header["region"] == region and end["event"] == "end"
-    return [{name: value for name, value in row.items() if name != "seq"} for row in rows]
+    kept = [row for row in rows if row["event"] != "mmap"]
+    return [{name: value for name, value in row.items() if name != "seq"} for row in kept]
 
 
 def counted(directory: Path, region: str, way: str, *options: str) -> dict[str, Any]:

@@ -32,6 +32,8 @@ from emu.trace.stat.groupings import (
     ByRegion,
     BySharing,
 )
+from emu.trace.stat.numbering import Numbering
+from emu.trace.stat.occurrences import Occurrences
 from emu.trace.stat.pages import ByPage
 from emu.trace.stat.programs import NO_SYMBOLS, Given, Programs
 from emu.trace.stat.regions import Regions
@@ -244,9 +246,10 @@ def test_by_sharing(recorded: tuple[Trace, list[Event]]) -> None:
     assert {label[:3]: label[3] for label, _ in grouping.groups()} == {key: len(each) for key, each in pages.items()}
 
 
-@pytest.mark.parametrize("kept", [10, 1 << 20])
+@pytest.mark.parametrize("kept", [10, 50, 1 << 20])
 def test_by_page_and_page_size(recorded: tuple[Trace, list[Event]], monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
-    monkeypatch.setattr("emu.trace.stat.pages._KEPT", kept)
+    monkeypatch.setattr("emu.trace.stat.occurrences._WAITING", kept)
+    monkeypatch.setattr("emu.trace.stat.occurrences._KEPT", kept)
     trace, events = recorded
     coder = Coder(trace.schema, "t")
     grouping, sizes = ByPage(coder, trace.levels), ByPageSize(coder, trace.levels)
@@ -264,6 +267,11 @@ def test_by_page_and_page_size(recorded: tuple[Trace, list[Event]], monkeypatch:
     assert [page.walks for page in pages] == sorted(expected.values(), reverse=True)
     assert pages[:3] == grouping.pages(3)
     assert sum(counts.walks for _, counts in sizes.groups()) == len(walks)
+
+
+def names(programs: Programs, image: int, rips: Any) -> list[str]:
+    functions, places = programs.functions(image, rips)
+    return [functions[place].name for place in places.tolist()]
 
 
 def no_file(path: str) -> Elf | None:
@@ -337,9 +345,8 @@ def test_a_library_is_where_the_user_says(donor: Path, tmp_path: Path) -> None:
     elf = Elf(write_elf(tmp_path / "lib.so", {"f": (0x1000, 0x100000)}, type=ET_DYN))
     programs = Programs(trace.header["command"], no_file, [Given(elf, 0x400000)])
     counted(trace, ByFunction(Coder(trace.schema, "t"), 4, programs))
-    assert programs.functions(0, np.array([0x400FFF, 0x401000, 0x4FFFFF, 0xFFFFFFFFFF600000], np.uint64)) == [
-        NO_SYMBOLS, "f", "f", NO_SYMBOLS,
-    ]  # fmt: skip
+    rips = np.array([0x400FFF, 0x401000, 0x4FFFFF, 0xFFFFFFFFFF600000], np.uint64)
+    assert names(programs, 0, rips) == [NO_SYMBOLS, "f", "f", NO_SYMBOLS]
     assert list(programs.remarks()) == [
         "no symbols of /bin/mshare_donor: there is no such ELF file here; --elf FILE says where it is"
     ]
@@ -410,6 +417,46 @@ def test_a_tally_that_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tally.rows(["b"]) == sorted(
         (key, sum(n for (_, b), n in expected.items() if b == key)) for key in {b for _, b in expected}
     )
+
+
+def test_many_numbers_are_counted_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    for waiting, kept, most in ((64, 100, 40), (64, 100, 5000), (1000, 10_000, 5000), (64, 200, 250)):
+        monkeypatch.setattr("emu.trace.stat.occurrences._WAITING", waiting)
+        monkeypatch.setattr("emu.trace.stat.occurrences._KEPT", kept)
+        counted, expected = Occurrences(3), Counter[int]()
+        for _ in range(40):
+            some = random.integers(0, most, 50).astype(np.uint64) << np.uint64(57) | random.integers(
+                0, most, 50
+            ).astype(np.uint64)
+            counted.add(some)
+            expected.update(some.tolist())
+        found, pieces = Counter[int](), [*counted.pieces()]
+        for number, (numbers, counts) in enumerate(pieces):
+            assert np.all(numbers[1:] > numbers[:-1])
+            found.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+            others = {one >> 3 for numbers, _ in pieces[:number] for one in numbers.tolist()}
+            assert not others & {one >> 3 for one in numbers.tolist()}  # together
+        assert found == expected
+    assert [*Occurrences().pieces()] == []
+
+
+def test_a_full_disk_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("emu.trace.stat.occurrences._WAITING", 10)
+    monkeypatch.setattr("emu.trace.stat.occurrences._KEPT", 10)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(TraceError, match="nor in a temporary file: No such file"):
+        Occurrences().add(np.arange(20, dtype=np.uint64))
+
+
+def test_numbers_for_combinations() -> None:
+    random, numbering = np.random.default_rng(4), Numbering()
+    for number in (0, 1, 50, 50):
+        columns = [random.integers(0, most, number).astype(np.uint64) << np.uint64(60) for most in (1, 3, 8, 1, 8)]
+        found = numbering.of(*columns)
+        rows = [*zip(*(column.tolist() for column in columns), strict=True)]
+        assert [numbering.values[at] for at in found.tolist()] == rows
+    assert len({*numbering.values}) == len(numbering.values)
 
 
 # -- the command -------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import Parser, UsageError
@@ -20,26 +19,33 @@ if TYPE_CHECKING:
     from emu.trace.stat.counting import Totals
     from emu.trace.stat.groupings import Grouping
     from emu.trace.stat.programs import Given, Programs
-    from emu.trace.stat.symbols import Elf
 
 _AT_BASE = re.compile(r"(.+)@(0[xX][0-9a-fA-F]{1,16})")
 
 
 def add_elf(parser: Parser) -> None:
-    """The option that names ELF files."""
+    """The options that say where ELF files are."""
     parser.add_argument(
         "--elf", action="append", default=[], metavar="FILE[@BASE]",
-        help="an ELF file whose symbols name functions, where the trace's programs are not found by their paths; for "
-        "a library or another position-independent file: where it was loaded (libc.so.6@0x7f0000000000)",
+        help="an ELF file whose symbols name functions, where a program or a library of the trace is not found by its "
+        "path, or is stripped there; with BASE, where it was loaded, if the trace does not say it "
+        "(libc.so.6@0x7f0000000000)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--symfs", metavar="DIR",
+        help="find programs and libraries by their paths below DIR (default: below what --root said when the trace was "
+        "recorded; else on this host)",
     )  # fmt: skip
 
 
-def programs_of(trace: Trace, files: Sequence[str]) -> Programs:
-    """The programs of a trace, with these ELF files of the command line."""
+def programs_of(trace: Trace, files: Sequence[str], symfs: str | None = None) -> Programs:
+    """The programs of a trace, with these ELF files of the command line, and where others are."""
+    from emu.trace.stat.files import Files
     from emu.trace.stat.programs import Programs
 
-    command = trace.header["command"]
-    return Programs(command, partial(_find, command[0] if command else ""), [_given(text) for text in files])
+    if symfs is not None and not os.path.isdir(symfs):
+        raise UsageError(f"--symfs {symfs}: there is no such directory")
+    return Programs(trace.header["command"], Files(trace.header, symfs).find, [_given(text) for text in files])
 
 
 def _given(text: str) -> Given:
@@ -54,25 +60,6 @@ def _given(text: str) -> Given:
     if elf.stripped:
         raise UsageError(f"--elf {elf.path}: it has no symbols")
     return Given(elf, None if found is None else int(found[2], 16))
-
-
-def _find(command: str, path: str) -> Elf | None:
-    """The host's file that the ``command`` names, the program that comes with unimmu by that name, or the file of that
-    path on this host.
-    """
-    import guests
-    from emu.trace.stat.symbols import Elf, SymbolsError
-
-    directory, _, name = path.rpartition("/")
-    ours = directory == "/bin" and name in guests.NAMES
-    if command != path and os.path.basename(command) == name and os.path.isfile(command):
-        path, ours = command, False
-    if not ours and not os.path.isfile(path):
-        return None
-    try:
-        return Elf(guests.path(name) if ours else path)
-    except SymbolsError:
-        return None
 
 
 def counted(trace: Trace, coder: Coder, groupings: Sequence[Grouping], choice: Choice) -> Totals:

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         trace = Trace(arguments.file)
         if page.exists() and os.path.samefile(arguments.file, page):
             raise UsageError(f"-o {page}: that is the trace itself")
-        programs = programs_of(trace, arguments.elf)
+        programs = programs_of(trace, arguments.elf, arguments.symfs)
         with progress("the trace is read", _events(trace)) as report:
             found = tally(trace, programs, report)
     except TraceError as error:

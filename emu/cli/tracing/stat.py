@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     trace, choice = open_trace(arguments.file), choice_of(arguments)
     check_kinds(choice, trace)
-    tables = _Tables(trace, choice, [*dict.fromkeys(arguments.by)], arguments.elf)
+    tables = _Tables(trace, choice, [*dict.fromkeys(arguments.by)], programs_of(trace, arguments.elf, arguments.symfs))
     found = counted(trace, tables.coder, [*tables.groupings.values()], choice)
     for line in totals(" ".join(trace.header["command"]), found):
         print(line)
@@ -76,13 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
 class _Tables:
     """The tables that --by asks for."""
 
-    def __init__(self, trace: Trace, choice: Choice, names: Sequence[str], files: Sequence[str]) -> None:
+    def __init__(self, trace: Trace, choice: Choice, names: Sequence[str], programs: Programs) -> None:
         from emu.trace.stat import groupings
         from emu.trace.stat.codes import Coder
         from emu.trace.stat.regions import Regions
 
         self.coder = coder = Coder(trace.schema, trace.path)
-        self.programs: Programs = programs_of(trace, files)
+        self.programs = programs
         levels, regions = trace.levels, Regions()
         self._process = groupings.ByProcess(coder, levels, (choice.begin, choice.end))
         known: dict[str, Any] = {
@@ -115,7 +115,7 @@ class _Tables:
 
 _TITLES: dict[str, tuple[str, Sequence[str]]] = {
     "process": ("By process:", ("pid", "program")),
-    "function": ("By function:", ("function", "program")),
+    "function": ("By function:", ("function", "file")),
     "region": ("By region of shared tables:", ("region",)),
     "page-size": ("Walks by the page that they found:", ("page size",)),
     "sharing": ("Walks through shared tables, by who had the page put there and who used it:",

@@ -39,13 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     trace, choice = open_trace(arguments.file), choice_of(arguments)
     check_kinds(choice, trace)
-    coder, programs = Coder(trace.schema, trace.path), programs_of(trace, arguments.elf)
+    coder, programs = Coder(trace.schema, trace.path), programs_of(trace, arguments.elf, arguments.symfs)
     functions, pages = ByFunction(coder, trace.levels, programs), ByPage(coder, trace.levels)
     found = counted(trace, coder, [functions, pages], choice)
     whole = found.counts.walks
     columns = tables.columns_of(found.instructions, lookups=bool(found.counts.lookups), whole=whole)
     walked = [group for group in functions.groups() if group[1].walks]
-    for line in tables.groups("Functions with most walks:", ("function", "program"), walked, columns, arguments.most):
+    for line in tables.groups("Functions with most walks:", ("function", "file"), walked, columns, arguments.most):
         print(line)
     for line in tables.pages(pages.pages(arguments.most), whole):
         print(line)

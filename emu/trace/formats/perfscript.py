@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emu.trace.batch import Batch, Note
+from emu.trace.formats.code import Code
 from emu.trace.formats.processes import Processes
 from emu.trace.formats.record import Fields, Hex, NoteFields, each, fields_of
 from emu.trace.formats.sink import Pieces, Sink, Write
@@ -29,6 +30,7 @@ class PerfScript(Sink):
     def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
         self._notes = NoteFields(schema)
         self._processes = Processes()
+        self._code = Code(header)
         command = " ".join(header["command"]).replace("\n", " ")
         self._pieces.put(f"# ========\n# cmdline : {command}\n# ========\n#\n".encode("utf-8", "backslashreplace"))
 
@@ -38,17 +40,18 @@ class PerfScript(Sink):
                 self._put(record, *_hardware(record))
             elif note.kind != "end":
                 self._processes.told(record.asid, note)
+                self._code.told(record.asid, note)
                 self._put(record, *self._kernel(record, note))
 
     def flush(self) -> None:
         self._pieces.flush()
 
     def _put(self, record: Any, event: str, says: str) -> None:
-        comm = self._processes.name(record.asid)
+        comm = _text(self._processes.name(record.asid))
         seconds, ns = divmod(record.time, _NS)
         line = (
             f"{comm} {record.asid:7d}/{record.tid:<7d} [{record.cpu:03d}] {seconds:5d}.{ns:09d}: {event}: {says}\n"
-            f"\t{record.rip:16x} [unknown] ({comm})\n\n"
+            f"\t{record.rip:16x} {_text(self._code.place(record.asid, record.rip))}\n\n"
         )
         self._pieces.put(line.encode("utf-8", "backslashreplace"))
 

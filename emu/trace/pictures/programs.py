@@ -55,9 +55,9 @@ class Functions:
         """All functions in which something was, those with the most first."""
         sums: dict[tuple[str, str], Counter[int]] = {}
         for number, by_rip in self._counts.items():
-            path = self.programs.images[number].path
-            names = self.programs.functions(number, np.array([*by_rip], np.uint64))
-            for (rip, counts), name in zip(by_rip.items(), names, strict=True):
+            functions, places = self.programs.functions(number, np.array([*by_rip], np.uint64))
+            for (rip, counts), place in zip(by_rip.items(), places.tolist(), strict=True):
+                name, path = functions[place]
                 shown = _name(rip) if name == NO_SYMBOLS else name
                 sums.setdefault((path, shown), Counter()).update(dict(enumerate(counts)))
         found = [
@@ -68,11 +68,7 @@ class Functions:
 
     def sources(self) -> list[str]:
         """Where the names of functions are from, and why there are none."""
-        used = {
-            image.path: image.elf.path
-            for image in self.programs.images
-            if image.elf is not None and image.base is not None and not image.elf.stripped
-        }
+        used = self.programs.sources
         return [*(f"{path}: symbols of {file}" for path, file in used.items()), *self.programs.remarks()]
 
 

@@ -13,7 +13,7 @@ from emu.trace.resolution import RESOLUTIONS
 from emu.trace.schema import Schema
 from mmu.registers import Access
 
-Codes = npt.NDArray[np.uint64]
+Codes = npt.NDArray[np.uint32]
 #: By the two bits that a code has for them.
 PAGE_SIZES = (0, 1 << 12, 1 << 21, 1 << 30)
 
@@ -21,6 +21,9 @@ PAGE_SIZES = (0, 1 << 12, 1 << 21, 1 << 30)
 _NUMBERS = {"level": 7, "cached_level": 7, "tlb_level": 3, "shared_level": 3}
 _ACCESSES = ("", *(access.name.lower() for access in Access))
 _RESOLVED = ("", *RESOLUTIONS)
+#: The bits of a code below the kind of the event.
+KIND_SHIFT = np.uint32(10 + sum(most.bit_length() for most in _NUMBERS.values()))
+_MOST_KINDS = 1 << 32 - int(KIND_SHIFT)
 #: The columns of which a code is made.
 COLUMNS = ("event", "access", "resolved", "page_size", *_NUMBERS)
 
@@ -49,23 +52,25 @@ class Coder:
         """``name`` is the file's, for what is wrong with it."""
         self._name = name
         self._kinds = ("", *schema.kinds)
+        if len(self._kinds) > _MOST_KINDS:
+            raise TraceError(f"{name}: there are more than {_MOST_KINDS - 1} kinds of events")
         self._facts: dict[int, Facts] = {}
         #: A bit position for each column, in the order of :class:`Facts`; the kinds of events come last.
         self._names = {"access": _ACCESSES, "resolved": _RESOLVED, "event": self._kinds}
 
     def codes(self, rows: pa.RecordBatch) -> Codes:
         """The code of each row, which has :data:`COLUMNS`.  :class:`TraceError` for a value that no event has."""
-        codes = self._named(rows, "event").astype(np.uint64)
+        codes = self._named(rows, "event")
         if len(codes) and not codes.all():
             raise TraceError(f"{self._name}: an event has no kind")
         for name in ("resolved", "access"):
-            codes <<= np.uint64(4)
+            codes <<= np.uint32(4)
             if rows.column(name).null_count < len(codes):
                 codes |= self._named(rows, name)
-        codes <<= np.uint64(2)
+        codes <<= np.uint32(2)
         codes |= self._page_sizes(rows)
         for name, most in _NUMBERS.items():
-            codes <<= np.uint64(most.bit_length())
+            codes <<= np.uint32(most.bit_length())
             column = rows.column(name)
             if column.null_count < len(codes):
                 values = numbers(column)
@@ -74,9 +79,9 @@ class Coder:
                 codes |= values
         return codes
 
-    def kind(self, name: str) -> np.uint64:
+    def kind(self, name: str) -> np.uint32:
         """What ``codes >> KIND_SHIFT`` is of this kind of event."""
-        return np.uint64(self._kinds.index(name))
+        return np.uint32(self._kinds.index(name))
 
     def facts(self, code: int) -> Facts:
         """What a code says."""
@@ -93,20 +98,17 @@ class Coder:
             self._facts[code] = found
         return found
 
-    def _named(self, rows: pa.RecordBatch, column: str) -> npt.NDArray[np.uint64]:
+    def _named(self, rows: pa.RecordBatch, column: str) -> Codes:
         """The number of each name, 0 for none."""
         values, names = rows.column(column), self._names[column]
         own = values.dictionary.to_pylist()
         wrong = next((name for name in own if name not in names or not name), None)
         if wrong is not None:
             raise TraceError(f"{self._name}: {column} is {wrong!r:.60}, which no event of this trace has")
-        table = np.array([0, *map(names.index, own)], np.uint64)
-        places = values.indices
-        if places.null_count:
-            return np.asarray(table[np.asarray(places.cast(pa.int32()).fill_null(-1)) + 1])
-        return np.asarray(table[1:][np.asarray(places)] if own else np.zeros(len(values), np.uint64))
+        table = np.array([*map(names.index, own), 0], np.uint32)
+        return np.asarray(table[numbers(values.indices, len(own))])
 
-    def _page_sizes(self, rows: pa.RecordBatch) -> npt.NDArray[np.uint64]:
+    def _page_sizes(self, rows: pa.RecordBatch) -> npt.NDArray[np.uint8]:
         values = numbers(rows.column("page_size"))
         found = np.zeros(len(values), np.uint8)
         known = values == 0
@@ -116,13 +118,9 @@ class Coder:
             found |= here.view(np.uint8) * np.uint8(number)
         if not known.all():
             raise TraceError(f"{self._name}: page_size is {values[~known][0]}, which no page has")
-        return found.astype(np.uint64)
+        return found
 
 
-#: The bits of a code below the kind of the event.
-KIND_SHIFT = np.uint64(10 + sum(most.bit_length() for most in _NUMBERS.values()))
-
-
-def numbers(column: pa.Array) -> npt.NDArray[Any]:
-    """A column's values, 0 for null."""
-    return np.asarray(column.fill_null(0) if column.null_count else column)
+def numbers(column: pa.Array, null: int = 0) -> npt.NDArray[Any]:
+    """A column's values, and this one for null."""
+    return np.asarray(column.fill_null(null) if column.null_count else column)

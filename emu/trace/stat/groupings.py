@@ -12,14 +12,19 @@ import pyarrow as pa
 from emu.trace.sentences import size
 from emu.trace.stat.codes import KIND_SHIFT, Coder, Codes, numbers
 from emu.trace.stat.counts import Counts
-from emu.trace.stat.programs import Programs, executions
+from emu.trace.stat.numbering import Numbering, combined
+from emu.trace.stat.occurrences import Occurrences
+from emu.trace.stat.programs import Function, Programs, executions
 from emu.trace.stat.regions import Regions
-from emu.trace.stat.tally import COUNT, Tally
+from emu.trace.stat.tally import Tally
 
 #: A group's label, which may have several parts.
 Groups = list[tuple[tuple[Any, ...], Counts]]
 Chosen = npt.NDArray[np.bool_] | None
 _MASK_64 = (1 << 64) - 1
+#: Of an address of code, and of the number of a page: so many low bits are counted, and what is above is numbered.
+_LOW_RIP, _LOW_PAGE = np.uint64(24), np.uint64(27)
+_ONE = np.uint64(1)
 NO_REGION, UNKNOWN_REGION = "(in no region)", "(its link was not recorded)"
 
 
@@ -35,7 +40,10 @@ class Grouping(Protocol):
 
 
 def some_of(chosen: Chosen, *columns: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
-    return columns if chosen is None else tuple(column[chosen] for column in columns)
+    if chosen is None:
+        return columns
+    places = np.flatnonzero(chosen)
+    return columns if len(places) == len(chosen) else tuple(column[places] for column in columns)
 
 
 def both(chosen: Chosen, more: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -111,24 +119,29 @@ class ByFunction:
 
     def __init__(self, coder: Coder, levels: int, programs: Programs) -> None:
         self._coder, self._levels, self._programs = coder, levels, programs
-        self._tally = Tally("image", "rip", "code")
+        self._windows, self._rips = Numbering(), Occurrences()
 
     def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
-        images = self._programs.images_of(rows).astype(np.uint64)
+        images = self._programs.images_of(rows)
         chosen = both(chosen, np.asarray(rows.column("pid").is_valid()))
-        self._tally.add(*some_of(chosen, images, numbers(rows.column("rip")), codes))
+        images, rips, codes = some_of(chosen, images, numbers(rows.column("rip")), codes)
+        windows = self._windows.of(images, rips >> _LOW_RIP, codes)
+        self._rips.add(windows << _LOW_RIP | rips & (_ONE << _LOW_RIP) - _ONE)
 
     def groups(self) -> Groups:
-        """A function, and the program that it is in."""
-        table = self._tally.table()
-        images, rips = np.asarray(table["image"]), np.asarray(table["rip"])
-        codes, counted = table["code"].to_pylist(), table[COUNT].to_pylist()
-        counts: defaultdict[tuple[str, str], Counts] = defaultdict(lambda: Counts(self._levels))
-        for image in sorted(set(images.tolist())):
-            here = np.flatnonzero(images == image)
-            path = self._programs.images[image].path
-            for at, name in zip(here.tolist(), self._programs.functions(image, rips[here]), strict=True):
-                counts[name, path].add(self._coder.facts(codes[at]), counted[at])
+        """A function, and the file that it is in."""
+        counts: defaultdict[Function, Counts] = defaultdict(lambda: Counts(self._levels))
+        told = np.array(self._windows.values or [(0, 0, 0)], np.uint64)
+        for keys, counted in self._rips.pieces():
+            images, high, codes = told[(keys >> _LOW_RIP).astype(np.intp)].T
+            rips = high << _LOW_RIP | keys & (_ONE << _LOW_RIP) - _ONE
+            for image in np.unique(images).tolist():
+                here = np.flatnonzero(images == image)
+                functions, places = self._programs.functions(image, rips[here])
+                rows, pairs = combined((places, codes[here]))
+                sums = np.bincount(rows, weights=counted[here], minlength=len(pairs))
+                for (place, code), number in zip(pairs, sums.tolist(), strict=True):
+                    counts[functions[place]].add(self._coder.facts(code), int(number))
         return list(counts.items())
 
 
@@ -185,7 +198,9 @@ class BySharing:
 
     def __init__(self, coder: Coder, levels: int, regions: Regions) -> None:
         self._coder, self._levels, self._regions = coder, levels, regions
-        self._tally = Tally("region", "first", "pid", "page", "code")
+        self._who, self._windows, self._pages = Numbering(), Numbering(), Occurrences()
+        #: By the number of who it is.
+        self._counts = np.zeros(0, np.int64)
 
     def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
         regions = (self._regions.regions_of(rows) + 1).astype(np.uint64)
@@ -196,15 +211,23 @@ class BySharing:
         first, pid = (numbers(rows.column(name)).astype(np.uint64) for name in ("first_pid", "pid"))
         vaddr = numbers(rows.column("vaddr"))
         regions, first, pid, vaddr, codes = some_of(chosen, regions, first, pid, vaddr, codes)
-        self._tally.add(regions, first, pid, vaddr >> np.uint64(12), codes)
+        who = self._who.of(regions, first, pid, codes)
+        counts = np.bincount(who.astype(np.intp), minlength=len(self._who.values))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+        page = vaddr >> np.uint64(12)
+        windows = self._windows.of(regions, first, pid, page >> _LOW_PAGE)
+        self._pages.add(windows << _LOW_PAGE | page & (_ONE << _LOW_PAGE) - _ONE)
 
     def groups(self) -> Groups:
         """The region; who was first, if that is known; who used it; how many pages of 4 KiB."""
-        who = ["region", "first", "pid"]
-        pages = self._tally.table([*who, "page"]).group_by(who, use_threads=False).aggregate([([], "count_all")])
-        many = {(row["region"], row["first"], row["pid"]): row["count_all"] for row in pages.to_pylist()}
+        many: Counter[tuple[int, ...]] = Counter()
+        for keys, _ in self._pages.pieces():
+            windows, number = np.unique(keys >> _LOW_PAGE, return_counts=True)
+            for window, pages in zip(windows.tolist(), number.tolist(), strict=True):
+                many[self._windows.values[window][:3]] += pages
         names = [UNKNOWN_REGION, *self._regions.names]
-        counts: defaultdict[tuple[int, int, int], Counts] = defaultdict(lambda: Counts(self._levels))
-        for region, first, pid, code, number in self._tally.rows([*who, "code"]):
-            counts[region, first, pid].add(self._coder.facts(code), number)
+        counts: defaultdict[tuple[int, ...], Counts] = defaultdict(lambda: Counts(self._levels))
+        for (*who, code), count in zip(self._who.values, self._counts.tolist(), strict=True):
+            counts[tuple(who)].add(self._coder.facts(code), count)
         return [((names[key[0]], key[1] or "?", key[2], many[key]), found) for key, found in counts.items()]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from emu.trace.reader import TraceError
 from emu.trace.stat.codes import KIND_SHIFT, PAGE_SIZES, Coder, Codes, numbers
 from emu.trace.stat.groupings import Chosen, both, some_of
+from emu.trace.stat.numbering import Numbering, combined
+from emu.trace.stat.occurrences import Occurrences
 
-_U64 = npt.NDArray[np.uint64]
-#: Bits of the number of a page of 4 KiB, with five levels of tables; above them is the number of the process.
-_BITS, _SHIFT = 45, 12
-_MOST_PROCESSES = 1 << 64 - _BITS
-#: Rows that are kept of batches before equal ones are made one.
-_KEPT = 1 << 20
+#: Bits of the number of a page of 4 KiB, with five levels of tables, and of the part of it that is counted; there are
+#: few upper parts, which are numbered with the process.
+_BITS, _LOW, _SHIFT = 45, 27, 12
+#: For the size of the page, and how much a walk read.
+_KIND_BITS = 6
 _MASK_64 = (1 << 64) - 1
 
 
@@ -41,9 +40,9 @@ class ByPage:
 
     def __init__(self, coder: Coder, levels: int) -> None:
         self._coder, self._levels = coder, levels
-        self._pids: dict[int, int] = {}
-        self._parts: list[_Pages] = []
-        self._kept = 0
+        #: The process and the upper part of a page's number; the size of the page and how much a walk read.
+        self._windows, self._kinds = Numbering(), Numbering()
+        self._pages = Occurrences(_KIND_BITS)
 
     def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
         """Some rows with their codes."""
@@ -51,68 +50,50 @@ class ByPage:
         pid, vaddr, codes = some_of(chosen, numbers(rows.column("pid")), numbers(rows.column("vaddr")), codes)
         if not len(codes):
             return
-        found, at = np.unique(codes, return_inverse=True)
-        facts = [self._coder.facts(code) for code in found.tolist()]
+        at, found = combined((codes,))
+        facts = [self._coder.facts(code) for (code,) in found]
         masks = np.array([_MASK_64 & -(one.page_size or PAGE_SIZES[1]) for one in facts], np.uint64)
-        loads = np.array([one.loads(self._levels) for one in facts], np.uint64)
-        sizes = np.array([PAGE_SIZES.index(one.page_size) for one in facts], np.uint8)
+        kinds = self._kinds.of(
+            np.array([one.page_size for one in facts], np.uint64),
+            np.array([one.loads(self._levels) for one in facts], np.int64),
+        )
         page = (vaddr & masks[at]) >> np.uint64(_SHIFT) & np.uint64((1 << _BITS) - 1)
-        keys = self._numbers_of(pid) << np.uint64(_BITS) | page
-        self._parts.append(_Pages(keys, np.ones(len(keys), np.uint64), loads[at], sizes[at]).summed())
-        self._kept += len(self._parts[-1].keys)
-        if self._kept > _KEPT:
-            self._parts, self._kept = [_Pages.of(self._parts)], 0
-
-    def _numbers_of(self, pids: npt.NDArray[Any]) -> _U64:
-        encoded = pa.array(pids).dictionary_encode()
-        own = [self._pids.setdefault(pid, len(self._pids)) for pid in encoded.dictionary.to_pylist()]
-        if len(self._pids) > _MOST_PROCESSES:
-            raise TraceError(f"there are more than {_MOST_PROCESSES:,} processes")
-        return np.asarray(np.array(own, np.uint64)[np.asarray(encoded.indices)])
+        windows = self._windows.of(pid, page >> np.uint64(_LOW))
+        low = page & np.uint64((1 << _LOW) - 1)
+        self._pages.add((windows << np.uint64(_LOW) | low) << np.uint64(_KIND_BITS) | kinds[at])
 
     def pages(self, most: int) -> list[Page]:
         """Those with most walks."""
-        if not self._parts:
-            return []
-        self._parts, self._kept = [_Pages.of(self._parts)], 0
-        (whole,), pids = self._parts, [*self._pids]
-        least = np.partition(whole.walks, -most)[-most] if most < len(whole.walks) else 0
-        found = []
-        for at in np.flatnonzero(whole.walks >= least).tolist():
-            page = int(whole.keys[at]) & (1 << _BITS) - 1
-            upper = _MASK_64 << _BITS + _SHIFT & _MASK_64 if page >> _BITS - 1 else 0
-            found.append(
-                Page(
-                    pids[int(whole.keys[at]) >> _BITS], page << _SHIFT | upper, PAGE_SIZES[whole.sizes[at]],
-                    int(whole.walks[at]), int(whole.loads[at]),
-                )
-            )  # fmt: skip
-        return sorted(found, key=lambda page: (-page.walks, page.pid, page.vaddr))[:most]
+        found: list[Page] = []
+        sizes, loads = np.array(self._kinds.values or [(0, 0)], np.uint64).T
+        ordered = sorted(range(len(self._windows.values)), key=self._windows.values.__getitem__)
+        rank = np.argsort(np.array(ordered, np.uint64)).astype(np.uint64)
+        for keys, counts in self._pages.pieces():
+            if not len(keys):
+                continue
+            pages, kinds = keys >> np.uint64(_KIND_BITS), (keys & np.uint64((1 << _KIND_BITS) - 1)).astype(np.intp)
+            begins = np.flatnonzero(np.append(True, pages[1:] != pages[:-1]))
+            walks, ends = np.add.reduceat(counts, begins), np.append(begins[1:], len(keys))
+            pages = pages[begins]
+            place = rank[(pages >> np.uint64(_LOW)).astype(np.intp)] << np.uint64(_LOW)
+            for one in _first(walks, place | pages & np.uint64((1 << _LOW) - 1), most).tolist():
+                rows = slice(begins[one], ends[one])
+                pid, upper = self._windows.values[int(pages[one]) >> _LOW]
+                vaddr = (upper << _LOW | int(pages[one]) & (1 << _LOW) - 1) << _SHIFT
+                vaddr |= _MASK_64 << _BITS + _SHIFT & _MASK_64 if vaddr >> _BITS + _SHIFT - 1 else 0
+                size, read = int(sizes[kinds[rows]].max()), int((loads[kinds[rows]] * counts[rows]).sum())
+                found.append(Page(pid, vaddr, size, int(walks[one]), read))
+            found = sorted(found, key=lambda page: (-page.walks, page.pid, page.vaddr))[:most]
+        return found
 
 
-@dataclass
-class _Pages:
-    """Pages and what was counted of each."""
-
-    keys: _U64
-    walks: _U64
-    loads: _U64
-    sizes: npt.NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, parts: list[_Pages]) -> _Pages:
-        """All of these."""
-        columns = (np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__)
-        return cls(*columns).summed()
-
-    def summed(self) -> _Pages:
-        """Each page once."""
-        order = np.argsort(self.keys)
-        keys = self.keys[order]
-        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
-        return _Pages(
-            keys[first],
-            np.add.reduceat(self.walks[order], first),
-            np.add.reduceat(self.loads[order], first),
-            np.maximum.reduceat(self.sizes[order], first),
-        )
+def _first(walks: npt.NDArray[np.uint64], order: npt.NDArray[np.uint64], most: int) -> npt.NDArray[np.intp]:
+    """Where the most walks are; of as many, the first by ``order``."""
+    if most >= len(walks):
+        return np.arange(len(walks))
+    least = np.partition(walks, -most)[-most]
+    more, as_many = np.flatnonzero(walks > least), np.flatnonzero(walks == least)
+    rest = most - len(more)
+    if rest < len(as_many):
+        as_many = as_many[np.argpartition(order[as_many], rest - 1)[:rest]]
+    return np.concatenate([more, as_many])

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from emu.kernel.layout import ELF_ET_DYN_BASE
+from emu.trace.stat.image import Image, Mapping
 from emu.trace.stat.symbols import Elf
 from emu.trace.stat.timeline import NONE, Change, Timeline
 
-#: How far above ELF_ET_DYN_BASE the kernel puts programs (MMAP_RND_BITS), and the largest of them.
-_RANDOM = 1 << 41
+_MASK_64 = (1 << 64) - 1
 NO_SYMBOLS = "(no symbols)"
+_ANOTHER = "the file here has another build ID than what ran; --elf FILE names it"
 #: By this path a program executes itself.
 _ITSELF = "/proc/self/exe"
 
@@ -40,44 +40,11 @@ class Given:
         return self.base is not None or not self.elf.position_independent
 
 
-@dataclass
-class Image:
-    """A program in one process since one execve, and in those that it forked since."""
+class Function(NamedTuple):
+    """Its name, and the file that it is in."""
 
+    name: str
     path: str
-    elf: Elf | None
-    #: What is added to the addresses of the file; None as long as nobody knows.
-    base: int | None = None
-    #: Whether the user says that this is the file.
-    given: bool = False
-    settled: bool = False
-    #: Whether the file is not what ran: another program has its path.
-    other: bool = False
-
-    def __post_init__(self) -> None:
-        if self.elf is None or self.base is not None:
-            self.settled = True
-        elif not self.elf.position_independent and (self.given or self.elf.interpreted):
-            self.base, self.settled = 0, True
-
-    def learn(self, rips: npt.NDArray[np.uint64]) -> None:
-        """Find the base from where it ran first: at its entry."""
-        assert self.elf is not None
-        if self.elf.interpreted:
-            here = (rips >= np.uint64(ELF_ET_DYN_BASE)) & (rips < np.uint64(ELF_ET_DYN_BASE + _RANDOM))
-            rips = rips[here]
-        if not len(rips):
-            return
-        if self.elf.position_independent:
-            low, bases = int(rips.min()), (self.elf.base_from(rip) for rip in dict.fromkeys(rips[:_TRIED].tolist()))
-            self.base = next((b for b in bases if b is not None and b <= low < b + self.elf.end), None)
-        elif int(rips[0]) == self.elf.entry:
-            self.base = 0
-        self.settled, self.other = True, self.base is None
-
-
-#: Instructions among which the entry is sought: a program's own resolvers of functions may run before.
-_TRIED = 1 << 12
 
 
 class Programs:
@@ -89,7 +56,12 @@ class Programs:
         self._find, self._given = find, given
         self._line = Timeline()
         self._path = command[0] if command else ""
+        #: The image of processes of which no event tells what they run.
+        self._first: int | None = None
         self.images: list[Image] = []
+        #: The file of each path and build ID that is mapped, and why one has no names.
+        self._files: dict[tuple[str, str], Elf | None] = {}
+        self._lacking: dict[str, str] = {}
         self._known: tuple[pa.RecordBatch | None, npt.NDArray[np.int64]] = (None, np.zeros(0, np.int64))
 
     def images_of(self, rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
@@ -102,9 +74,12 @@ class Programs:
     def _find_images(self, rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
         pids = np.asarray(rows.column("pid").fill_null(0)).astype(np.uint64)
         found = self._line.values(pids, list(self._changes(rows)))
-        if not len(self.images):
-            self._image(self._path)
-        np.copyto(found, 0, where=found == NONE)
+        unknown = found == NONE
+        if unknown.any() or not self.images:
+            if self._first is None:
+                executed = self.images and self.images[0].executed
+                self._first = 0 if executed else self._image(self._path)
+            np.copyto(found, self._first, where=unknown)
         if not all(image.settled for image in self.images):
             rips = np.asarray(rows.column("rip").fill_null(0))
             for number, image in enumerate(self.images):
@@ -114,53 +89,129 @@ class Programs:
 
     def _changes(self, rows: pa.RecordBatch) -> Iterator[Change]:
         now = dict(self._line.now)
-        for at, (pid, path, child) in executions(rows):
-            if path is not None:
+        for at, row in told(rows, ("exec", "fork", "mmap"), ["pid", "other_tid", "detail"]):
+            pid = row["pid"] or 0
+            if row["event"] == "exec":
+                path = _path(row["detail"])
                 again = path == _ITSELF and pid in now
                 changed = Change(at, pid, self._image(self.images[now[pid]].path if again else path))
-            elif pid in now:
-                changed = Change(at, child, now[pid])
+            elif row["event"] == "mmap":
+                number = self._map(now.get(pid), Mapping.told(row["detail"]))
+                if number is None:
+                    continue
+                changed = Change(at if pid in now else 0, pid, number)  # it ran before the recording
+            elif pid in now and row["other_tid"]:
+                changed = Change(at, row["other_tid"], now[pid])
             else:
                 continue
             now[changed.key] = changed.value
             yield changed
 
+    def _map(self, number: int | None, mapping: Mapping | None) -> int | None:
+        """A process with this image maps code; the number of the image that it has then, if that is another."""
+        if mapping is None or (number is not None and mapping in self.images[number].mappings):
+            return None
+        if number is None:  # what it has executed was not recorded
+            self.images.append(Image(self._path, None, executed=False, mappings=[mapping]))
+            return len(self.images) - 1
+        image = self.images[number]
+        if image.has_room(mapping):
+            image.map(mapping)
+            if image.is_another(mapping):
+                self._lacking.setdefault(image.path, _ANOTHER)
+            return None
+        self.images.append(image.with_mapping(mapping))
+        return len(self.images) - 1
+
     def _image(self, path: str) -> int:
-        given = next((one for one in self._given if basename(one.elf.path) == basename(path)), None)
+        given = self._given_for(path)
         if given is None:
             self.images.append(Image(path, self._find(path)))
         else:
-            given.used = True
             self.images.append(Image(path, given.elf, given.base, given=True))
         return len(self.images) - 1
 
-    def functions(self, image: int, rips: npt.NDArray[np.uint64]) -> list[str]:
-        """The name of the function of each address in an image."""
+    def _given_for(self, path: str) -> Given | None:
+        given = next((one for one in self._given if basename(one.elf.path) == basename(path)), None)
+        if given is not None:
+            given.used = True
+        return given
+
+    def functions(self, image: int, rips: npt.NDArray[np.uint64]) -> tuple[list[Function], npt.NDArray[np.intp]]:
+        """Functions, and which of them has each address in an image."""
         own = self.images[image]
-        names = np.full(len(rips), NO_SYMBOLS, object)
-        everywhere = [one for one in self._given if one.anywhere and not one.used]
-        files: list[tuple[Elf | None, int | None]] = [(one.elf, one.base or 0) for one in everywhere]
-        for elf, base in [*files, (own.elf, own.base)]:
-            if elf is None or base is None:
+        found, places = [Function(NO_SYMBOLS, own.path)], np.zeros(len(rips), np.intp)
+
+        def name(low: int, high: int, elf: Elf | None, bias: int, path: str) -> None:
+            here = np.flatnonzero((places == 0) & (rips >= np.uint64(low)) & (rips < np.uint64(high)))
+            if elf is None:
+                places[here] = len(found)
+                found.append(Function(NO_SYMBOLS, path))
+                return
+            inside = elf.places(rips[here] - np.uint64(bias & _MASK_64))
+            for place in set(inside[inside >= 0].tolist()):
+                places[here[inside == place]] = len(found)
+                found.append(Function(elf.name(place), path))
+
+        for given in self._given:
+            if given.anywhere and not given.used:
+                name(given.base or 0, _MASK_64, given.elf, given.base or 0, own.path)
+        if own.elf is not None and own.base is not None:
+            name(own.base, _MASK_64, own.elf, own.base, own.path)
+        for mapping in own.mappings:
+            if not np.any((rips >= np.uint64(mapping.start)) & (rips < np.uint64(mapping.end))):
                 continue
-            left = np.flatnonzero((names == NO_SYMBOLS) & (rips >= np.uint64(base)))
-            places = elf.places(rips[left] - np.uint64(base))
-            for place in set(places[places >= 0].tolist()):
-                names[left[places == place]] = elf.name(place)
-        return list(names)
+            elf = None if mapping.path == own.program else self._file(mapping)
+            if elf is not None:
+                name(mapping.start, mapping.end, elf, elf.bias(mapping.start, mapping.offset), mapping.path)
+            name(mapping.start, mapping.end, None, 0, own.path if mapping.path == own.program else mapping.path)
+        return found, places
+
+    def _file(self, mapping: Mapping) -> Elf | None:
+        """The file that is mapped, with symbols."""
+        key = mapping.path, mapping.build_id
+        if key in self._files:
+            return self._files[key]
+        given = self._given_for(mapping.path)
+        elf, lacks = (self._find(mapping.path) if given is None else given.elf), ""
+        if elf is None:
+            lacks = "there is no such ELF file here; --elf FILE says where it is"
+        elif elf.stripped:
+            lacks = "it is stripped; --elf FILE says where it is with symbols"
+        elif given is None and mapping.build_id and elf.build_id != mapping.build_id:
+            lacks = _ANOTHER
+        if lacks:
+            self._lacking.setdefault(mapping.path, lacks)
+        self._files[key] = None if lacks else elf
+        return self._files[key]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """By path the file here whose symbols are used."""
+        images = {
+            image.path: image.elf.path
+            for image in self.images
+            if image.elf is not None and image.base is not None and not image.elf.stripped
+        }
+        return images | {path: elf.path for (path, _), elf in self._files.items() if elf is not None}
 
     def remarks(self) -> Iterator[str]:
         """Why functions have no names."""
-        for path in dict.fromkeys(image.path for image in self.images):
-            own = [image for image in self.images if image.path == path]
+        executed = [image for image in self.images if image.executed]
+        told = {image.path for image in self.images if not image.executed}
+        for path in dict.fromkeys(image.path for image in executed if image.path not in told):
+            own = [image for image in executed if image.path == path]
             if own[0].elf is None:
                 yield f"no symbols of {path}: there is no such ELF file here; --elf FILE says where it is"
             elif own[0].elf.stripped:
                 yield f"no symbols of {path}: it is stripped; --elf FILE says where it is with symbols"
+            elif path in self._lacking:
+                continue
             elif any(image.other for image in own) and not own[0].given:
                 yield f"no symbols of {path}: what ran began elsewhere than the file of that path; --elf FILE names it"
             elif any(image.base is None for image in own):
                 yield f"no symbols of {path}: it is not known where it was loaded; --elf FILE@BASE says so"
+        yield from (f"no symbols of {path}: {why}" for path, why in self._lacking.items())
         for given in self._given:
             if not given.used and not given.anywhere:
                 yield f"{given.elf.path} is no program of this trace: --elf {given.elf.path}@BASE says where it is"

@@ -51,6 +51,12 @@ class Elf:
         self.entry: int = elf["e_entry"]
         self.position_independent: bool = elf["e_type"] == "ET_DYN"
         self.interpreted = any(segment["p_type"] == "PT_INTERP" for segment in elf.iter_segments())
+        #: Of each segment: what of the file is in it, and how far its addresses are above that.
+        self._segments = [
+            (range(one["p_offset"], one["p_offset"] + max(one["p_filesz"], 1)), one["p_vaddr"] - one["p_offset"])
+            for one in loaded
+        ]
+        self.build_id = _build_id(elf)
         #: Behind its last byte in memory.
         self.end: int = max((segment["p_vaddr"] + segment["p_memsz"] for segment in loaded), default=0)
         table = elf.get_section_by_name(".symtab") or elf.get_section_by_name(".dynsym")
@@ -84,10 +90,30 @@ class Elf:
         begin = int(self._name_at[place])
         return self._names[begin : self._names.find(b"\0", begin)].decode("utf-8", "replace")
 
+    def begin(self, place: int) -> int:
+        """The address of a function."""
+        return int(self._begins[place])
+
+    def bias(self, start: int, offset: int) -> int:
+        """What is added to its addresses where what is at ``offset`` of the file is mapped at ``start``."""
+        if not self.position_independent:
+            return 0
+        pages = ((range(there.start & -_PAGE, there.stop), above) for there, above in self._segments)
+        return start - offset - next((above for there, above in pages if offset in there), 0)
+
     def base_from(self, rip: int) -> int | None:
         """Where it was loaded, if its entry is what ran at ``rip``; None if it cannot be."""
         base = rip - self.entry
         return base if base >= 0 and base % _PAGE == 0 else None
+
+
+def _build_id(elf: Any) -> str:
+    for segment in elf.iter_segments():
+        if segment["p_type"] == "PT_NOTE":
+            for note in segment.iter_notes():
+                if note["n_type"] == "NT_GNU_BUILD_ID":
+                    return str(note["n_desc"])
+    return ""
 
 
 def _functions(symbols: npt.NDArray[Any], code: Mapping[int, int]) -> npt.NDArray[Any]:
