@@ -289,7 +289,7 @@ def test_figures_are_explained_by_events_that_there_are() -> None:
 
 def test_few_events_are_recorded_unless_all_are_wanted(machine: GuestMachine) -> None:
     machine.run_guest("hello")
-    assert set(machine.events.kinds) <= {"exec", "fault", "flush", "exit"} and len(machine.events.faults)
+    assert set(machine.events.kinds) <= {"exec", "mmap", "fault", "flush", "exit"} and len(machine.events.faults)
     machine.record_all(syscalls=True)
     machine.run_guest("hello")
     assert len(machine.events.walks) and len(machine.events.where("syscall_enter", name="write")) == 1

@@ -27,7 +27,7 @@ RUNS = {
     "mshare_donor": ["mshare_donor"],
     "two vCPUs": ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=sharers", "region_stress", "3", "4"],
     "five levels": ["--la57", "faults"],
-    "a modelled TLB": ["--tlb", "textbook", "--trace-accesses", "cow"],
+    "a modelled TLB": ["--tlb", "textbook", "--trace-accesses", "procinfo"],
 }
 
 
