@@ -128,10 +128,19 @@ class Events:
                 raise UnknownEvent(f"there is no system call {call!r}")
         elif name.lower() not in self._known:
             known = ", ".join((*self._known.values(), *(f"{prefix}NAME" for prefix in _OF_CALL)))
-            raise UnknownEvent(f"there is no event {text!r}; there are {known}")
+            raise UnknownEvent(f"there is no event {text!r}{self._near(text)}; there are {known}")
         elif name in _tlb_names() and self._kernel.cpu.mmu.tlb is None:
             raise UnknownEvent(f"{name} is counted in a modelled TLB: give --tlb PRESET (`unimmu presets` lists them)")
         return name
+
+    def _near(self, text: str) -> str:
+        """The events whose names are like this one, in words."""
+        import difflib  # needed only here
+
+        part = text.lower().removesuffix(":u")
+        near = [name for name in self._known if name.partition(":")[2] == part]
+        near += [name for name in difflib.get_close_matches(part, self._known, 3) if name not in near]
+        return f" (perhaps {' or '.join(self._known[name] for name in near)})" if near else ""
 
     def _counts_now(self) -> bool:
         return self._region is None or self._kernel.region.on

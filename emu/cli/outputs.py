@@ -142,7 +142,7 @@ class Outputs:
         self._stopper = stopper
         options = strace_options(arguments, asked, machine.kernel.entry.calls) if asked.strace else None
         #: The region of interest.
-        self._region = _region(machine, arguments, path)
+        self._region = _region(machine, arguments, first, path)
         #: What --stats and --json are to count, where that is not everything.
         self.counts: RegionCounts | None = None
         if self._region is not None and (arguments.stats or arguments.json):
@@ -255,10 +255,10 @@ def _recording(machine: Machine, arguments: argparse.Namespace) -> Recording:
     return recording(machine, arguments)
 
 
-def _region(machine: Machine, arguments: argparse.Namespace, program: str) -> WatchedRegion | None:
+def _region(machine: Machine, arguments: argparse.Namespace, first: Task, program: str) -> WatchedRegion | None:
     from emu.cli.recording import region
 
-    return region(machine, arguments, program)
+    return region(machine, arguments, first, program)
 
 
 def _region_counts(machine: Machine, text: str) -> RegionCounts:

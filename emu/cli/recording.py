@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from emu.cli.arguments import UsageError, number_from
 
 if TYPE_CHECKING:
+    from emu.kernel.task import Task
     from emu.machine import Machine
     from emu.trace.formats.registry import Format
     from emu.trace.region import WatchedRegion
@@ -71,8 +72,8 @@ def add_region(add: Callable[..., Any]) -> None:
     )  # fmt: skip
 
 
-def region(machine: Machine, arguments: argparse.Namespace, program: str) -> WatchedRegion | None:
-    """The region that --region asks for; ``program`` is the path of what is about to run."""
+def region(machine: Machine, arguments: argparse.Namespace, first: Task, program: str) -> WatchedRegion | None:
+    """The region that --region asks for; ``program`` is the path of what ``first`` is about to run."""
     if arguments.region is None:
         return None
     from emu.trace.region import CountedRegion, MarkedRegion, NoRegion, RegionAsked
@@ -87,9 +88,10 @@ def region(machine: Machine, arguments: argparse.Namespace, program: str) -> Wat
         if asked.marks:
             _give_marks(machine)
             return MarkedRegion(kernel, asked)
+        from emu.fs.dentry import d_path
         from emu.trace.functions import FunctionRegion  # with what it needs to read ELF files
 
-        return FunctionRegion(kernel, asked, program)
+        return FunctionRegion(kernel, asked, program, d_path(first.fs.cwd))
     except NoRegion as error:
         raise UsageError(f"--region {error}") from None
 

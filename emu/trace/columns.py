@@ -187,7 +187,10 @@ BY_NAME = {column.name: column for column in COLUMNS}
 
 
 def arrow_schema(names: Sequence[str] | None = None) -> pa.Schema:
-    """The table's columns, or these of them, as Arrow has them.  KeyError if one is none."""
+    """The table's columns, or these of them, as Arrow has them.  ValueError if one is none."""
+    unknown = [name for name in names or () if name not in BY_NAME]
+    if unknown:
+        raise ValueError(f"a trace has no column {unknown[0]!r}; its columns are {', '.join(BY_NAME)}")
     columns = COLUMNS if names is None else [BY_NAME[name] for name in names]
     return pa.schema([pa.field(column.name, column.arrow) for column in columns])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -46,10 +47,11 @@ class Activation(NamedTuple):
 class FunctionRegion(WatchedRegion):
     """Within a function."""
 
-    def __init__(self, kernel: Kernel, asked: RegionAsked, program: str) -> None:
-        """``program`` is the path in the machine of what is about to run.  :class:`NoRegion`."""
+    def __init__(self, kernel: Kernel, asked: RegionAsked, program: str, cwd: str = "/") -> None:
+        """``program`` is the path in the machine of what is about to run, as seen from ``cwd``.  :class:`NoRegion`."""
         super().__init__(kernel, asked)
-        self._path = self._find(asked.file) if asked.file else program
+        self._cwd = cwd
+        self._path = self._find(asked.file) if asked.file else self._from_here(program)
         self._inode: Inode = kernel.vfs.walker(None).resolve(self._path).inode
         self._offsets = find_function(self._path, kernel.vfs.read_file(self._path, _MOST), asked.function)
         self._returns: set[int] = set()
@@ -65,7 +67,8 @@ class FunctionRegion(WatchedRegion):
 
     def _find(self, name: str) -> str:
         """The path of a file in the machine."""
-        walker, tried = self._kernel.vfs.walker(None), [name] if "/" in name else [f"{d}/{name}" for d in _DIRECTORIES]
+        walker = self._kernel.vfs.walker(None)
+        tried = [self._from_here(name)] if "/" in name else [f"{directory}/{name}" for directory in _DIRECTORIES]
         for path in tried:
             try:
                 if walker.resolve(path).inode.is_regular:
@@ -73,6 +76,10 @@ class FunctionRegion(WatchedRegion):
             except LinuxError:
                 continue
         raise NoRegion(f"{self.asked.text}: there is no file {' or '.join(tried)} in the machine")
+
+    def _from_here(self, path: str) -> str:
+        """A path that is absolute: the program's working directory is not that of who looks for the file."""
+        return os.path.join(self._cwd, path.removeprefix("./"))
 
     # -- where the code is -----------------------------------------------------------------------------------------
 

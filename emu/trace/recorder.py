@@ -21,6 +21,7 @@ from emu.trace.header import make_header
 from emu.trace.resolution import RESOLUTIONS, resolution
 from emu.trace.schema import Schema
 from emu.trace.selection import EVERYTHING, Selection
+from emu.trace.within import Within
 from mmu.event_table import Events
 from mmu.events import EventKind
 from mmu.host_array import HostArray
@@ -93,6 +94,7 @@ class Recorder(Tracer):
         #: By process, that of which it has been told what code is mapped.
         self._told: dict[int, AddressSpace] = {}
         self._tells_code = selection.has("mmap")
+        self._within = Within(kernel)
         #: Whether these frequent ones are recorded.
         self.enters, self.exits, self.switches = (
             selection.has(kind) for kind in ("syscall_enter", "syscall_exit", "switch")
@@ -128,7 +130,7 @@ class Recorder(Tracer):
     def finish(self) -> None:
         """Give away what is left, and record no more."""
         if self._recording:
-            self._note("end", 0, 0, {})
+            self._note("end", 0, 0, self._within.fields())
             self._ring.enable()
             self._kernel.region.on_change.remove(self._switched)
             self._ring.flush()
@@ -140,6 +142,7 @@ class Recorder(Tracer):
 
     def _switched(self) -> None:
         """The region of interest begins or ends."""
+        self._within.switched()
         self._choose()
         if self._kernel.region.on:
             for task in list(self._kernel.tasks.values()):

@@ -365,6 +365,13 @@ KERNEL = (
         "end",
         "the last line. Where it is missing the run was stopped, or the file was not written to its end, and "
         "`trace view` says so",
+        Field(
+            "instructions",
+            Type.NUMBER,
+            "how many all processes have retired within the region of interest; missing where that was everything",
+            "instructions",
+            optional=True,
+        ),
         words="the recording is complete",
     ),
 )

@@ -226,6 +226,8 @@ def test_a_program_that_may_not_be_read(unimmu: Unimmu, hello_with: Callable[...
         ("--strace -e openn hello", "-e trace=openn: there is no system call 'openn'"),
         ("--strace -e signal=FOO hello", "-e signal=FOO: there is no signal 'FOO', nor is it all or none"),
         ("--strace -e signal=65 hello", "-e signal=65: there is no signal '65'"),
+        ("--stats -e walks hello", "-e walks: there is no event 'walks' (perhaps mmu:walks); there are task-"),
+        ("--stats -e page_faults hello", "no event 'page_faults' (perhaps mmu:page_faults or page-faults or "),
         ("--stats -e faults,nothing hello", "-e faults,nothing: there is no event 'nothing'; there are task-"),
         ("--stats -e syscalls:sys_enter_openn hello", "-e syscalls:sys_enter_openn: there is no system call 'openn'"),
         (

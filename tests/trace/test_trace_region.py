@@ -74,6 +74,32 @@ def test_counts_are_those_of_the_trace(tmp_path: Path, way: str, region: str, pa
         assert other["region_of_interest"] == run["region_of_interest"]
 
 
+@pytest.mark.parametrize(("way", "region"), [("calls", "compute"), ("threads", "compute"), ("marks", "marker")])
+def test_the_trace_says_how_many_instructions_it_is_about(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], way: str, region: str
+) -> None:
+    """Not those up to the end of the run, nor those from one time in the region to the next."""
+    instructions = counted(tmp_path, region, way)["instructions"]
+    for name, options in (("t.jsonl", []), ("t.parquet", []), ("t.jsonl", ["--cpus", "2"])):
+        path = tmp_path / name
+        assert main(["run", "--region", region, "--trace", str(path), *options, "regions", way]) == 0
+        capfd.readouterr()
+        assert main(["trace", "stat", str(path)]) == 0
+        assert f" events, {instructions:,} instructions\n" in capfd.readouterr().out
+    assert main(["trace", "stat", "--from", "0", str(path)]) == 0
+    assert f" {instructions:,} instructions\n" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("region", ["compute", "./regions:compute", "../mine/regions:compute"])
+def test_a_program_in_the_working_directory(tmp_path: Path, region: str) -> None:
+    (tmp_path / "mine").mkdir()
+    shutil.copy(_guest("regions"), tmp_path / "mine" / "regions")
+    path = tmp_path / "t.json"
+    options = ["--root", str(tmp_path), "--cwd", "/mine", "--json", str(path), "--region", region]
+    assert main(["run", *options, "./regions", "calls"]) == 0
+    assert json.loads(path.read_text())["instructions"] == counted(tmp_path, "compute", "calls")["instructions"]
+
+
 def test_instructions_are_counted_one_by_one(tmp_path: Path) -> None:
     """compute(2, 0) has 29 instructions, with those of touch_inside(), from its first one to RET."""
     run = counted(tmp_path, "compute", "calls")

@@ -104,6 +104,31 @@ def test_each_process_has_its_own_libraries(functions_of: Any, library: Elf) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("executed", ["./prog", "prog", "/root/script.sh"])
+def test_a_program_is_the_file_that_is_mapped(functions_of: Any, library: Elf, executed: str) -> None:
+    """Its path is one from a working directory that the trace does not tell, or that of a script."""
+    program = mmap_of(LIBRARY, "/home/me/prog")
+    events = [
+        (100, exec_of(executed)),
+        (100, program),
+        (100, at(LIBRARY)),
+        (100, exec_of(executed)),
+        (100, at(LIBRARY)),
+    ]
+    remarks: list[str] = []
+    found = functions_of(events[:3], {"/home/me/prog": library}, remarks)
+    assert (found, remarks) == ([("f", "/home/me/prog")], [])
+    assert functions_of(events[:3], {}, remarks) == [(NO_SYMBOLS, "/home/me/prog")]
+    assert remarks == ["no symbols of /home/me/prog: there is no such ELF file here; --elf FILE says where it is"]
+    assert functions_of(events, {"/home/me/prog": library})[1] == (NO_SYMBOLS, executed)
+    other = mmap_of(LIBRARY, "/home/me/prog", build_id="abcd")
+    remarks.clear()
+    events = [(100, exec_of(executed)), (100, other), (100, at(LIBRARY))]
+    assert functions_of(events, {"/home/me/prog": library}, remarks) == [(NO_SYMBOLS, "/home/me/prog")]
+    says = "the file here has another build ID than what ran; --elf FILE names it"
+    assert remarks == [f"no symbols of /home/me/prog: {says}"]
+
+
 def test_a_process_whose_execve_was_not_recorded(functions_of: Any, library: Elf) -> None:
     events = [(100, at(LIBRARY)), (101, mmap_of(LIBRARY, "/lib.so")), (101, at(LIBRARY)), (100, at(LIBRARY))]
     assert functions_of(events, {"/lib.so": library}) == [

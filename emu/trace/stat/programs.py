@@ -117,11 +117,22 @@ class Programs:
         image = self.images[number]
         if image.has_room(mapping):
             image.map(mapping)
+            if image.elf is None and mapping.path == image.program != image.path:
+                self._find_program(image, mapping)
             if image.is_another(mapping):
                 self._lacking.setdefault(image.path, _ANOTHER)
             return None
         self.images.append(image.with_mapping(mapping))
         return len(self.images) - 1
+
+    def _find_program(self, image: Image, mapping: Mapping) -> None:
+        """The path that execve was given is one from a working directory, or a script's: the first code that is mapped
+        says which file it is."""
+        given = self._given_for(mapping.path)
+        elf = self._find(mapping.path) if given is None else given.elf
+        image.path, image.given = mapping.path, given is not None
+        if elf is not None:
+            image.elf, image.base = elf, elf.bias(mapping.start, mapping.offset)
 
     def _image(self, path: str) -> int:
         given = self._given_for(path)
