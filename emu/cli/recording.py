@@ -88,6 +88,8 @@ def region(machine: Machine, arguments: argparse.Namespace, first: Task, program
         if asked.marks:
             _give_marks(machine)
             return MarkedRegion(kernel, asked)
+        if asked.file == arguments.program:  # whatever it is called in the machine
+            asked = asked._replace(file="")
         from emu.fs.dentry import d_path
         from emu.trace.functions import FunctionRegion  # with what it needs to read ELF files
 

@@ -127,7 +127,8 @@ def _set(geometry: Geometry, word: str, name: str, field: str, value: str) -> Ge
         return replace(geometry, structure_caches={**geometry.structure_caches, level: shape})
     chosen = _arrays_of(geometry, name)
     if not chosen:
-        known = ", ".join(dict.fromkeys([*(array.name for array in geometry.arrays), "l1", "l2", *STRUCTURE_LEVELS]))
+        levels = [level for level in ("l1", "l2") if _arrays_of(geometry, level)]
+        known = ", ".join(dict.fromkeys([*(array.name for array in geometry.arrays), *levels, *STRUCTURE_LEVELS]))
         raise UsageError(f"--tlb-set {word}: {geometry.name} has no {name}; there are {known}")
     change = _FIELDS.get(field)
     if change is None:

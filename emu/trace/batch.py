@@ -38,10 +38,12 @@ def error_name(number: int) -> str:
 
 
 class Note(NamedTuple):
-    """Any other event of the kernel: the name of its kind, and its fields as JSON has them."""
+    """Any other event of the kernel: the name of its kind, and its fields as JSON has them.  One that is not
+    ``chosen`` is there only for what it says of others."""
 
     kind: str
     fields: dict[str, Any]
+    chosen: bool = True
 
     @property
     def detail(self) -> str:

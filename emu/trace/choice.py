@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,17 +76,19 @@ class Choice:
             mask &= clock < np.uint64(self.end)
         return mask
 
-    def of_batch(self, batch: Batch) -> Batch:
-        """The chosen events of a batch; the last of a trace, which says that it is complete, stays."""
+    def of_batch(self, batch: Batch, told: Collection[str] = ()) -> Batch:
+        """The chosen events of a batch; the last of a trace, which says that it is complete, stays, and so do those of
+        the kernel of the kinds ``told``, which say that they are not chosen.
+        """
         if self == ALL:
             return batch
         records = batch.records
-        kinds, told = records["kind"], np.flatnonzero(records["kind"] == EventKind.NOTE)
+        kinds, notes = records["kind"], np.flatnonzero(records["kind"] == EventKind.NOTE)
         mask = np.ones(len(records), bool)
         if self.kinds:
             fixed = [kind for kind in (*EventKind, *KernelKind) if kind.name.lower() in self.kinds]
             mask = np.isin(kinds, np.array(fixed, np.uint8))
-            mask[told] = [note.kind in self.kinds for note in batch.notes]
+            mask[notes] = [note.kind in self.kinds for note in batch.notes]
         if self.pids:
             wanted = np.array(sorted(self.pids), np.uint64)
             mask &= np.logical_or(*(np.isin(records[name].astype(np.uint64), wanted) for name in ("asid", "tid")))
@@ -95,10 +97,16 @@ class Choice:
         if self.end is not None:
             mask &= records["clock"] < np.uint64(self.end)
         if self.addresses is not None:
-            mask &= self._at_addresses(batch, told)
-        mask[told] |= np.array([note.kind == "end" for note in batch.notes], bool)
-        kept = mask[told].tolist()
-        return Batch(records[mask], [note for note, stays in zip(batch.notes, kept, strict=True) if stays], batch.calls)
+            mask &= self._at_addresses(batch, notes)
+        mask[notes] |= np.array([note.kind == "end" for note in batch.notes], bool)
+        chosen = mask[notes].tolist()
+        mask[notes] |= np.array([note.kind in told for note in batch.notes], bool)
+        kept = [
+            note if stays else note._replace(chosen=False)
+            for note, stays in zip(batch.notes, chosen, strict=True)
+            if stays or note.kind in told
+        ]
+        return Batch(records[mask], kept, batch.calls)
 
     def _at_addresses(self, batch: Batch, told: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
         assert self.addresses is not None

@@ -53,7 +53,11 @@ class FunctionRegion(WatchedRegion):
         self._cwd = cwd
         self._path = self._find(asked.file) if asked.file else self._from_here(program)
         self._inode: Inode = kernel.vfs.walker(None).resolve(self._path).inode
-        self._offsets = find_function(self._path, kernel.vfs.read_file(self._path, _MOST), asked.function)
+        try:
+            self._offsets = find_function(self._path, kernel.vfs.read_file(self._path, _MOST), asked.function)
+        except NoRegion as error:
+            elsewhere = f" (one of another file is FILE:{asked.function}, as libc.so.6:qsort)"
+            raise NoRegion(f"{error}{'' if asked.file else elsewhere}") from None
         self._returns: set[int] = set()
         #: By thread, its outermost activation.
         self._inside: dict[Task, Activation] = {}

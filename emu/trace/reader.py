@@ -44,7 +44,10 @@ class TraceReader:
             raise TraceError(f"{self.name}: the file is empty")
         header = _parse(first)
         if header is None or header.get("format") != FORMAT:
-            raise TraceError(f"{self.name}: line 1: this is not a trace that `unimmu run --trace` wrote")
+            raise TraceError(
+                f"{self.name}: line 1: this is not a trace that `unimmu run --trace` wrote as Parquet or lines of "
+                "JSON, which can be read back"
+            )
         if header.get("version") != FORMAT_VERSION:
             found = f"{header.get('version')!r:.60}"
             raise TraceError(

@@ -174,6 +174,11 @@ def test_a_structure_cache_can_have_sets() -> None:
     assert again.geometry.structure_caches == changed.structure_caches
 
 
+def test_levels_that_there_are_not_are_not_offered() -> None:
+    with pytest.raises(UsageError, match=r"none has no l2; there are PML5E, PML4E, PDPTE, PDE$"):
+        with_settings(load_preset("none"), ["l2.ways=4"])
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

@@ -415,6 +415,20 @@ def test_perf_script(shared: Path, tmp_path: Path) -> None:
     assert profile[gprof2dot.SAMPLES] == len(events)
 
 
+def test_events_that_are_not_chosen_still_say_where_code_is(shared: Path, tmp_path: Path) -> None:
+    whole, walks = tmp_path / "t.perf.txt", tmp_path / "walks.perf.txt"
+    line = tmp_path / "walks.json"
+    assert convert(shared, whole) == convert("--kind", "walk", shared, walks) == 0
+    assert convert("--kind", "walk", shared, line) == 0
+    head, *samples = whole.read_text().split("\n#\n")[1].split("\n\n")
+    expected = [one for one in [head, *samples] if ": mmu:walk: " in one]
+    assert walks.read_text().split("\n#\n")[1].split("\n\n")[:-1] == expected and len(expected) > 10
+    assert all(one.startswith("region_stress ") and one.endswith(" (/bin/region_stress)") for one in expected[1:])
+    events = json.loads(line.read_text())["traceEvents"]
+    assert {event["name"] for event in events if event["ph"] == "i"} == {"walk"}
+    assert any("region_stress" in str(event.get("args")) for event in events if event["ph"] == "M")
+
+
 # -- streams of accesses -----------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -98,6 +99,25 @@ def test_a_program_in_the_working_directory(tmp_path: Path, region: str) -> None
     options = ["--root", str(tmp_path), "--cwd", "/mine", "--json", str(path), "--region", region]
     assert main(["run", *options, "./regions", "calls"]) == 0
     assert json.loads(path.read_text())["instructions"] == counted(tmp_path, "compute", "calls")["instructions"]
+
+
+def test_the_program_is_that_of_the_command_line(tmp_path: Path) -> None:
+    """By whatever path it is found on the host, it has one of its own in the machine."""
+    program, path = _guest("regions"), tmp_path / "t.json"
+    assert main(["run", "--region", f"{program}:compute", "--json", str(path), program, "calls"]) == 0
+    assert json.loads(path.read_text())["instructions"] == counted(tmp_path, "compute", "calls")["instructions"]
+
+
+def test_processes_that_ran_before_the_recording_have_names(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, text = tmp_path / "t.jsonl", tmp_path / "t.perf.txt"
+    assert main(["run", "--region", "compute_and", "--trace", str(path), "regions", "fork"]) == 0
+    capfd.readouterr()
+    assert main(["trace", "stat", "--by", "process", str(path)]) == 0
+    said = capfd.readouterr().out
+    assert re.search(r" 100  /bin/regions$", said, re.M) and re.search(r" 101  /bin/regions$", said, re.M)
+    assert main(["trace", "convert", str(path), str(text)]) == 0
+    events = [line for line in text.read_text().splitlines() if line[:1] not in {"", "#", "\t"}]
+    assert {line.split()[0] for line in events} == {"regions"}
 
 
 def test_instructions_are_counted_one_by_one(tmp_path: Path) -> None:
@@ -207,6 +227,7 @@ def test_a_region_that_is_never_entered(capfd: pytest.CaptureFixture[str], regio
     ("region", "says"),
     [
         ("compte", "--region /bin/regions has no function compte; it has compute"),
+        ("qsort", "/bin/regions has no function qsort (one of another file is FILE:qsort, as libc.so.6:qsort)\n"),
         ("5..3", "expected FROM..TO with TO above FROM"),
         ("..", "expected FROM..TO"),
         ("libnone.so:f", "there is no file /lib/x86_64-linux-gnu/libnone.so or"),

@@ -24,6 +24,7 @@ from emu.trace.view import view
 HERE = Path(__file__).parent
 EXAMPLE = (HERE / "example.jsonl").read_text()
 TEXT = (HERE / "example.txt").read_text()  # what `unimmu trace view` makes of it
+NO_TRACE = "this is not a trace that `unimmu run --trace` wrote as Parquet or lines of JSON, which can be read back"
 
 #: ``viewed(*words)``: the exit status of `unimmu trace view`, and what it says
 Viewed = Callable[..., tuple[int, str, str]]
@@ -101,12 +102,12 @@ def test_an_end_that_is_missing_is_said(viewed: Viewed, trace: Path) -> None:
     ("content", "says"),
     [
         (b"", "the file is empty"),
-        (b"\n", "line 1: this is not a trace that `unimmu run --trace` wrote"),
-        (b"hello\n", "line 1: this is not a trace that `unimmu run --trace` wrote"),
-        (b"\x7fELF\2\1\1\0\xff\xfe", "line 1: this is not a trace that `unimmu run --trace` wrote"),
-        (b'{"a":1}\n', "line 1: this is not a trace that `unimmu run --trace` wrote"),
-        (b"[]\n", "line 1: this is not a trace that `unimmu run --trace` wrote"),
-        (b"[" * 100_000, "line 1: this is not a trace that `unimmu run --trace` wrote"),
+        (b"\n", f"line 1: {NO_TRACE}"),
+        (b"hello\n", f"line 1: {NO_TRACE}"),
+        (b"\x7fELF\2\1\1\0\xff\xfe", f"line 1: {NO_TRACE}"),
+        (b'{"a":1}\n', f"line 1: {NO_TRACE}"),
+        (b"[]\n", f"line 1: {NO_TRACE}"),
+        (b"[" * 100_000, f"line 1: {NO_TRACE}"),
         (b'{"format":"unimmu-trace","version":99}\n', "line 1: format version 99 is not known; this unimmu reads 2"),
         (
             b'{"format":"unimmu-trace","version":"\\n"}\n',

@@ -106,7 +106,7 @@ def _write(trace: Trace, form: Format, output: _Output, choice: Choice) -> bool:
         sink.begin(make_header(trace.schema, **values), trace.schema, trace.levels)
         for batch in trace.batches():
             complete = complete or any(note.kind == "end" for note in batch.notes[-1:])
-            some = choice.of_batch(batch)
+            some = choice.of_batch(batch, sink.told)
             fits = fits or bool((some.records["kind"] == EventKind.ACCESS).any())
             if len(some.records):
                 sink.write(some)

@@ -11,7 +11,7 @@ from typing import Any
 
 from emu.trace.batch import Batch, Note
 from emu.trace.formats.code import Code
-from emu.trace.formats.processes import Processes
+from emu.trace.formats.processes import OF_PROGRAMS, Processes
 from emu.trace.formats.record import Fields, Hex, NoteFields, each, fields_of
 from emu.trace.formats.sink import Pieces, Sink, Write
 from emu.trace.schema import Schema
@@ -23,6 +23,8 @@ _NS = 1_000_000_000
 
 class PerfScript(Sink):
     """Writes the text."""
+
+    told = OF_PROGRAMS
 
     def __init__(self, write: Write) -> None:
         self._pieces = Pieces(write)
@@ -41,7 +43,8 @@ class PerfScript(Sink):
             elif note.kind != "end":
                 self._processes.told(record.asid, note)
                 self._code.told(record.asid, note)
-                self._put(record, *self._kernel(record, note))
+                if note.chosen:
+                    self._put(record, *self._kernel(record, note))
 
     def flush(self) -> None:
         self._pieces.flush()

@@ -8,8 +8,12 @@ from emu.trace.batch import Note
 _COMM = 15
 
 
+#: The events that tell of programs and of their code.
+OF_PROGRAMS = frozenset({"exec", "fork", "mmap"})
+
+
 class Processes:
-    """What each process runs, from its exec, or from that of the one that forked it."""
+    """What each process runs, from its exec, or from that of the one that forked it; else from the code that it has."""
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}
@@ -17,10 +21,16 @@ class Processes:
     def told(self, pid: int, note: Note) -> None:
         """An event of process ``pid``."""
         if note.kind == "exec":
-            self._names[pid] = note.fields["path"].rpartition("/")[2][:_COMM]
+            self._names[pid] = _comm(note.fields["path"])
+        elif note.kind == "mmap":  # it ran before the recording: its program is mapped below all libraries
+            self._names.setdefault(pid, _comm(note.fields["path"]))
         elif note.kind == "fork":
             self._names[note.fields["child"]] = self.name(pid)
 
     def name(self, pid: int) -> str:
         """The command's name, or a colon and the number where nobody has told it, as perf says it."""
         return self._names.get(pid, f":{pid}")
+
+
+def _comm(path: str) -> str:
+    return path.rpartition("/")[2][:_COMM]

@@ -14,7 +14,13 @@ Write = Callable[[bytes], object]
 
 
 class Sink(ABC):
-    """Writes a trace in one format.  First :meth:`begin`, then each batch in its order, then :meth:`end`."""
+    """Writes a trace in one format.  First :meth:`begin`, then each batch in its order, then :meth:`end`.
+
+    Events of the kernel of the kinds ``told`` it has to know even where they are not chosen
+    (:attr:`emu.trace.batch.Note.chosen`).
+    """
+
+    told: frozenset[str] = frozenset()
 
     @abstractmethod
     def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:

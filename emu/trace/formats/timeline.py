@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from emu.trace.batch import Batch, Note
-from emu.trace.formats.processes import Processes
+from emu.trace.formats.processes import OF_PROGRAMS, Processes
 from emu.trace.formats.record import Fields, NoteFields, each, fields_of
 from emu.trace.formats.sink import Sink
 from emu.trace.schema import Schema
@@ -33,6 +33,8 @@ class Track(NamedTuple):
 
 class Timeline(Sink):
     """Tells of tracks, and of what is on them, in the order of time; times are ns."""
+
+    told = OF_PROGRAMS
 
     @abstractmethod
     def declare(self, track: Track, name: str) -> None:
@@ -96,9 +98,11 @@ class Timeline(Sink):
             self.count(record.time, self._process(record.asid), "page faults", self._faults[record.asid])
 
     def _kernel(self, record: Any, note: Note) -> None:
-        if note.kind in ("exec", "fork"):
+        if note.kind in OF_PROGRAMS:
             self._processes.told(record.asid, note)
             self._places.clear()
+        if not note.chosen:
+            return
         track, fields = self._thread(record), self._notes.of(note)
         if note.kind == "syscall_enter":
             self._end(track, {})

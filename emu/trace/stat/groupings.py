@@ -71,9 +71,11 @@ class ByProcess:
 
     def add(self, rows: pa.RecordBatch, codes: Codes, chosen: Chosen) -> None:
         self._tally.add(*some_of(chosen, numbers(rows.column("pid")).astype(np.uint64), codes))
-        for _, (pid, path, child) in executions(rows):
-            if path is not None:
-                self._paths[pid] = path
+        for _, (pid, path, child, executed) in executions(rows):
+            if executed:
+                self._paths[pid] = path or ""
+            elif path is not None:  # it ran before the recording: its program is mapped below all libraries
+                self._paths.setdefault(pid, path)
             elif pid in self._paths:
                 self._paths.setdefault(child, self._paths[pid])
         switches = np.flatnonzero(codes >> KIND_SHIFT == self._coder.kind("switch"))

@@ -229,19 +229,22 @@ class Programs:
 
 
 class Execution(NamedTuple):
-    """A process executes the program at ``path``; or, where that is None, makes the ``child``."""
+    """A process executes the program at ``path`` or, if not ``executed``, maps code of that file; or, where the path is
+    None, makes the ``child``.
+    """
 
     pid: int
     path: str | None
     child: int
+    executed: bool = False
 
 
 def executions(rows: pa.RecordBatch) -> Iterator[tuple[int, Execution]]:
-    """What the exec and fork events of these rows tell, and where."""
-    for at, row in told(rows, ("exec", "fork"), ["pid", "other_tid", "detail"]):
+    """What the exec, mmap and fork events of these rows tell, and where."""
+    for at, row in told(rows, ("exec", "fork", "mmap"), ["pid", "other_tid", "detail"]):
         pid = row["pid"] or 0
-        if row["event"] == "exec":
-            yield at, Execution(pid, _path(row["detail"]), 0)
+        if row["event"] != "fork":
+            yield at, Execution(pid, _path(row["detail"]), 0, executed=row["event"] == "exec")
         elif row["other_tid"]:
             yield at, Execution(pid, None, row["other_tid"])
 
