@@ -79,7 +79,8 @@ class FunctionRegion(WatchedRegion):
                     return path
             except LinuxError:
                 continue
-        raise NoRegion(f"{self.asked.text}: there is no file {' or '.join(tried)} in the machine")
+        elsewhere = "" if "/" in name else "; FILE may be a path"
+        raise NoRegion(f"{self.asked.text}: there is no file {' or '.join(tried)} in the machine{elsewhere}")
 
     def _from_here(self, path: str) -> str:
         """A path that is absolute: the program's working directory is not that of who looks for the file."""

@@ -231,6 +231,7 @@ def test_a_region_that_is_never_entered(capfd: pytest.CaptureFixture[str], regio
         ("5..3", "expected FROM..TO with TO above FROM"),
         ("..", "expected FROM..TO"),
         ("libnone.so:f", "there is no file /lib/x86_64-linux-gnu/libnone.so or"),
+        ("libnone.so:f", "/usr/lib/libnone.so in the machine; FILE may be a path\n"),
         ("/bin/none:f", "there is no file /bin/none in the machine"),
         ("/bin/regions:", "expected FROM..TO, FUNCTION, FILE:FUNCTION or marker"),
     ],

@@ -89,6 +89,8 @@ def test_a_guest_marks_its_trace_and_stops_it(tmp_path: Path, capfd: pytest.Capt
     marks = [[json.loads(row["detail"])["text"] for row in rows[paused] if row["event"] == "mark"] for paused in rows]
     assert marks == [["first", "last"], ["last"]]
     at = next(number for number, row in enumerate(rows[False]) if row["seq"] and row["call"] == "write")
+    stopped, paused = (json.loads(rows[paused][-1].pop("detail"))["instructions"] for paused in rows)
+    assert 0 < paused < stopped < rows[False][-1]["clock"]
     last = [dict(row, seq=0) for row in rows[True] if row["event"] != "mmap"]
     assert last == [dict(row, seq=0) for row in rows[False]][-len(last) :] and at
 

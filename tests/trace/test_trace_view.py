@@ -123,6 +123,13 @@ def test_files_that_are_no_trace(viewed: Viewed, tmp_path: Path, content: bytes,
     assert (status, out, err) == (2, "", f"unimmu trace: {path}: {says}\n")
 
 
+def test_processes_of_which_there_is_no_event_are_said(viewed: Viewed, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(EXAMPLE)
+    status, out, err = viewed("--pid", "5,7", path)
+    assert (status, out.count("\n"), err) == (0, 2, f"unimmu trace: {path}: it has no such event of 5 or 7\n")
+
+
 HEADER = {"format": "unimmu-trace", "version": 2, "unimmu": "0", "command": ["x"], "memory_bytes": 4096, "seed": 0}
 FIELD = {"name": "from", "type": "number", "meaning": "the node"}
 FORM = {"fields": [FIELD], "when": "", "words": ""}

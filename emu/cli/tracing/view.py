@@ -23,6 +23,10 @@ examples:
 """
 
 
+#: Lines above the events.
+_HEADING = 2
+
+
 def add_arguments(parser: Parser) -> None:
     """The command line."""
     parser.description = "Print the events of a trace as text, a walk with its entries in words."
@@ -37,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from emu.trace.reader import TraceError, TraceReader
     from emu.trace.view import view
 
-    choice = choice_of(arguments)
+    choice, lines = choice_of(arguments), 0
     with contextlib.ExitStack() as stack:
         file, name = _open(arguments.file, stack)
         try:
@@ -45,12 +49,15 @@ def run(arguments: argparse.Namespace) -> int:
             reader = _rows(name, choice) if rows else TraceReader(file, name)
             for line in view(reader, choice):
                 print(line)
+                lines += 1
         except TraceError as error:
             raise UsageError(str(error)) from None
     if reader.cut_off or not reader.complete:
         sys.stdout.flush()
         where = f"line {reader.line} is cut off" if reader.cut_off else "its end is missing"
         complain(f"unimmu trace: {name}: {where}; the run was stopped, or the file was not written to its end")
+    if arguments.pid and lines == _HEADING:
+        complain(f"unimmu trace: {name}: it has no such event of {' or '.join(map(str, arguments.pid))}")
     if unknown := [kind for kind in arguments.kind if kind not in reader.schema.kinds]:
         raise UsageError(f"--kind {unknown[0]}: the trace has only {', '.join(sorted(reader.kinds))}")
     return 0
