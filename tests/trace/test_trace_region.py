@@ -183,6 +183,8 @@ def test_a_region_that_is_never_entered(capfd: pytest.CaptureFixture[str], regio
         ("compte", "--region /bin/regions has no function compte; it has compute"),
         ("5..3", "expected FROM..TO with TO above FROM"),
         ("..", "expected FROM..TO"),
+        (f"{'9' * 5000}..", "/bin/regions has no function"),
+        ("\udcff", "/bin/regions has no function"),
         ("libnone.so:f", "there is no file /lib/x86_64-linux-gnu/libnone.so or"),
         ("/bin/none:f", "there is no file /bin/none in the machine"),
         ("/bin/regions:", "expected FROM..TO, FUNCTION, FILE:FUNCTION or marker"),
