@@ -126,6 +126,8 @@ class FunctionRegion(WatchedRegion):
         entry = 0 if slot is None else mmu.ram.qwords[slot]
         if entry & (P | PS) == P and address % 8 == 0:  # as nearly always
             return int(mmu.ram.qwords[(entry & ADDRESS | address % PAGE_SIZE) // 8])
+        if address + 8 > 1 << 64:
+            return 0
         try:
             return int.from_bytes(mmu.read(address, 8), "little")
         except (PageFault, GeneralProtection):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,18 @@ def test_what_follows_the_call_counted_itself_before(built: Path) -> None:
     for options in ([], ["--engine-fast", "off"], ["--tlb", "zen4"]):
         run = of_built(built, "work", *options)
         assert (run["instructions"], run["region_of_interest"]["entered"]) == (9 * 3, 9)
+
+
+def test_a_stack_pointer_at_the_end_of_all_addresses(tmp_path: Path) -> None:
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        pytest.skip("there is no gcc, which builds the program")
+    source, program = tmp_path / "edge.s", tmp_path / "edge"
+    source.write_text(".globl _start\n_start: mov $-4, %rsp\njmp work\n.type work, @function\nwork: ret\n")
+    subprocess.run([gcc, "-nostdlib", "-static", source, "-o", program], check=True)
+    path = tmp_path / "t.json"
+    assert main(["run", "--region", "work", "--json", str(path), str(program)]) == 128 + signal.SIGSEGV
+    assert json.loads(path.read_text())["region_of_interest"]["entered"] == 1
 
 
 def test_a_program_that_another_one_runs(tmp_path: Path) -> None:
