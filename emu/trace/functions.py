@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _DIRECTORIES = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
 #: The most that is read of a file.
 _MOST = 1 << 30
+#: Of places of return those that are remembered; a program may make up one for each call.
+_MOST_RETURNS = 1 << 16
 
 
 class Activation(NamedTuple):
@@ -137,6 +139,8 @@ class FunctionRegion(WatchedRegion):
         self._inside[task] = activation
         returns_to = activation.returns_to
         if returns_to and returns_to not in self._returns:
+            if len(self._returns) >= _MOST_RETURNS:
+                self._returns = {each.returns_to for each in self._inside.values()}
             self._returns.add(returns_to)
             self._look_anew(returns_to)
         self._region.enter()

@@ -326,6 +326,15 @@ def test_what_follows_the_call_counted_itself_before(built: Path) -> None:
         assert (run["instructions"], run["region_of_interest"]["entered"]) == (9 * 3, 9)
 
 
+def test_places_of_return_that_were_forgotten_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [counted(tmp_path, "touch_inside", way) for way in ("calls", "threads")]
+    monkeypatch.setattr("emu.trace.functions._MOST_RETURNS", 1)
+    for way, run in zip(("calls", "threads"), whole, strict=True):
+        again = counted(tmp_path, "touch_inside", way)
+        assert again["region_of_interest"] == run["region_of_interest"] and again["instructions"] == run["instructions"]
+        assert run["region_of_interest"]["entered"] > 2
+
+
 def test_a_stack_pointer_at_the_end_of_all_addresses(tmp_path: Path) -> None:
     gcc = shutil.which("gcc")
     if gcc is None:
