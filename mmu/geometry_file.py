@@ -82,7 +82,8 @@ class _Place:
         line = _line_of(self.text, self.table, self.array, keys)
         where = self.table if self.array is None else f"{self.table}, array {self.name}"
         where += f": structure_caches: {self.structure}" if self.structure else ""
-        return BadPreset(f"{self.file}{f':{line}' if line else ''}: {where}: {message}")
+        told = "".join(one if one.isprintable() else repr(one)[1:-1] for one in f"{where}: {message}")
+        return BadPreset(f"{self.file}{f':{line}' if line else ''}: {told}")
 
 
 @dataclass
@@ -154,6 +155,8 @@ def read_text(text: str, file: str, documented: bool) -> dict[str, Preset]:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
         raise BadPreset(f"{file}{f':{line[1]}' if line else ''}: {error}") from None
+    except (ValueError, RecursionError):  # Python's own limits
+        raise BadPreset(f"{file}: a number of thousands of digits, or as many brackets: this is no TLB") from None
     presets = {}
     for name, table in tables.items():
         place = _Place(file, text, name)

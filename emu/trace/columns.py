@@ -59,7 +59,7 @@ class Column:
     @property
     def arrow(self) -> pa.DataType:
         """The type that Arrow has for it."""
-        return pa.dictionary(pa.int16(), pa.string()) if self.type == "dict" else getattr(pa, self.type)()
+        return pa.dictionary(pa.int32(), pa.string()) if self.type == "dict" else getattr(pa, self.type)()
 
 
 def _plain(name: str) -> Callable[[str, dict[str, Any]], Any]:

@@ -9,6 +9,7 @@ import difflib
 import io
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from emu.kernel.tracer import Tracer
 from emu.linux.errors import LinuxError
 from emu.mm.pagetable import ADDRESS, PS, P
 from emu.trace.region import NoRegion, RegionAsked, WatchedRegion
-from emu.trace.stat.symbols import FUNC, IFUNC, NOTYPE, SHF_EXECINSTR, SYMBOL
+from emu.trace.stat.symbols import FUNC, IFUNC, NOTYPE, SHF_EXECINSTR, SYMBOL, content_of
 from mmu import GeneralProtection, PageFault
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _DIRECTORIES = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib")
 #: The most that is read of a file.
 _MOST = 1 << 30
+#: Of places of return those that are remembered; a program may make up one for each call.
+_MOST_RETURNS = 1 << 16
 
 
 class Activation(NamedTuple):
@@ -58,6 +61,7 @@ class FunctionRegion(WatchedRegion):
         except NoRegion as error:
             elsewhere = f" (one of another file is FILE:{asked.function}, as libc.so.6:qsort)"
             raise NoRegion(f"{error}{'' if asked.file else elsewhere}") from None
+        self._in_order = sorted(self._offsets)
         self._returns: set[int] = set()
         #: By thread, its outermost activation.
         self._inside: dict[Task, Activation] = {}
@@ -92,7 +96,8 @@ class FunctionRegion(WatchedRegion):
         places = [address] if address in self._returns else []
         offset = self._offset(address)
         if offset is not None:
-            places += [address + each - offset for each in self._offsets if offset <= each < offset + size]
+            first, behind = (bisect_left(self._in_order, each) for each in (offset, offset + size))
+            places += [address + each - offset for each in self._in_order[first:behind]]
         return places
 
     def _offset(self, address: int) -> int | None:
@@ -134,6 +139,8 @@ class FunctionRegion(WatchedRegion):
         entry = 0 if slot is None else mmu.ram.qwords[slot]
         if entry & (P | PS) == P and address % 8 == 0:  # as nearly always
             return int(mmu.ram.qwords[(entry & ADDRESS | address % PAGE_SIZE) // 8])
+        if address + 8 > 1 << 64:
+            return 0
         try:
             return int.from_bytes(mmu.read(address, 8), "little")
         except (PageFault, GeneralProtection):
@@ -143,6 +150,8 @@ class FunctionRegion(WatchedRegion):
         self._inside[task] = activation
         returns_to = activation.returns_to
         if returns_to and returns_to not in self._returns:
+            if len(self._returns) >= _MOST_RETURNS:
+                self._returns = {each.returns_to for each in self._inside.values()}
             self._returns.add(returns_to)
             self._look_anew(returns_to)
         self._region.enter()
@@ -207,14 +216,14 @@ def find_function(path: str, data: bytes, name: str) -> frozenset[int]:
 
     try:
         symbols = _Symbols(data)
-        found, indirect, names = symbols.places(name), symbols.is_indirect(name), symbols.names
+        found, indirect, names = symbols.places(name), symbols.is_indirect(name), symbols.names_like(name)
     except (ELFError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         raise NoRegion(f"{path}: this is not an ELF file of x86-64, or a damaged one, so it has no functions") from None
     if found:
         return found
     if indirect:
         raise NoRegion(f"{path}: {name} is chosen when the program starts (STT_GNU_IFUNC): name one of its variants")
-    if not names:
+    if symbols.stripped:
         raise NoRegion(f"{path} is stripped: it has no symbols, so {name} cannot be found in it")
     near = difflib.get_close_matches(name, names, 4)
     raise NoRegion(f"{path} has no function {name}" + (f"; it has {', '.join(near)}" if near else ""))
@@ -233,26 +242,32 @@ class _Symbols:
         code = [number for number, section in enumerate(elf.iter_sections()) if section["sh_flags"] & SHF_EXECINSTR]
         self._tables: list[tuple[npt.NDArray[Any], bytes]] = []
         for table in filter(None, map(elf.get_section_by_name, (".symtab", ".dynsym"))):
-            content = table.data()
+            content = content_of(table)
             symbols = np.frombuffer(content, SYMBOL, len(content) // SYMBOL.itemsize)
             symbols = symbols[np.isin(symbols["section"], np.array(code, np.uint16)) & (symbols["name"] != 0)]
             kind = symbols["info"] & 15
             symbols = symbols[(kind == FUNC) | (kind == IFUNC) | (kind == NOTYPE)]
-            self._tables.append((symbols, elf.get_section(table["sh_link"]).data()))
+            self._tables.append((symbols, content_of(elf.get_section(table["sh_link"]))))
 
     @property
-    def names(self) -> set[str]:
-        """All names."""
-        return {
-            names[begin : names.find(b"\0", begin)].decode("utf-8", "replace")
+    def stripped(self) -> bool:
+        """Whether there are none."""
+        return not any(len(symbols) for symbols, _ in self._tables)
+
+    def names_like(self, name: str) -> set[str]:
+        """All names that are not so much longer than another that nobody could mean them."""
+        most = 4 * len(os.fsencode(name))
+        ends = (
+            (names, begin, names.find(b"\0", begin, begin + most))
             for symbols, names in self._tables
             for begin in symbols["name"].tolist()
-        }
+        )
+        return {names[begin:end].decode("utf-8", "replace") for names, begin, end in ends if end >= 0}
 
     def _named(self, name: str) -> Iterator[npt.NDArray[Any]]:
         """The symbols with a name, which may be the end of another one."""
         for symbols, names in self._tables:
-            begins = [found.start() for found in re.finditer(re.escape(name.encode()) + b"\0", names)]
+            begins = [found.start() for found in re.finditer(re.escape(os.fsencode(name)) + b"\0", names)]
             yield symbols[np.isin(symbols["name"], np.array(begins, np.uint32))]
 
     def is_indirect(self, name: str) -> bool:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mmu import Mmu
 
 MARKER = "marker"
-_CLOCKS = re.compile(r"(\d*)\.\.(\d*)")
+#: Numbers of instructions; no run has one of more digits.
+_CLOCKS = re.compile(r"([0-9]{0,30})\.\.([0-9]{0,30})")
 #: The most of a mark's text that is kept.
 _MOST = 4096
 

@@ -57,7 +57,7 @@ def _array(encoded: Encoded) -> pa.Array:
         return _strings(texts.tolist(), valid)
     if column.type == "dict":
         assert isinstance(encoded.dictionary, list)
-        indices = pa.Array.from_buffers(pa.int16(), rows, [valid, _spread(encoded.values, has, "int16")])
+        indices = pa.Array.from_buffers(pa.int32(), rows, [valid, _spread(encoded.values, has, "int32")])
         return pa.DictionaryArray.from_arrays(indices, _strings(encoded.dictionary), safe=False)
     assert isinstance(encoded.dictionary, np.ndarray)
     values = _spread(encoded.dictionary[encoded.values], has, column.type)

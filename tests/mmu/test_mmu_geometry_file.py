@@ -142,6 +142,17 @@ def test_what_is_no_file_of_geometries_is_refused(tmp_path: Path) -> None:
         preset_or_file("zen9", "--tlb")
 
 
+@pytest.mark.parametrize("value", ["[" * 3000, "9" * 5000], ids=["brackets", "digits"])
+def test_what_python_cannot_read_is_refused(value: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"my\.toml: a number of thousands of digits, or as many brackets"):
+        preset_or_file(file_of(tmp_path, f"toy = {value}"), "--tlb")
+
+
+def test_a_name_of_several_lines_is_told_in_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"my\.toml:1: toy\\n\\x00: without arrays$"):
+        preset_or_file(file_of(tmp_path, '["toy\\n\\u0000"]'), "--tlb")
+
+
 # ---- --tlb-set
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,8 @@ def test_a_region_that_is_never_entered(capfd: pytest.CaptureFixture[str], regio
         ("qsort", "/bin/regions has no function qsort (one of another file is FILE:qsort, as libc.so.6:qsort)\n"),
         ("5..3", "expected FROM..TO with TO above FROM"),
         ("..", "expected FROM..TO"),
+        (f"{'9' * 5000}..", "/bin/regions has no function"),
+        ("\udcff", "/bin/regions has no function"),
         ("libnone.so:f", "there is no file /lib/x86_64-linux-gnu/libnone.so or"),
         ("libnone.so:f", "/usr/lib/libnone.so in the machine; FILE may be a path\n"),
         ("/bin/none:f", "there is no file /bin/none in the machine"),
@@ -369,6 +372,27 @@ def test_what_follows_the_call_counted_itself_before(built: Path) -> None:
     for options in ([], ["--engine-fast", "off"], ["--tlb", "zen4"]):
         run = of_built(built, "work", *options)
         assert (run["instructions"], run["region_of_interest"]["entered"]) == (9 * 3, 9)
+
+
+def test_places_of_return_that_were_forgotten_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [counted(tmp_path, "touch_inside", way) for way in ("calls", "threads")]
+    monkeypatch.setattr("emu.trace.functions._MOST_RETURNS", 1)
+    for way, run in zip(("calls", "threads"), whole, strict=True):
+        again = counted(tmp_path, "touch_inside", way)
+        assert again["region_of_interest"] == run["region_of_interest"] and again["instructions"] == run["instructions"]
+        assert run["region_of_interest"]["entered"] > 2
+
+
+def test_a_stack_pointer_at_the_end_of_all_addresses(tmp_path: Path) -> None:
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        pytest.skip("there is no gcc, which builds the program")
+    source, program = tmp_path / "edge.s", tmp_path / "edge"
+    source.write_text(".globl _start\n_start: mov $-4, %rsp\njmp work\n.type work, @function\nwork: ret\n")
+    subprocess.run([gcc, "-nostdlib", "-static", source, "-o", program], check=True)
+    path = tmp_path / "t.json"
+    assert main(["run", "--region", "work", "--json", str(path), str(program)]) == 128 + signal.SIGSEGV
+    assert json.loads(path.read_text())["region_of_interest"]["entered"] == 1
 
 
 def test_a_program_that_another_one_runs(tmp_path: Path) -> None:

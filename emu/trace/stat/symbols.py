@@ -15,6 +15,8 @@ SYMBOL = np.dtype(
 NOTYPE, FUNC, IFUNC = 0, 2, 10
 SHF_EXECINSTR = 4
 _PAGE = 4096
+#: What is shown of a name at most.
+_LONGEST_NAME = 1 << 14
 #: Sections from here on are none (SHN_LORESERVE).
 _NO_SECTION = 0xFF00
 
@@ -62,8 +64,8 @@ class Elf:
         table = elf.get_section_by_name(".symtab") or elf.get_section_by_name(".dynsym")
         self._names, found = b"", np.zeros(0, SYMBOL)
         if table is not None:
-            data = table.data()
-            self._names = elf.get_section(table["sh_link"]).data()
+            data = content_of(table)
+            self._names = content_of(elf.get_section(table["sh_link"]))
             code = {
                 number: section["sh_addr"] + section["sh_size"]
                 for number, section in enumerate(elf.iter_sections())
@@ -88,7 +90,7 @@ class Elf:
     def name(self, place: int) -> str:
         """The name of a function."""
         begin = int(self._name_at[place])
-        return self._names[begin : self._names.find(b"\0", begin)].decode("utf-8", "replace")
+        return self._names[begin : begin + _LONGEST_NAME].partition(b"\0")[0].decode("utf-8", "replace")
 
     def begin(self, place: int) -> int:
         """The address of a function."""
@@ -105,6 +107,17 @@ class Elf:
         """Where it was loaded, if its entry is what ran at ``rip``; None if it cannot be."""
         base = rip - self.entry
         return base if base >= 0 and base % _PAGE == 0 else None
+
+
+def content_of(section: Any) -> bytes:
+    """What a file has of a section of symbols or of names; where it says that it is packed, it is damaged
+    (SHF_COMPRESSED is for debugging sections), and where it has none of it (SHT_NOBITS), that may be of any size.
+    """
+    if section["sh_type"] == "SHT_NOBITS":
+        return b""
+    if section.compressed:
+        raise ValueError
+    return bytes(section.data())
 
 
 def _build_id(elf: Any) -> str:
