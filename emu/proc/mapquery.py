@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import errno
-import struct
 from typing import TYPE_CHECKING
 
 from emu.fs.file import file_of
+from emu.linux.buildid import build_id_parse
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PATH_MAX
 from emu.linux.layout import Layout
 from emu.linux.mman import Prot
 from emu.proc.memory import file_numbers, vma_name
-from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
-    from emu.fs.file import File
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
     from emu.linux.caller import Caller
@@ -29,9 +27,6 @@ _QUERY = Layout("procmap_query", "9Q4I2Q")
 _FIRST = 3 * 8
 _READABLE, _WRITABLE, _EXECUTABLE, _SHARED, _COVERING_OR_NEXT, _FILE_BACKED = (1 << bit for bit in range(6))
 _RIGHTS = {_READABLE: Prot.READ, _WRITABLE: Prot.WRITE, _EXECUTABLE: Prot.EXEC}
-#: Of ELF: the header's program headers, PT_NOTE, NT_GNU_BUILD_ID; the longest build id.
-_EHDR, _PHDR, _NOTE = struct.Struct("<4s28xQ14xHH"), struct.Struct("<IIQQQQQQ"), struct.Struct("<III")
-_PT_NOTE, _NT_GNU_BUILD_ID, _BUILD_ID_MAX = 4, 3, 20
 
 
 def procmap_query(kernel: Kernel, task: Task, caller: Caller[Path], argument: int) -> int:
@@ -49,7 +44,7 @@ def procmap_query(kernel: Kernel, task: Task, caller: Caller[Path], argument: in
     file = file_of(vma)
     build_id = b""
     if id_size:
-        build_id = _build_id(file)
+        build_id = build_id_parse(file.pread) if file is not None and file.inode.is_regular else b""
         if len(build_id) > id_size:
             raise LinuxError(errno.ENAMETOOLONG)
     name = b""
@@ -88,32 +83,3 @@ def _matching(mm: AddressSpace, address: int, flags: int) -> Vma:
             raise LinuxError(errno.ENOENT)
         address = vma.end
         mm.stop.check()
-
-
-def _build_id(file: File | None) -> bytes:
-    """The build id in the notes of an ELF file; empty if there is none (build_id_parse)."""
-    if file is None or not file.inode.is_regular:
-        return b""
-    head = file.pread(PAGE_SIZE, 0)
-    if len(head) < _EHDR.size or head[:5] != b"\x7fELF\x02":
-        return b""
-    _, table, size, number = _EHDR.unpack_from(head)
-    for index in range(number):
-        header = file.pread(_PHDR.size, table + index * size)
-        if len(header) == _PHDR.size:
-            kind, _, offset, _, _, length, _, _ = _PHDR.unpack(header)
-            if kind == _PT_NOTE and (found := _in_notes(file.pread(min(length, PAGE_SIZE), offset))):
-                return found
-    return b""
-
-
-def _in_notes(notes: bytes) -> bytes:
-    at = 0
-    while at + _NOTE.size <= len(notes):
-        name_size, size, kind = _NOTE.unpack_from(notes, at)
-        name = at + _NOTE.size
-        content = name + (name_size + 3 & -4)
-        if kind == _NT_GNU_BUILD_ID and notes[name : name + name_size] == b"GNU\0" and 0 < size <= _BUILD_ID_MAX:
-            return notes[content : content + size]
-        at = content + (size + 3 & -4)
-    return b""

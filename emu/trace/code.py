@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.fs.dentry import d_path
+from emu.linux.buildid import build_id_parse
 from emu.linux.mman import Prot
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
     from emu.mm.vma import Vma
-
-#: Of Elf64_Ehdr: e_phoff, e_phentsize, e_phnum; of Elf64_Phdr: p_type, p_offset, p_filesz; Elf64_Nhdr.
-_EHDR, _PHDR, _NHDR = Struct("<32xQ14xHH"), Struct("<I4xQ16xQ"), Struct("<III")
-_PT_NOTE, _NT_GNU_BUILD_ID = 4, 3
-_PHDR_SIZE = 56
-#: The longest build ID (BUILD_ID_SIZE_MAX).
-_MOST = 20
 
 
 class MappedCode(NamedTuple):
@@ -54,34 +47,7 @@ def _path(vma: Vma) -> str:
 def _build_id(mm: AddressSpace, vma: Vma) -> str:
     """Of the file, if its first page, which is in memory once a loader has read it, has one (build_id_parse)."""
     frame = None if vma.page_cache is None else vma.page_cache.find(0)
-    return "" if frame is None else build_id(mm.frames.read(frame, 0, PAGE_SIZE))
-
-
-def build_id(page: bytes) -> str:
-    """The build ID in the first page of an ELF file, in hexadecimal digits; empty if there is none."""
-    if page[:6] != b"\x7fELF\2\1" or len(page) < _EHDR.size:
+    if frame is None:
         return ""
-    at, size, number = _EHDR.unpack_from(page)
-    for header in range(at, at + number * size, max(size, 1)):
-        if size != _PHDR_SIZE or header + size > len(page):
-            return ""
-        kind, begin, length = _PHDR.unpack_from(page, header)
-        if kind == _PT_NOTE and (found := _in_notes(page[begin : begin + length])):
-            return found
-    return ""
-
-
-def _in_notes(notes: bytes) -> str:
-    at = 0
-    while at + _NHDR.size <= len(notes):
-        name_size, size, kind = _NHDR.unpack_from(notes, at)
-        name = at + _NHDR.size
-        begin = name + (name_size + 3 & -4)
-        if (
-            kind == _NT_GNU_BUILD_ID
-            and notes[name : name + name_size] == b"GNU\0"
-            and 0 < size <= min(_MOST, len(notes) - begin)
-        ):
-            return notes[begin : begin + size].hex()
-        at = begin + (size + 3 & -4)
-    return ""
+    page = mm.frames.read(frame, 0, PAGE_SIZE)
+    return build_id_parse(lambda size, offset: page[offset : offset + size]).hex()

@@ -15,7 +15,7 @@ import pytest
 import emu.trace
 import guests
 from emu.cli.main import main
-from emu.trace.code import build_id
+from emu.linux.buildid import build_id_parse
 from emu.trace.stat.codes import Coder
 from emu.trace.stat.counting import count
 from emu.trace.stat.groupings import ByFunction
@@ -169,6 +169,14 @@ def elf_page(*notes: tuple[int, bytes, bytes], size: int = 56) -> bytes:
     return (header.ljust(64, b"\0") + program).ljust(256, b"\0") + text
 
 
+def build_id(page: bytes) -> str:
+    def read(size: int, offset: int) -> bytes:
+        assert 0 <= offset < 1 << 63, "no loff_t"
+        return page[offset : offset + size]
+
+    return build_id_parse(read).hex()
+
+
 def test_build_ids() -> None:
     page = elf_page((1, b"GNU\0", bytes(16)), (3, b"xy\0", b"no"), (3, b"GNU\0", b"\x12\xab\xff"))
     assert build_id(page) == "12abff"
@@ -176,6 +184,8 @@ def test_build_ids() -> None:
     assert build_id(elf_page((3, b"GNU\0", b"\1"), size=0)) == build_id(b"#!/bin/sh") == ""
     for cut in range(len(page)):
         assert build_id(page[:cut]) in ("", "12abff")
+    far = b"\xff" * 8  # e_phoff, p_offset
+    assert build_id(page[:32] + far + page[40:]) == build_id(page[:72] + far + page[80:]) == ""
 
 
 def test_the_code_of_a_guest_is_told(tmp_path: Path) -> None:
