@@ -166,11 +166,6 @@ def read_text(text: str, file: str, documented: bool) -> dict[str, Preset]:
     return presets
 
 
-def preset_of(name: str, table: dict[str, Any]) -> Preset:
-    """The preset that a table of presets.toml says.  :class:`BadPreset` where it says none."""
-    return _preset(_Place("presets.toml", "", name), table, documented=True)
-
-
 def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
     needed = _NEEDED_OF_GEOMETRY | (_DOCUMENTED_GEOMETRY if documented else set())
     _check_keys(place, table, needed, _OF_GEOMETRY)

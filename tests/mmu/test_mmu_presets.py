@@ -11,7 +11,7 @@ import mmu.presets
 from emu.cli import presets as command
 from emu.cli.arguments import Parser, UsageError
 from mmu.geometry import IndexHash, Kinds, PageSizes, Replacement
-from mmu.geometry_file import BadPreset, preset_of
+from mmu.geometry_file import BadPreset, read_text
 from mmu.presets import UnknownPreset, all_presets, find_preset, load_preset, preset_names
 from tests.mmu.slow_tlb import SlowTlb
 
@@ -130,37 +130,45 @@ def test_an_unknown_name_or_variant_is_refused_with_what_there_is() -> None:
         load_preset("skylake-sp:")
 
 
-ARRAY = {
-    "name": "L1", "level": 1, "kinds": ["load"], "page_sizes": ["4K"], "sets": 1, "ways": 4, "source": "made up",
-}  # fmt: skip
-PRESET = {"title": "Toy", "structure_caches": {"PDE": 4}, "structure_source": "made up", "arrays": [ARRAY]}
+#: What a file of one's own may leave out, a preset of ours says (the rest: test_mmu_geometry_file.py).
+TOY = """\
+["toy:a"]
+title = "Toy"
+structure_caches = { PDE = 4 }
+structure_source = "made up"
+
+[["toy:a".arrays]]
+name = "L1"
+level = 1
+kinds = ["load"]
+page_sizes = ["4K"]
+sets = 1
+ways = 4
+source = "made up"
+"""
 
 
 @pytest.mark.parametrize(
-    ("preset", "array", "message"),
+    ("lacks", "message"),
     [
-        ({"titel": "Toy"}, {}, "presets.toml: toy: there is no titel; known are arrays, cautions, "),
-        ({"structure_caches": {"PDX": 4}}, {}, "toy: structure_caches: 'PDX' is none of PML5E, PML4E, PDPTE, PDE"),
-        ({}, {"replacment": "fifo"}, "toy, array L1: there is no replacment; known are index_hash, kinds, "),
-        ({}, {"replacement": "plru"}, "toy, array L1: replacement: 'plru' is none of lru, tree-plru, "),
-        ({}, {"kinds": ["loads"]}, "toy, array L1: kinds: 'loads' is none of load, store, fetch"),
-        ({}, {"page_sizes": ["4k"]}, "toy, array L1: page_sizes: '4k' is none of 4K, 2M, 1G"),
+        ('title = "Toy"', "presets.toml:1: toy:a: without title"),
+        ("structure_caches = { PDE = 4 }", "presets.toml:1: toy:a: without structure_caches"),
+        ('structure_source = "made up"', "presets.toml:1: toy:a: without structure_source"),
+        ('\nsource = "made up"', "presets.toml:6: toy:a, array L1: without source"),
     ],
 )
-def test_what_is_wrong_in_a_preset_is_named(preset: dict[str, object], array: dict[str, object], message: str) -> None:
-    with pytest.raises(BadPreset, match=message):
-        preset_of("toy", {**PRESET, "arrays": [{**ARRAY, **array}], **preset})
-
-
-def test_what_a_preset_lacks_is_named() -> None:
-    without = {name: value for name, value in ARRAY.items() if name != "source"}
-    with pytest.raises(BadPreset, match="toy, array L1: without source"):
-        preset_of("toy", {**PRESET, "arrays": [without]})
-    assert preset_of("toy", PRESET).cautions == ()
+def test_what_a_preset_lacks_is_named(lacks: str, message: str) -> None:
+    assert lacks in TOY
+    with pytest.raises(BadPreset) as caught:
+        read_text(TOY.replace(lacks, "", 1), "presets.toml", documented=True)
+    assert str(caught.value) == message
+    assert read_text(TOY.replace(lacks, "", 1), "my.toml", documented=False)
 
 
 def test_a_bare_name_without_a_default_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mmu.presets, "all_presets", lambda *_: {"toy:a": preset_of("toy:a", PRESET)})
+    toy = read_text(TOY, "presets.toml", documented=True)
+    assert toy["toy:a"].cautions == ()
+    monkeypatch.setattr(mmu.presets, "all_presets", lambda *_: toy)
     with pytest.raises(UnknownPreset, match="toy has no variant with default = true; there are toy:a"):
         find_preset("toy")
 
