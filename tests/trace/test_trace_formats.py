@@ -339,6 +339,26 @@ def test_links_are_counted(shared: Path, tmp_path: Path) -> None:
     assert [event["args"]["value"] for event in counts] == [sum(changes[: at + 1]) for at in range(len(changes))]
 
 
+def assert_slices_that_every_viewer_ends(events: list[dict[str, Any]]) -> None:
+    """Speedscope ends no slice by an end without its name, nor where it began; findings/ has the experiment."""
+    begun: dict[tuple[int, int], dict[str, Any]] = {}
+    calls = 0
+    for event in events:
+        track = event["pid"], event["tid"]
+        if event["ph"] == "B":
+            begun[track] = event
+        elif event["ph"] == "E":
+            start = begun.pop(track)
+            assert [event[field] for field in ("name", "args", "cat")] == [
+                start[field] for field in ("name", "args", "cat")
+            ]
+            assert event["ts"] > start["ts"]
+        elif event["ph"] == "X":
+            assert event["dur"] == 0
+        calls += event["ph"] in "EX" and event["cat"] == "syscall_enter" and "result" in event["args"]
+    assert not begun and calls > 0
+
+
 def test_chrome(shared: Path, tmp_path: Path) -> None:
     path = tmp_path / "t.trace.json"
     assert convert(shared, path) == 0
@@ -352,6 +372,7 @@ def test_chrome(shared: Path, tmp_path: Path) -> None:
         open_slices[event["pid"], event["tid"]] += {"B": 1, "E": -1}.get(event["ph"], 0)
         assert open_slices[event["pid"], event["tid"]] in (0, 1)
     assert not +open_slices
+    assert_slices_that_every_viewer_ends(trace["traceEvents"])
     walks = [event["args"]["vaddr"] for event in trace["traceEvents"] if event.get("name") == "walk"]
     assert walks == [f"{row['vaddr']:#x}" for row in rows(shared, "walk")]
 

@@ -28,6 +28,8 @@ class Chrome(Timeline):
 
     def begin(self, header: Mapping[str, Any], schema: Schema, levels: int) -> None:
         super().begin(header, schema, levels)
+        #: Slices that have not ended: when they began, kind, name, fields.
+        self._begun: dict[Track, tuple[int, str, str, Fields]] = {}
         about = {"displayTimeUnit": "ns", "otherData": dict(header)}
         self._pieces.put(f'{_encode(about)[:-1]},"traceEvents":['.encode())
         self._put(ph="M", name="process_name", pid=MACHINE, tid=MACHINE, args={"name": "machine"})
@@ -54,11 +56,21 @@ class Chrome(Timeline):
         self._put(ph="M", name=what, pid=pid, tid=tid, args={"name": name})
 
     def begin_slice(self, time: int, track: Track, kind: str, name: str, fields: Fields) -> None:
-        self._event(time, track, "B", name, fields, cat=kind)
+        self._begun[track] = time, kind, name, fields
 
     def end_slice(self, time: int, track: Track, fields: Fields) -> None:
-        pid, tid = _numbers(track)
-        self._put(ph="E", ts=time / 1000, pid=pid, tid=tid, args=_shown(fields))
+        """Two events with the same name and fields, or one where no time passed.
+
+        The format leaves the name of an end free, and Speedscope ends no slice without it, nor one whose end has the time
+        of its beginning.  One event for each slice would overlap the next: start and duration do not add up in doubles.
+        """
+        start, kind, name, begun = self._begun.pop(track)
+        fields = begun | fields
+        if start == time:
+            self._event(start, track, "X", name, fields, cat=kind, dur=0)
+        else:
+            self._event(start, track, "B", name, fields, cat=kind)
+            self._event(time, track, "E", name, fields, cat=kind)
 
     def instant(self, time: int, track: Track, kind: str, fields: Fields) -> None:
         self._event(time, track, "i", kind, fields, cat=kind, s="p" if track.kind == "process" else "t")
