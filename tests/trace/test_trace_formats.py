@@ -349,9 +349,7 @@ def assert_slices_that_every_viewer_ends(events: list[dict[str, Any]]) -> None:
             begun[track] = event
         elif event["ph"] == "E":
             start = begun.pop(track)
-            assert [event[field] for field in ("name", "args", "cat")] == [
-                start[field] for field in ("name", "args", "cat")
-            ]
+            assert all(event[field] == start[field] for field in ("name", "args", "cat"))
             assert event["ts"] > start["ts"]
         elif event["ph"] == "X":
             assert event["dur"] == 0
