@@ -61,8 +61,9 @@ class Chrome(Timeline):
     def end_slice(self, time: int, track: Track, fields: Fields) -> None:
         """Two events with the same name and fields, or one where no time passed.
 
-        The format leaves the name of an end free, and Speedscope ends no slice without it, nor one whose end has the time
-        of its beginning.  One event for each slice would overlap the next: start and duration do not add up in doubles.
+        The format leaves the name of an end free, and Speedscope ends no slice without it, nor one whose end has the
+        time of its beginning.  One event for each slice would overlap the next: start and duration do not add up in
+        doubles.
         """
         start, kind, name, begun = self._begun.pop(track)
         fields = begun | fields
