@@ -65,7 +65,7 @@ def proven_table(make: Callable[..., Any]) -> HelperTable:
     table = helper_table()
     facts = f"{load('mmu.exact').key} {load('mmu.helpers').key}"
     try:
-        once_for_library("helpers", __file__, facts, lambda: prove(make, table))
+        once_for_library("helpers", [__file__], facts, lambda: prove(make, table))
     except Unproven:
         table.take_back()
         raise

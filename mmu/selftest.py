@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import unicorn
 from unicorn.unicorn_py3.unicorn import uclib
@@ -25,22 +25,29 @@ def is_wanted(asked: bool | None) -> bool:
 
 
 def check_library() -> None:
-    """:func:`mmu.unicorn_abi.self_test`, unless this very library has passed this very test before.
+    """:func:`mmu.unicorn_proof.self_test`, unless this very library has passed this very test before.
 
     The library is known by its inode, its size and its times, the test by its source and by what it looks for.
     :class:`mmu.unicorn_abi.UnicornMismatch`.
     """
     wanted = {name: value for name, value in vars(unicorn_abi).items() if name.isupper() and isinstance(value, int)}
-    once_for_library("unicorn", unicorn_abi.__file__, str(wanted), unicorn_abi.self_test)
+    sources = unicorn_abi.__file__, str(pathlib.Path(unicorn_abi.__file__).with_name("unicorn_proof.py"))
+    once_for_library("unicorn", sources, str(wanted), _self_test)
 
 
-def once_for_library(name: str, source: str, facts: str, test: Callable[[], object]) -> None:
+def _self_test() -> None:
+    from mmu import unicorn_proof  # late: most libraries have passed it
+
+    unicorn_proof.self_test()
+
+
+def once_for_library(name: str, sources: Sequence[str], facts: str, test: Callable[[], object]) -> None:
     """Call a test that raises if this library fails it, unless it has passed before: the test of this name, whose
-    source is in this file, about these facts."""
+    source is in these files, about these facts."""
     memory = remembered()
     if memory is not None and memory.has_passed(name, facts):
         return
-    kept = None if reference_mode() else _name(name, source, facts)
+    kept = None if reference_mode() else _name(name, sources, facts)
     if kept is None or not _kept(kept):
         test()
         if kept is not None:
@@ -49,13 +56,13 @@ def once_for_library(name: str, source: str, facts: str, test: Callable[[], obje
         memory.keep_passed(name, facts)
 
 
-def _name(name: str, source: str, facts: str) -> str | None:
+def _name(name: str, sources: Sequence[str], facts: str) -> str | None:
     """The name of the file that says so; None where the library or the source cannot be looked at."""
     import hashlib  # late: most runs remember that it has passed
 
     try:
         found = os.stat(uclib._name)
-        text = pathlib.Path(source).read_bytes()
+        text = b"".join(pathlib.Path(source).read_bytes() for source in sources)
     except OSError:
         return None
     library = (unicorn.__version__, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)

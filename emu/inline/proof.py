@@ -37,7 +37,7 @@ def prove(hooks: Library) -> None:
         raise Unproven("the hooks run as Python (NUMBA_DISABLE_JIT)")
     code = [hooks.key, *(load(f"emu.inline.{name}").key for name in ("sites", "guards"))]
     code.append(pathlib.Path(stubs.__file__).read_text())
-    once_for_library("inline", __file__, " ".join(code), lambda: _prove(hooks))
+    once_for_library("inline", [__file__], " ".join(code), lambda: _prove(hooks))
 
 
 def _prove(hooks: Library) -> None:

@@ -34,9 +34,9 @@ def peak():
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
 
 printed, logged = bytearray(), []
-import numpy, mmu.unicorn_abi  # numpy is imported once, when a guest changes many entries
+import numpy, mmu.unicorn_proof  # numpy is imported once, when a guest changes many entries
 
-mmu.unicorn_abi.self_test()  # which only the first start runs: its engines are no growth
+mmu.unicorn_proof.self_test()  # which only the first start runs: its engines are no growth
 machine = Machine(memory, stdout=printed.extend, log=logged.append, modules={"msharefs": init})
 before = peak()
 machine.spawn(program, [kind])

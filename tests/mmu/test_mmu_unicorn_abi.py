@@ -11,10 +11,10 @@ import unicorn
 from unicorn import UC_ARCH_X86, UC_HOOK_INTR, UC_MODE_64, Uc, UcError
 from unicorn.x86_const import UC_X86_REG_RAX
 
-from mmu import Mmu, PhysicalMemory, remembered, selftest, unicorn_abi
+from mmu import Mmu, PhysicalMemory, remembered, selftest, unicorn_abi, unicorn_proof
 from mmu.unicorn_abi import Context, SpareContexts, UnicornMismatch, emu_start, handle
 
-self_test = unicorn_abi.self_test.__wrapped__  # the test itself, without its memory
+self_test = unicorn_proof.self_test.__wrapped__  # the test itself, without its memory
 
 #: name: what the message calls it
 OFFSETS = {
@@ -77,7 +77,7 @@ def test_a_symbol_that_is_not_exported() -> None:
 
 
 def test_an_mmu_is_not_attached_to_an_unknown_unicorn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unicorn_abi, "self_test", self_test)
+    monkeypatch.setattr(unicorn_proof, "self_test", self_test)
     monkeypatch.setattr(unicorn_abi, "INVALID_ADDR", 0x580)
     with pytest.raises(UnicornMismatch):
         Mmu(Uc(UC_ARCH_X86, UC_MODE_64), PhysicalMemory(4096))
@@ -168,7 +168,7 @@ def test_a_library_that_has_passed_is_not_tested_again(monkeypatch: pytest.Monke
     monkeypatch.setattr(selftest, "remembered", remembered.remembered.__wrapped__)  # as in another process
     tmp_path.chmod(0o700)
     runs: list[int] = []
-    monkeypatch.setattr(unicorn_abi, "self_test", lambda: runs.append(1))
+    monkeypatch.setattr(unicorn_proof, "self_test", lambda: runs.append(1))
     for _ in range(3):
         selftest.check_library()
     assert len(runs) == 1
