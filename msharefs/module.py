@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.mm.shared_tables import unit_of
 from msharefs.abi import Generations
+from msharefs.anonymous import AnonymousRegions
 from msharefs.calls import MshareCalls
 from msharefs.filesystem import MshareFsType, MshareSuperBlock
 from msharefs.regions import Regions
@@ -33,6 +34,7 @@ def init(kernel: Kernel) -> None:
     kernel.vfs.procfs.add_sysctl("vm/mshare_size", size_text)
     calls.register()
     kernel.vfs.debugfs.create_file("mshare", lambda: text(regions.report()).encode(), size=0)
+    kernel.mm_context.map_hooks.append(AnonymousRegions(regions, mounted))
     kernel.audit_hooks.append(regions.audit)
     kernel.exit_hooks.append(regions.exit_task)
     kernel.thread_exit_hooks.append(regions.exit_thread)

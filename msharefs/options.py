@@ -49,6 +49,7 @@ class MountOptions:
         ("strict", "resolve"),
         "whether process_vm_readv, futex and their like see pages that this process has not touched yet",
     )
+    anonymous: str = _option("off", ON_OFF, "whether MAP_SHARED|MAP_ANONYMOUS memory from 2 MiB on becomes a region")
     strict_fd: str = _option("off", ON_OFF, "a descriptor for reading only changes nothing")
     quirks: frozenset[Quirk] = field(
         default=frozenset(),

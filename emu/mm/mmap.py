@@ -220,6 +220,8 @@ def do_munmap(mm: AddressSpace, address: int, length: int) -> None:
         raise LinuxError(errno.EINVAL)
     end = address + (length + PAGE_SIZE - 1 & -PAGE_SIZE)
     if not unmap_private(mm, address, end):
+        last = mm.vmas.find(end - 1)
+        end = end if last is None else last.ops.unmap_end(last, end)
         unmap_range(mm, address, end, mm.stop.check)
 
 

@@ -16,12 +16,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from emu.linux.errors import LinuxError
 from emu.mm.address_space import AddressSpace, MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.kmem import LINK
 from emu.mm.pagetable import ADDRESS, LEVEL_OF, A, P, level_name, span
-from emu.mm.vma import Vma
+from emu.mm.unmapped_area import IN_PLACE, unmapped_area
+from emu.mm.vma import Vma, vm_start_gap
 from emu.mm.vmops import VmOperations
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.record import field, record
@@ -248,6 +250,32 @@ class SharedTables:
                     f"{window.mm.name}: the link at {address:#x} is {entry:#x}, the entry of {self.host.name} is"
                     f" {host_entry:#x}, and table {table << PAGE_SHIFT:#x} was linked"
                 )
+
+
+def unit_aligned_area(mm: AddressSpace, address: int, length: int, unit: int, flags: int) -> int | None:
+    """A free place at the beginning of a unit for a mapping with shared tables, and for the rest of its last unit; None
+    where it shall not share: it is fixed, less than one PTE table maps, or there is no such room.
+    """
+    if flags & IN_PLACE or length < unit_of("pte"):
+        return None
+    try:
+        return unmapped_area(mm, length + unit - 1 & -unit, address & -PAGE_SIZE, unit, flags)
+    except LinuxError:
+        return None
+
+
+def fill_units(mm: AddressSpace, vma: Vma, unit: int) -> bool:
+    """Let a new VMA that begins at a unit end with one, since nothing else may be below a shared table.  False, and
+    nothing is changed, if it does not begin so, is less than one PTE table maps, or there is something behind it.
+    """
+    end = vma.end + unit - 1 & -unit
+    if vma.start % unit or vma.length < unit_of("pte") or end > mm.task_size:
+        return False
+    above = mm.vmas.find_above(vma.end)
+    if above is not None and vm_start_gap(above) < end:
+        return False
+    vma.end = end
+    return True
 
 
 class SharedTableOperations(VmOperations):

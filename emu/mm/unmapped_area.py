@@ -37,7 +37,10 @@ def get_unmapped_area(
     """
     if length > mm.task_size:
         raise LinuxError(errno.ENOMEM)
-    chosen = None if file is None else file.get_unmapped_area(mm, address, length, pgoff, flags)
+    if file is not None:
+        chosen = file.get_unmapped_area(mm, address, length, pgoff, flags)
+    else:
+        chosen = _area_of_modules(mm, address, length, flags) if flags & MapFlags.TYPE == MapFlags.SHARED else None
     if chosen is None:
         chosen = _area(mm, address, length, flags, huge=file is None and not flags & MapFlags.SHARED)
     if chosen > mm.task_size - length:
@@ -46,6 +49,14 @@ def get_unmapped_area(
         raise LinuxError(errno.EINVAL)
     check_low(mm, chosen)
     return chosen
+
+
+def _area_of_modules(mm: AddressSpace, address: int, length: int, flags: MapFlags) -> int | None:
+    for hook in mm.context.map_hooks:
+        chosen = hook.get_unmapped_area(mm, address, length, flags)
+        if chosen is not None:
+            return chosen
+    return None
 
 
 def check_low(mm: AddressSpace, address: int) -> None:

@@ -105,6 +105,12 @@ class VmOperations(ABC):
     def may_unmap(self, vma: Vma, start: int, end: int) -> None:
         """Raise LinuxError if [start, end), which overlaps the VMA or covers it, cannot be unmapped."""
 
+    def unmap_end(self, vma: Vma, end: int) -> int:
+        """Where munmap(2) up to ``end``, a byte of the VMA or the first one behind it, really ends: what a VMA has
+        behind the length that was asked for goes with the rest.
+        """
+        return end
+
     def mprotect(self, vma: Vma, start: int, end: int, prot: Prot) -> None:
         """Raise LinuxError if the rights cannot be changed."""
 
@@ -331,6 +337,10 @@ class MapHook:
         """mmap(2) has been called with flags that modules have added, perhaps with some of :attr:`flags`: raise
         LinuxError for an impossible request.
         """
+
+    def get_unmapped_area(self, mm: AddressSpace, address: int, length: int, flags: int) -> int | None:
+        """Where MAP_SHARED|MAP_ANONYMOUS memory goes; None: where it would have gone.  LinuxError(ENOMEM)."""
+        return None
 
     def mapped(self, mm: AddressSpace, vma: Vma, flags: int) -> None:
         """A mapping with the flags of mmap(2) is about to be inserted, and can no longer fail: this is the time to give

@@ -271,7 +271,19 @@ def _fdinfo(task: Task, fd: int, space: PidNamespace | None) -> bytes:
 
 
 def _cmdline(kernel: Kernel, task: Task) -> bytes:
-    return b"".join(argument + b"\0" for argument in task.argv)
+    """The arguments as they are in memory now (get_mm_cmdline).  A program that has written over the end of the last
+    one shows a title instead: one string, which may go on where the environment was.
+    """
+    mm = task.mm
+    if not task.alive or mm.arg_end <= mm.arg_start:
+        return b""
+    try:
+        if read_remote(mm, mm.arg_end - 1, 1, force=True) != b"\0":
+            title, end, _ = read_remote(mm, mm.arg_start, PAGE_SIZE, force=True).partition(b"\0")
+            return title + end
+        return read_remote(mm, mm.arg_start, mm.arg_end - mm.arg_start, force=True)
+    except LinuxError:  # nothing is there any more
+        return b""
 
 
 def _maps(kernel: Kernel, task: Task) -> bytes:

@@ -222,3 +222,30 @@ def test_memory_runs_out_at_every_point(machine: GuestMachine) -> None:
             frames.put(frame)
         machine.finish()
         assert a.exit_code == 0 and machine.audit() == [] and machine.host_mms == []
+
+
+def test_memory_without_a_name_is_shared_where_the_sysctl_says_so(machine: GuestMachine) -> None:
+    machine.kernel.vfs.write_file("/proc/sys/vm/ptshare_anonymous", b"1")
+    memory = "p = mmap 0 4100K RW MAP_SHARED|MAP_ANONYMOUS -1 0; @touch p 4100K; @store p 77"
+    script = (
+        f"{memory}; fork child; mark 2; @scan p 4100K; mark 3; load p; munmap p 4100K; mark 4; end; mark 1; wait child"
+    )
+    parent = machine.guest("calls", script)
+    machine.run_until_mark(parent, 1)
+    child = machine.run_until_mark(None, 2)
+    with machine.expect(task=child, minor_faults=0, link_faults=3):
+        machine.run_until_mark(child, 3)
+    assert len(shared_ranges(machine)) == 1
+    start = next(vma.start for vma in parent.mm.vmas if vma.length == 6 * MIB)
+    assert start % (2 * MIB) == 0
+    for at in (0, 2 * MIB, 4 * MIB):
+        assert_shares_table(parent, child, start + at, level="pte")
+    machine.run_until_mark(child, 4)
+    assert not any(vma.length == 6 * MIB for vma in child.mm.vmas)
+    machine.finish()
+    assert "load = 77" in machine.stdout and shared_ranges(machine) == []
+
+
+def test_without_the_sysctl_memory_without_a_name_is_not_shared(machine: GuestMachine) -> None:
+    start(machine, "p = mmap 0 4M RW MAP_SHARED|MAP_ANONYMOUS -1 0; @touch p 4M")
+    assert shared_ranges(machine) == []

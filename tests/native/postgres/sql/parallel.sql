@@ -1,0 +1,12 @@
+CREATE TABLE big AS SELECT i AS k, i % 13 AS g, repeat('y', 20) AS pad FROM generate_series(1, 3000) i;
+ANALYZE big;
+SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+EXPLAIN (COSTS OFF) SELECT g, count(*), sum(k) FROM big GROUP BY g ORDER BY g;
+SELECT g, count(*), sum(k) FROM big GROUP BY g ORDER BY g;
+SET enable_parallel_hash = on; SET enable_mergejoin = off; SET enable_nestloop = off;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM big a JOIN big b USING (k) WHERE a.g = 3;
+SELECT count(*) FROM big a JOIN big b USING (k) WHERE a.g = 3;
+SET min_parallel_index_scan_size = 0;
+CREATE INDEX big_k ON big (k);
+SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker';
+DROP TABLE big;

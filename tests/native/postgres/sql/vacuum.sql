@@ -1,0 +1,17 @@
+CREATE TABLE v (k int PRIMARY KEY, t text) WITH (autovacuum_enabled = off);
+INSERT INTO v SELECT i, repeat('z', 100) FROM generate_series(1, 1500) i;
+SELECT pg_relation_size('v') / 8192 AS pages;
+DELETE FROM v WHERE k % 2 = 0;
+UPDATE v SET t = upper(t) WHERE k % 3 = 0;
+VACUUM v;
+SELECT pg_relation_size('v') / 8192 AS pages;
+DELETE FROM v WHERE k > 100;
+VACUUM (FULL, ANALYZE) v;
+SELECT pg_relation_size('v') / 8192 AS pages, count(*) FROM v;
+SELECT reltuples FROM pg_class WHERE relname = 'v';
+VACUUM (FREEZE) v;
+SELECT age(relfrozenxid) <= 1 AS frozen FROM pg_class WHERE relname = 'v';
+TRUNCATE v;
+SELECT pg_relation_size('v');
+CHECKPOINT;
+DROP TABLE v;
