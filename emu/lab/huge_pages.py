@@ -55,12 +55,12 @@ class HugePages:
     [('0x200000', 3, 4, 1)]
     """
 
-    def __init__(self, shift: int, entries: int, kinds: int = ALL_KINDS) -> None:
+    def __init__(self, shift: int, entries: int, kinds: int = ALL_KINDS, *, faults: bool = False) -> None:
         """ValueError for another shift."""
         if shift not in (21, 30):
             raise ValueError(f"no page has 2**{shift} bytes and smaller ones in it")
         self.entries = entries
-        self.small, self.large = LruStack(kinds), LruStack(kinds, least_shift=shift)
+        self.small, self.large = (LruStack(kinds, least_shift=each, faults=faults) for each in (12, shift))
         self._shift = shift - 9
         self._library = load("emu.lab.ranges")
         self._make(_LEAST)
