@@ -78,9 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     fields = ("page", "kind", "pid", "space", "pcid", "vcpu", "shift")
     try:
-        with open(arguments.file, "rb"):  # pyarrow's own words for this are long
+        stream = open_stream(arguments.file, fields)
+        with open(arguments.file, "rb"):  # pyarrow's own words for one that is not there are long
             pass
-        batches, sizes_known = _peeked(open_stream(arguments.file, fields))
+        batches, sizes_known = _peeked(stream)
         analyses = _analyses(arguments, sizes_known)
         with progress("the stream is read", None) as report:
             total = analyse(_reported(batches, report), analyses)
