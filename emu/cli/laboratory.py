@@ -11,6 +11,7 @@ from emu.cli.arguments import Parser, UsageError
 #: ``run(arguments) -> int``.
 _COMMANDS = {
     "analyze": "reuse distances, working set, what large pages would save: of a recorded stream",
+    "sweep": "run many points, geometries by programs by page sizes, on one host or many",
 }
 
 
