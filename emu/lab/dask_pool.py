@@ -8,6 +8,7 @@ counts as a result: what has not come back is submitted again, under another nam
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
 from collections import Counter, deque
@@ -36,6 +37,8 @@ class DaskPool:
     def __init__(self, address: str, say: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
         import distributed
 
+        for name in ("distributed", *(f"distributed.{part}" for part in ("client", "comm", "core", "utils"))):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # what happens to a scheduler, ``say`` tells
         self._dask: Any = distributed
         self._address, self._say, self._patience_s = address, say, patience_s
         self._client: Any = None
@@ -67,7 +70,9 @@ class DaskPool:
         try:
             if self._client is None or self._client.status != "running":
                 self._lose(waiting)
-                self._client = self._dask.Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+                self._client = self._dask.Client(
+                    self._address, timeout=max(1, min(_CONNECT_S, self._patience_s)), set_as_default=False
+                )
             threads = sum(self._client.nthreads().values())
         except (OSError, TimeoutError, RuntimeError, ValueError) as error:
             self._lose(waiting)
