@@ -46,6 +46,12 @@ def count_first_level(state: MmuState, access: int) -> None:
     _counts(state, access).l1_hits += 1
 
 
+@inlined
+def count_first_level_hits(state: MmuState, access: int, number: int) -> None:
+    """Count several."""
+    _counts(state, access).l1_hits += number
+
+
 @native
 def rights_of(state: MmuState, found: Found) -> int:
     """The rights that the translation found by a lookup gives now; no write before D is set."""

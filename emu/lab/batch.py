@@ -71,6 +71,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.vaddr)
 
+    def part(self, begin: int, end: int) -> Batch:
+        """The accesses from ``begin`` up to and without ``end``, with the controls before each; the last part has those
+        behind the last access too."""
+        at = self.controls["at"]
+        controls = self.controls[(at >= begin) & ((at < end) | (end == len(self)))].copy()
+        controls["at"] -= begin
+        return Batch(**{name: getattr(self, name)[begin:end] for name in FIELDS}, controls=controls)
+
     @classmethod
     def of(cls, controls: Controls | None = None, **given: Any) -> Batch:
         """A batch of these arrays; what is one number is that for each access, and what is missing is 0."""
