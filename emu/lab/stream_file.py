@@ -9,6 +9,7 @@ is its page's number and the offset in it, so that who wants the page alone read
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,8 +38,8 @@ _SHIFT = np.uint64(12)
 class StreamWriter:
     """Writes batches to a file; to be closed."""
 
-    def __init__(self, path: str, facts: dict[str, str] | None = None) -> None:
-        """``facts``: what else the file's metadata is to say."""
+    def __init__(self, path: str | io.RawIOBase, facts: dict[str, str] | None = None) -> None:
+        """``path``: a name, or a file to write to; ``facts``: what else the file's metadata is to say."""
         said = {FORMAT_KEY: FORMAT_VERSION, **{name.encode(): text.encode() for name, text in (facts or {}).items()}}
         self._writer = pq.ParquetWriter(
             path, SCHEMA.with_metadata(said), compression="zstd", compression_level=3, use_dictionary=_DICTIONARIES,
@@ -94,6 +95,8 @@ def facts_of(path: str) -> dict[str, str]:
 
 
 def _open(path: str) -> pq.ParquetFile:
+    with open(path, "rb"):
+        pass  # pyarrow's own words for one that cannot be read are long
     with _told(path):
         file = pq.ParquetFile(path, memory_map=True)
         version = (file.schema_arrow.metadata or {}).get(FORMAT_KEY)
