@@ -70,8 +70,8 @@ RECORD_BYTES = RECORD_WORDS * 8
 IS_CONTROL = 0x80
 #: In ``event_mask``: accesses go to the log, so none may take a way on which it does not come.
 LOGGED = 1
-#: Of one fill or hook, the most records; of the invalidations that it makes, fewer.
-_HEADROOM, _OF_CONTROLS = 64, 16
+#: The most records of one fill or hook, and of one access or control.
+_HEADROOM, _OF_ONE = 64, 8
 _USED = A | D
 
 
@@ -93,12 +93,18 @@ def _append(log: AccessLog, first: int, second: int, third: int) -> None:
     log.head += 1
 
 
+@native
+def _make_room(state: MmuState, log: AccessLog) -> None:
+    """Have the log emptied, if it is full to the last: where Python does many things, and no fill comes."""
+    if log.head + _OF_ONE > log.capacity:
+        call1(state.make_room, 0)
+
+
 @cold
 def note_control(state: MmuState, op: int, a: int, b: int) -> None:
     """Append a control of the vCPU that has the state."""
     log = AccessLog.from_address(state.access_log)
-    if log.head + _OF_CONTROLS > log.capacity:
-        call1(state.make_room, 0)
+    _make_room(state, log)
     _append(log, a, b, state.cpu << 16 | IS_CONTROL | op)
 
 
@@ -120,6 +126,7 @@ def _tell(state: MmuState, log: AccessLog, slot: int, entry: int, access: int, l
 def note_access(state: MmuState, vaddr: int, access: int) -> None:
     """Append an access, behind the entries of its path that have changed."""
     log = AccessLog.from_address(state.access_log)
+    _make_room(state, log)
     level, table, size = 4, state.cr3 & ADDRESS, 0
     if state.cr4 & CR4.LA57 != 0:
         level = 5

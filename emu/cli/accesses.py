@@ -65,7 +65,7 @@ class Accesses:
     """The recorder of a run and its file."""
 
     def __init__(self, machine: Machine, file: OutputFile, arguments: argparse.Namespace) -> None:
-        from emu.lab.recorder import StreamRecorder
+        from emu.lab.recorder import record_machine
         from emu.lab.stream_file import StreamWriter
 
         mmu = machine.kernel.cpu.mmu
@@ -80,7 +80,7 @@ class Accesses:
             "unimmu": version(),
         }
         self._writer = StreamWriter(_Written(file), facts)
-        self._recorder = StreamRecorder(machine, self._writer.write)
+        self._recorder = record_machine(machine, self._writer.write)
 
     def finish(self) -> None:
         """The run is over: write what is left."""

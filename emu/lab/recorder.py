@@ -1,10 +1,10 @@
-"""Recording the access stream of a machine in exact mode."""
+"""Recording the access stream of an Mmu in exact mode, or of the machine around it."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from emu.lab.batch import BATCH, CONTROL, Batch, Controls, Op, Register, joined
 from mmu.access_log import IS_CONTROL, LOGGED, RECORD_WORDS, AccessLog, note_control
+from mmu.entries import ADDRESS
 from mmu.host_array import HostArray
 from mmu.memory import PhysicalMemory
 from mmu.registers import CR4, PCID_MASK, Registers
 
 if TYPE_CHECKING:
     from emu.machine import Machine
-    from emu.mm.tlbflush import Flushed
+    from mmu import Mmu
 
 Words = npt.NDArray[np.uint64]
 #: Records of the log.
@@ -33,27 +34,35 @@ def register_values(registers: Registers) -> dict[Register, int]:
     }  # fmt: skip
 
 
-class StreamRecorder:
-    """Hands the accesses of a machine, in batches, to ``write``, from now on; to be finished.
+def record_machine(machine: Machine, write: Callable[[Batch], None]) -> StreamRecorder:
+    """Record the accesses of a machine."""
+    flusher = machine.kernel.flusher
+    return StreamRecorder(machine.kernel.cpu.mmu, write, lambda: flusher.loaded)
 
-    ValueError in filtered mode, in which nobody sees the accesses.  What the machine counts is the same with and
-    without it.
+
+class StreamRecorder:
+    """Hands the accesses that an Mmu in exact mode models, in batches, to ``write``, from now on; to be finished.
+
+    ValueError in filtered mode, in which nobody sees the accesses.  What is counted is the same with and without it.
     """
 
-    def __init__(self, machine: Machine, write: Callable[[Batch], None]) -> None:
-        kernel = machine.kernel
-        self._mmu = mmu = kernel.cpu.mmu
+    def __init__(
+        self, mmu: Mmu, write: Callable[[Batch], None], loaded: Callable[[], object | None] | None = None
+    ) -> None:
+        """``loaded()`` is the address space that the processor has loaded which has the state, None for none; by
+        default there is one for each address of tables."""
+        self._mmu = mmu
         if not mmu.tlbs:
             raise ValueError("there is nothing to record of each access where no TLB is modelled")
-        self._flusher = kernel.flusher
+        self._space = loaded or self._tables
         self._state = state = mmu.state
         self._write = write
         self._records = HostArray((_CAPACITY, RECORD_WORDS), "Q")
-        self._told = PhysicalMemory(machine.ram.size, huge_pages=False)
+        self._told = PhysicalMemory(mmu.ram.size, huge_pages=False)
         self._log = AccessLog(records=self._records.address, capacity=_CAPACITY, told=self._told.host)
         self._registers = register_values(mmu.registers)
         #: Address spaces by number.
-        self._numbers: WeakKeyDictionary[Flushed, int] = WeakKeyDictionary()
+        self._numbers: MutableMapping[Any, int] = {} if loaded is None else WeakKeyDictionary()
         self._last_number = 0
         #: By vCPU: the address space that is loaded, and its PCID; and which vCPU has made the last access.
         self._spaces = [0] * mmu.processors
@@ -69,7 +78,7 @@ class StreamRecorder:
         for cpu, model in enumerate(mmu.tlbs):
             model.on_registers = self._loaded
             with mmu.on(cpu):
-                if self._flusher.loaded is not None:
+                if self._space() is not None:
                     self._loaded()
 
     def finish(self) -> None:
@@ -86,9 +95,12 @@ class StreamRecorder:
         if register_values(self._mmu.registers) != self._registers:
             raise RuntimeError("control registers have changed while accesses were recorded, which is not built")
 
+    def _tables(self) -> int:
+        return self._state.cr3 & ADDRESS
+
     def _loaded(self) -> None:
         """CR3 of the vCPU that has the state has been loaded."""
-        space = self._flusher.loaded
+        space = self._space()
         assert space is not None
         number = self._numbers.get(space)
         if number is None:
