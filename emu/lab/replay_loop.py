@@ -1,7 +1,7 @@
 """The native loops of a replay: accesses are gathered into runs, and runs go through a TLB model.
 
 A run is an access and those of its kind and page that follow it and find what it has found: no other access that could
-change that stands between them.  (One that faults is followed by a control: the delivery of the fault.)  It has two words, the page's address, and how many accesses << 8 | the kind.  A
+change that stands between them.  (One that faults is followed by a control, the delivery of the fault.)  It has two words, the page's address, and how many accesses << 8 | the kind.  A
 control is as in :data:`emu.lab.batch.CONTROL`.
 """
 
@@ -26,7 +26,7 @@ _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
 #: No page begins there.
 _NO_PAGE = 1
-_KIND, _LOW_32 = 0xFF, 0xFFFF_FFFF
+_KIND, _KIND_OF_ACCESS, _LOW_32 = 0xFF, 3, 0xFFFF_FFFF
 _STORES = 1 << Access.WRITE
 
 
@@ -54,9 +54,21 @@ def _goes_on(runs: int, number: int) -> None:
     store64(at, load64(at) + (1 << 8))
 
 
-@entry("u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64")
-def gather(vaddrs: int, kinds: int, number: int, controls: int, control_number: int, runs: int, apart: int) -> int:
-    """Gather ``number`` accesses, of uint64 addresses and uint8 kinds, into runs, and say how many these are.
+@inlined
+def _page_of(pages: int, at: int, i: int) -> int:
+    """The page of an access: by its uint16 index, or, where there is no table of pages, by its uint64 address."""
+    if pages == 0:
+        return load64(at + i * 8) & _PAGE_MASK
+    place = at + i * 2
+    return load64(pages + (load8(place) | load8(place + 1) << 8) * 8)
+
+
+@entry("u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64")
+def gather(
+    pages: int, at: int, kinds: int, number: int, controls: int, control_number: int, runs: int, apart: int
+) -> int:
+    """Gather ``number`` accesses into runs, and say how many these are.  ``pages``: the uint64 addresses of pages, by
+    the uint16 numbers ``at``, or 0, and the addresses are there; ``kinds``: bytes, whose bits 1:0 count.
 
     The controls, whose ``at`` was the number of an access, get that of a run.  ``apart``: fetches look into other
     arrays than loads and stores, so that neither changes what the others find.  A load and a store of one page do: the
@@ -73,7 +85,7 @@ def gather(vaddrs: int, kinds: int, number: int, controls: int, control_number: 
                 control += 1
             until = load32(controls + control * CONTROL_BYTES + 16) if control < control_number else _ALL_ONES
             data_page, fetch_page = _NO_PAGE, _NO_PAGE
-        page, kind = load64(vaddrs + i * 8) & _PAGE_MASK, load8(kinds + i)
+        page, kind = _page_of(pages, at, i), load8(kinds + i) & _KIND_OF_ACCESS
         i += 1
         if kind == Access.FETCH:
             if page == fetch_page:
@@ -104,12 +116,12 @@ def gather(vaddrs: int, kinds: int, number: int, controls: int, control_number: 
     return made
 
 
-@entry("void", "u64", "u64", "u64", "u64")
-def single_runs(vaddrs: int, kinds: int, number: int, runs: int) -> None:
+@entry("void", "u64", "u64", "u64", "u64", "u64")
+def single_runs(pages: int, at: int, kinds: int, number: int, runs: int) -> None:
     """A run for each access: for models in which a page that was found is not in level 1 then."""
     i = 0
     while i < number:
-        _begin_run(runs, i, load64(vaddrs + i * 8) & _PAGE_MASK, load8(kinds + i))
+        _begin_run(runs, i, _page_of(pages, at, i), load8(kinds + i) & _KIND_OF_ACCESS)
         i += 1
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from emu.lab.batch import CONTROL, Batch, Controls, Op, Register
 from emu.lab.replay_loop import CONTROL_BYTES, RUN_BYTES, Replay
+from emu.lab.stream_file import PageBatch
 from mmu.events import EventRecord
 from mmu.geometry import Geometry, Kinds, PageSizes
 from mmu.memory import PhysicalMemory
@@ -27,8 +28,6 @@ from mmu.registers import Registers
 from mmu.state import MmuState
 from mmu.translation import load_registers
 
-#: The fields of a stream that a simulation looks at.
-WANTED = ("page", "kind", "shift")
 #: vCPUs are numbered by a byte.
 _MOST_VCPUS = 256
 _FIELD = {
@@ -43,10 +42,19 @@ Runs = npt.NDArray[np.uint64]
 class _Gathered:
     """The runs of a batch, which are made when a model asks for them."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch | PageBatch) -> None:
         self.batch = batch
-        self._vaddr = np.ascontiguousarray(batch.vaddr)
-        self._kind = np.ascontiguousarray(batch.kind)
+        #: log2 of the sizes of pages, as far as they are known.
+        self.shifts: tuple[int, ...]
+        self._pages = None
+        if isinstance(batch, Batch):
+            self._at, self._kinds = np.ascontiguousarray(batch.vaddr), np.ascontiguousarray(batch.kind)
+            self.shifts = tuple(np.flatnonzero(np.bincount(batch.shift)).tolist())
+        else:
+            self._pages = np.ascontiguousarray(batch.pages)
+            self._at, self._kinds = np.ascontiguousarray(batch.page), np.ascontiguousarray(batch.access)
+            sizes = int(np.bitwise_or.reduce(batch.access, initial=0)) >> 2
+            self.shifts = tuple(12 + 9 * size for size in range(3) if sizes >> size & 1)
         self._made: dict[int | None, tuple[Runs, int, Controls]] = {}
 
     def runs(self, apart: int | None) -> tuple[Runs, int, Controls]:
@@ -55,7 +63,8 @@ class _Gathered:
             library, batch = load("emu.lab.replay_loop"), self.batch
             runs = np.empty((len(batch) + 1, RUN_BYTES // 8), np.uint64)
             controls = batch.controls.copy()
-            given = (self._vaddr.ctypes.data, self._kind.ctypes.data, len(batch))
+            pages = 0 if self._pages is None else self._pages.ctypes.data
+            given = (pages, self._at.ctypes.data, self._kinds.ctypes.data, len(batch))
             if apart is None:
                 library["single_runs"](*given, runs.ctypes.data)
                 made = len(batch)
@@ -118,7 +127,7 @@ class Simulated:
         batch = gathered.batch
         if len(batch.controls):
             self.vcpu(int(batch.controls["vcpu"].max()))
-        keeps = all(self._keeps.get(int(shift), False) for shift in np.unique(batch.shift))
+        keeps = all(self._keeps.get(shift, False) for shift in gathered.shifts)
         runs, number, controls = gathered.runs(self._apart if keeps else None)
         native = load("emu.lab.replay_loop")["replay"]
         first, begin = 0, 0
@@ -153,7 +162,7 @@ class Simulation:
         #: The accesses so far.
         self.accesses = 0
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch | PageBatch) -> None:
         """The next batch."""
         gathered = _Gathered(batch)
         for model in self.models:
@@ -165,7 +174,10 @@ class Simulation:
         return [model.figures() for model in self.models]
 
 
-def parted(batches: Iterator[Batch], at: int) -> Iterator[Batch]:
+AnyBatch = TypeVar("AnyBatch", Batch, PageBatch)
+
+
+def parted(batches: Iterator[AnyBatch], at: int) -> Iterator[AnyBatch]:
     """The same accesses, in batches of which one ends behind the first ``at`` accesses, if there are so many."""
     for batch in batches:
         if 0 < at < len(batch):

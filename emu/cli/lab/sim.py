@@ -14,8 +14,8 @@ from emu.cli.progress import Report, progress
 from emu.cli.tlb import preset_or_file, with_settings
 
 if TYPE_CHECKING:
-    from emu.lab.batch import Batch
     from emu.lab.simulation import Simulation
+    from emu.lab.stream_file import PageBatch
     from mmu.geometry import Geometry
 
 _EXAMPLES = """\
@@ -100,12 +100,12 @@ def _simulated(
     arguments: argparse.Namespace, geometries: Sequence[Geometry], report: Report
 ) -> tuple[int, list[dict[str, Any]]]:
     """How many accesses there are, and what each model has counted."""
-    from emu.lab.simulation import WANTED, less, parted
-    from emu.lab.stream import open_stream
+    from emu.lab.simulation import less, parted
+    from emu.lab.stream_file import read_pages
 
     simulation = _simulation(arguments, geometries)
     before: list[dict[str, Any]] | None = None
-    for batch in _with_report(parted(open_stream(arguments.file, WANTED), arguments.warm_up), report):
+    for batch in _with_report(parted(read_pages(arguments.file), arguments.warm_up), report):
         simulation.add(batch)
         if before is None and arguments.warm_up and simulation.accesses >= arguments.warm_up:
             before = simulation.figures()
@@ -124,7 +124,7 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
     return Simulation(geometries, int(facts["memory_bytes"]), seed)
 
 
-def _with_report(batches: Iterator[Batch], report: Report) -> Iterator[Batch]:
+def _with_report(batches: Iterator[PageBatch], report: Report) -> Iterator[PageBatch]:
     done = 0
     for batch in batches:
         yield batch
