@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mmu.access_log import EVERY_PCID, GLOBALS, Op, Register
 
 #: Accesses of a batch, at most.
 BATCH = 1 << 18
@@ -20,38 +21,6 @@ BATCH = 1 << 18
 
 class StreamError(ValueError):
     """A file that is no access stream, or a damaged one; one line says which, and what is wrong."""
-
-
-class Op(IntEnum):
-    """What a control does; ``a`` and ``b`` are its operands, and the vCPU is the one whose caches it concerns.
-
-    A shootdown is an invalidation on another vCPU than the one that has its turn.
-    """
-
-    TURN = 1  # the vCPU has its turn: the accesses that follow are its own
-    CR3 = 2  # a: the new CR3 (its bits 11:0 are the PCID); what that invalidates follows as a control of its own
-    INVLPG = 3  # a: address
-    INVPCID = 4  # type 0.  a: address, b: PCID
-    INVALIDATE = 5  # a: PCID, b: EVERY_PCID, GLOBALS
-    PAGE_FAULT = 6  # what the delivery of a #PF invalidates.  a: address, b: PCID
-    ENTRY = 7  # an entry of a page table is not what it was.  a: its physical address, b: the new value
-    REGISTER = 8  # a: a Register, b: the new value; on every vCPU
-    RESET = 9  # the counters are 0 from here on: a region of interest begins
-
-
-#: Bits of ``b`` of INVALIDATE.
-EVERY_PCID, GLOBALS = 1, 2
-
-
-class Register(IntEnum):
-    """The registers, besides CR3, that decide what a walk finds."""
-
-    CR0 = 0
-    CR4 = 1
-    EFER = 2
-    PKRU = 3
-    CPL = 4
-    MAXPHYADDR = 5
 
 
 #: A control: ``at`` is the index in its batch of the access before which it happened (that behind the last one at the
@@ -102,6 +71,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.vaddr)
 
+    def part(self, begin: int, end: int) -> Batch:
+        """The accesses from ``begin`` up to and without ``end``, with the controls before each; the last part has those
+        behind the last access too."""
+        at = self.controls["at"]
+        controls = self.controls[(at >= begin) & ((at < end) | (end == len(self)))].copy()
+        controls["at"] -= begin
+        return Batch(**{name: getattr(self, name)[begin:end] for name in FIELDS}, controls=controls)
+
     @classmethod
     def of(cls, controls: Controls | None = None, **given: Any) -> Batch:
         """A batch of these arrays; what is one number is that for each access, and what is missing is 0."""
@@ -123,3 +100,33 @@ def controls_of(rows: Sequence[tuple[int, Op, int, int, int]]) -> Controls:
     for control, (at, op, vcpu, a, b) in zip(controls, rows, strict=True):
         control["at"], control["op"], control["vcpu"], control["a"], control["b"] = at, op, vcpu, a, b
     return controls
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of several that follow each other."""
+    if len(batches) == 1:
+        return batches[0]
+    columns = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in FIELDS}
+    controls, at = [], 0
+    for batch in batches:
+        moved = batch.controls.copy()
+        moved["at"] += at
+        controls.append(moved)
+        at += len(batch)
+    return Batch(**columns, controls=np.concatenate(controls))
+
+
+__all__ = [
+    "BATCH",
+    "CONTROL",
+    "EVERY_PCID",
+    "FIELDS",
+    "GLOBALS",
+    "Batch",
+    "Controls",
+    "Op",
+    "Register",
+    "StreamError",
+    "controls_of",
+    "joined",
+]
