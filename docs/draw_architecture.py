@@ -17,7 +17,9 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
     (("emu/testing", "the pytest plugin: machines as fixtures, assertions", 1),),
     (("emu/cli", "the unimmu command", 1),),
     (("emu/against", "a run held against the same on this Linux, under ptrace", 1),),
-    (("emu/trace", "events and --strace lines, and how they are shown", 3), ("emu/bench", "the benchmark suite", 2)),
+    (("emu/bench", "the benchmark suite", 1),),
+    (("emu/lab", "streams of accesses, and what TLB models make of them", 1),),
+    (("emu/trace", "events and --strace lines, and how they are shown", 1),),
     (("emu/machine.py", "Machine: memory, vCPUs, a kernel; programs are put in and run", 1),),
     (("emu/boot.py", "the list of initcalls: what is there when a machine starts", 1),),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
+from mmu.access_log import note_access
 from mmu.array_record import Found
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit
@@ -45,6 +46,12 @@ def count_first_level(state: MmuState, access: int) -> None:
     _counts(state, access).l1_hits += 1
 
 
+@inlined
+def count_first_level_hits(state: MmuState, access: int, number: int) -> None:
+    """Count several."""
+    _counts(state, access).l1_hits += number
+
+
 @native
 def rights_of(state: MmuState, found: Found) -> int:
     """The rights that the translation found by a lookup gives now; no write before D is set."""
@@ -70,7 +77,10 @@ def quiet_walk(state: MmuState, vaddr: int, access: int) -> int:
 
 @cold
 def _watch_found(state: MmuState, found: Found, vaddr: int, access: int, level: int) -> None:
-    """If enabled, let the stale-translation detector check a hit against the tables, and record the hit as an event."""
+    """If enabled, let the stale-translation detector check a hit against the tables, and record the hit as an event and
+    in the log."""
+    if state.access_log != 0:
+        note_access(state, vaddr, access)
     paddr = paddr_of(found, vaddr)
     if state.check != 0:
         status = look_up(state, vaddr, Access.READ if access == Access.WRITE else access)
@@ -96,6 +106,8 @@ def _cache_structures(state: MmuState, vaddr: int, start: WalkStart, leaf_level:
 def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
     """A miss: walk from the deepest structure-cache hit, and fill the caches."""
     if state.event_mask != 0:
+        if state.access_log != 0:
+            note_access(state, vaddr, access)
         commit(state, EventKind.ACCESS, access, 0, 0, vaddr, 0)
     start = begin_walk(state, vaddr, root(state), False)
     state.last_access.walked = 1

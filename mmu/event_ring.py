@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from mmu.access_log import LOGGED
 from mmu.events import HEADROOM, RECORD_BYTES, EventFilter, EventKind, EventRecord, passes
 from mmu.host_array import HostArray
 from mmu.state import MmuState
@@ -49,13 +50,15 @@ class EventRing:
         self._filter = EventFilter()
         self._held: int | None = None
         self.lost = 0
+        #: Empties the access log (:mod:`mmu.access_log`), where somebody keeps one.
+        self.empty_log: Callable[[], None] | None = None
         state.ring = self._records.address
         state.ring_capacity = capacity
         state.ring_head = state.ring_tail = 0
 
     def enable(self, *kinds: EventKind) -> None:
         """Record these kinds, and no others (no kind: stop recording)."""
-        self._state.event_mask = sum(1 << kind for kind in kinds)
+        self._state.event_mask = self._state.event_mask & LOGGED | sum(1 << kind for kind in kinds)
 
     def enabled(self, kind: EventKind) -> bool:
         """Whether events of this kind are recorded."""
@@ -121,7 +124,11 @@ class EventRing:
                 subscriber(events)
 
     def make_room(self) -> None:
-        """Called when the ring is full."""
+        """Called when the ring is full, or the access log."""
+        if self.empty_log is not None:
+            self.empty_log()
+        if len(self) + HEADROOM <= self._capacity:
+            return
         if self._subscribers:
             self.flush()
             return

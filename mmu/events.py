@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from enum import IntEnum
 
+from mmu.access_log import log_is_full
 from mmu.entries import ADDRESS
 from mmu.native import cold, load8, load32, load64, native
 from mmu.state import MmuState, WordArray, clock_of, fields
@@ -176,5 +177,7 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
 
 @native
 def ring_is_full(state: MmuState) -> bool:
-    """Whether the next fill might not find room for its events."""
-    return state.event_mask != 0 and state.ring_head - state.ring_tail + HEADROOM > state.ring_capacity
+    """Whether the next fill might not find room for its events, or for its accesses in the log."""
+    if state.event_mask == 0:
+        return False
+    return state.ring_head - state.ring_tail + HEADROOM > state.ring_capacity or log_is_full(state)

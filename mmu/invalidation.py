@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmu.access_log import EVERY_PCID, GLOBALS, Op, note_control
 from mmu.array_record import GLOBAL_TAG, context_of, entries_of, forget, tag_at
 from mmu.native import native
 from mmu.state import MmuState
@@ -19,6 +20,8 @@ def drop_page(state: MmuState, vaddr: int) -> None:
 @native
 def page_fault(state: MmuState, vaddr: int, pcid: int) -> None:
     """The delivery of a #PF: the page, global or not, and the structure-cache entries that the address would use."""
+    if state.access_log != 0:
+        note_control(state, Op.PAGE_FAULT, vaddr, pcid)
     remove_page(state, vaddr, pcid, globals_too=True, dropped=False)
     invalidate_structures_of(state, vaddr, pcid)
 
@@ -31,6 +34,8 @@ def invalidate_linear(state: MmuState, vaddr: int) -> None:
     """
     if not canonical(state, vaddr):
         return
+    if state.access_log != 0:
+        note_control(state, Op.INVLPG, vaddr, 0)
     remove_page(state, vaddr, state.pcid, globals_too=True, dropped=False)
     invalidate_structures(state, state.pcid, False)
 
@@ -38,6 +43,8 @@ def invalidate_linear(state: MmuState, vaddr: int) -> None:
 @native
 def invalidate_individual(state: MmuState, vaddr: int, pcid: int) -> None:
     """INVPCID type 0: the page in this PCID, not a global one, and the structure-cache entries that it would use."""
+    if state.access_log != 0:
+        note_control(state, Op.INVPCID, vaddr, pcid)
     remove_page(state, vaddr, pcid, globals_too=False, dropped=False)
     invalidate_structures_of(state, vaddr, pcid)
 
@@ -48,6 +55,9 @@ def invalidate_context(state: MmuState, pcid: int, every_pcid: bool, globals_too
 
     The caller flushes Unicorn's translations.
     """
+    if state.access_log != 0:
+        which = (EVERY_PCID if every_pcid else 0) | (GLOBALS if globals_too else 0)
+        note_control(state, Op.INVALIDATE, pcid, which)
     i = 0
     while i < state.tlb_number:
         array = array_number(state, i)

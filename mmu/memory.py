@@ -38,9 +38,9 @@ class PhysicalMemory:
     b'abc\\x00'
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, huge_pages: bool = True) -> None:
         """``size`` in bytes: a multiple of 4096, at most 512 GiB; otherwise ValueError.  MemoryError if the host
-        refuses.
+        refuses.  ``huge_pages=False``: the host is to give no huge pages, since what is written is scattered.
         """
         if size <= 0 or size % PAGE_SIZE or size > MAX_BYTES:
             raise ValueError(
@@ -53,7 +53,8 @@ class PhysicalMemory:
         except OSError as error:
             raise MemoryError(f"the host refuses {size} bytes of address space: {error.strerror}") from None
         if hasattr(mmap, "MADV_NOHUGEPAGE"):
-            self._buffer.madvise(mmap.MADV_HUGEPAGE if size <= _HUGE_PAGES_BYTES else mmap.MADV_NOHUGEPAGE)
+            huge = huge_pages and size <= _HUGE_PAGES_BYTES
+            self._buffer.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
         #: All of memory as bytes; slices of it copy nothing.
         self.view = memoryview(self._buffer)
         #: All of memory as uint64: the fastest way from Python to one entry (index = physical address / 8).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -144,6 +145,8 @@ class TlbModel:
         check_geometry(geometry)
         self._guard = guard
         self.geometry = geometry
+        #: Told when CR3 has been loaded.
+        self.on_registers: Callable[[], None] | None = None
         self._state = state
         self._address = ctypes.addressof(state)
         self._library = exact_library()
@@ -264,6 +267,8 @@ class TlbModel:
         pcide = bool(state.cr4 & CR4.PCIDE)
         state.cr3 = value & ~CR3_NO_FLUSH
         state.pcid = value & PCID_MASK if pcide else 0
+        if self.on_registers is not None:
+            self.on_registers()
         if not (pcide and value & CR3_NO_FLUSH):
             self._library["invalidate_all"](self._address, state.pcid, 0, 0)
 

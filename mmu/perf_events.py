@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mmu.registers import Access
 
 if TYPE_CHECKING:
+    from mmu.model import TlbModel
     from mmu.plugin import Mmu
 
 #: Intel's prefix for each kind of access (SDM vol. 3, chapter 20, and the event files of Skylake-SP).
@@ -42,7 +43,12 @@ def perf_events(mmu: Mmu, processor: int | None = None) -> dict[str, int]:
         return {name: sum(events[name] for events in each) for name in each[0]}
     if not mmu.tlbs:
         return {}
-    counted = mmu.tlbs[processor].access_counters()
+    return events_of(mmu.tlbs[processor], mmu.counters_of(processor).walk_loads)
+
+
+def events_of(model: TlbModel, walk_loads: int) -> dict[str, int]:
+    """Every event by its name, of one model, whose walks have read so many entries."""
+    counted = model.access_counters()
     events: dict[str, int] = {}
     for access, (accesses, misses) in _GENERIC.items():
         kind = counted[access]
@@ -56,5 +62,5 @@ def perf_events(mmu: Mmu, processor: int | None = None) -> dict[str, int]:
         events[f"{prefix}.WALK_COMPLETED"] = completed
         for suffix, name in _COMPLETED.items():
             events[f"{prefix}.WALK_COMPLETED{suffix}"] = kind[name]
-    events["PAGE_WALKER_LOADS"] = mmu.counters_of(processor).walk_loads
+    events["PAGE_WALKER_LOADS"] = walk_loads
     return events

@@ -195,6 +195,7 @@ class MmuState(ctypes.Structure):
     engine_flush: int  # address of tlb_flush
     engine_windows: int  # address of its TLB windows: see mmu.unicorn_abi.steady_tlb
     make_room: int  # address of a function that empties the event ring
+    access_log: int  # address of an AccessLog; 0: nobody keeps one
     read_only: int  # a walk that must not set A and D
     check: int  # compare each hit with a fresh walk
     on_stale: int  # address of stale(vaddr, access): called for a hit that differs from the tables

@@ -33,7 +33,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("emu.syscalls", "emu.proc", "emu.audit", "msharefs", "sharing"),
     ("emu.boot",),
     ("emu.machine",),
-    ("emu.trace", "emu.bench"),
+    ("emu.trace",),
+    ("emu.lab",),
+    ("emu.bench",),
     ("emu.against",),
     ("emu.cli",),
     ("emu.testing",),
@@ -69,6 +71,7 @@ LIBRARIES = {
     "pandas": "pandas",
     "polars": "polars",
     "rich": "rich",
+    "distributed": "distributed",
     "pytest": "pytest",
     "hypothesis": "hypothesis",
 }
@@ -314,7 +317,8 @@ def test_an_upward_import_is_found(source: str) -> None:
         ("msharefs.module", "from emu.syscalls import all_tables"),
         ("sharing.ptshare", "import msharefs.region"),
         ("emu.machine", "from emu.trace.recorder import Recorder"),
-        ("emu.bench.loops", "from emu.trace import words"),
+        ("emu.trace.view", "from emu.lab.stream import Batch"),
+        ("emu.bench.loops", "from emu.against import compare"),
         ("emu.cli.run", "import emu.testing"),
     ],
 )

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": ("emu.cli.run", "run an x86-64 Linux program"),
     "pt": ("emu.cli.pt", "the page tables of a run at one moment: ranges, pictures, who shares what, walks in words"),
     "presets": ("emu.cli.presets", "the TLBs of known processors, and where each number comes from"),
+    "tlb": ("emu.cli.laboratory", "the laboratory for TLBs: analyse recorded accesses, sweep over geometries"),
     "trace": ("emu.cli.trace", "look at what `unimmu run --trace` recorded"),
     "bench": ("emu.cli.bench", "the benchmark suite"),
 }
@@ -41,7 +42,7 @@ _SPEAK_FOR_THEMSELVES = ("AddressSpaceTooSmall", "CompileError", "ModuleError", 
 #: What printing meets; files that are opened by name have one in their errors.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 #: How to install what only some commands need.
-_EXTRA = {"pyarrow": ": pip install 'unimmu[trace]'"}
+_EXTRA = {"pyarrow": ": pip install 'unimmu[trace]'", "distributed": ": pip install 'unimmu[dask]'"}
 
 
 def main(argv: Sequence[str] | None = None, at_end: Callable[[int], None] | None = None) -> int:

@@ -21,6 +21,7 @@ from emu.kernel.tracer import Tracer
 from emu.machine import Machine
 
 if TYPE_CHECKING:
+    from emu.cli.accesses import Accesses
     from emu.cli.events import Events
     from emu.cli.recording import Recording
     from emu.cli.regioncounts import RegionCounts
@@ -112,7 +113,10 @@ def check_that_they_differ(arguments: argparse.Namespace) -> None:
 
 
 def _given(arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    given = (("--json", arguments.json), ("-o", arguments.output), ("--trace", arguments.trace))
+    given = (
+        ("--json", arguments.json), ("-o", arguments.output), ("--trace", arguments.trace),
+        ("--record", arguments.record),
+    )  # fmt: skip
     return [(option, path) for option, path in given if path]
 
 
@@ -150,6 +154,8 @@ class Outputs:
         #: The events of --stats.
         self.events = _events(machine, asked, self.counts) if counts else None
         self._recording = _recording(machine, arguments) if arguments.trace else None
+        if arguments.record:
+            _check_record(arguments.record)
         stopper.begin()
         try:
             for option, name in _given(arguments):
@@ -164,6 +170,7 @@ class Outputs:
         if self._region is not None and self._region.tracer is not None:
             tracers.append(self._region.tracer)
         self._recorder: Recorder | None = None
+        self._accesses = _accesses(machine, self._files["--record"], arguments) if arguments.record else None
         self._summary: Callable[[], None] | None = None
         if options is not None:
             tracers.append(self._strace(machine, options))
@@ -204,6 +211,8 @@ class Outputs:
         """The run is over: write what is still buffered."""
         if self._recorder is not None:
             self._recorder.finish()
+        if self._accesses is not None:
+            self._accesses.finish()
         if self.counts is not None:
             self.counts.finish()
         if self._summary is not None:
@@ -253,6 +262,18 @@ def _recording(machine: Machine, arguments: argparse.Namespace) -> Recording:
     from emu.cli.recording import recording
 
     return recording(machine, arguments)
+
+
+def _check_record(name: str) -> None:
+    from emu.cli.accesses import needs_library
+
+    needs_library(f"--record {name}")
+
+
+def _accesses(machine: Machine, file: OutputFile, arguments: argparse.Namespace) -> Accesses:
+    from emu.cli.accesses import Accesses
+
+    return Accesses(machine, file, arguments)
 
 
 def _region(machine: Machine, arguments: argparse.Namespace, first: Task, program: str) -> WatchedRegion | None:

@@ -155,27 +155,10 @@ def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:
     """
     if mmu.tlb is None:
         return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}}
-    from mmu.entries import ENTRY_NAME
+    from mmu.model_figures import model_figures
     from mmu.perf_events import perf_events
 
-    geometry, models = mmu.tlb.geometry, mmu.tlbs if cpu is None else (mmu.tlbs[cpu],)
-    counted = [model.array_counters() for model in models]
-    levels: dict[str, dict[str, Any]] = {}
-    for array in geometry.arrays:
-        each = [dataclasses.asdict(counters[array.name]) for counters in counted]
-        levels.setdefault(f"L{array.level}", {})[array.name] = {name: sum(c[name] for c in each) for name in each[0]}
-    structures: dict[str, dict[str, int]] = {}
-    for model in models:
-        for level, (lookups, hits) in model.structure_counters().items():
-            cache = structures.setdefault(ENTRY_NAME[level], {"lookups": 0, "hits": 0})
-            cache["lookups"] += lookups
-            cache["hits"] += hits
-    return {
-        "geometry": geometry.name,
-        "tlb": levels,
-        "structure_caches": structures,
-        "perf": perf_events(mmu, cpu),
-    }
+    return model_figures(mmu.tlb.geometry, mmu.tlbs if cpu is None else (mmu.tlbs[cpu],), perf_events(mmu, cpu))
 
 
 def to_json(run: dict[str, Any]) -> bytes:

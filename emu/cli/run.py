@@ -51,6 +51,7 @@ examples:
                                                          a shootdown that is missing, found
   unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system
   unimmu run --trace t.jsonl cow && unimmu trace view --kind fault,flush t.jsonl
+  unimmu run --record a.parquet gups 16M && unimmu tlb sim a.parquet --tlb skylake-sp,zen4
 """
 
 
@@ -67,6 +68,7 @@ def add_arguments(parser: Parser) -> None:
     add_program_options(parser)
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
+    from emu.cli.accesses import add_arguments as add_record
     from emu.cli.recording import add_arguments as add_selection
     from emu.cli.recording import add_region
     from emu.cli.watched import add_arguments as add_watched
@@ -86,6 +88,7 @@ def add_arguments(parser: Parser) -> None:
         "comes in the end (the last 32 to 64 MiB), and it gets no keys",
     )  # fmt: skip
     add("--json", type=output_name, metavar="FILE", help="write the figures of --stats to FILE as JSON")
+    add_record(add)
     add_region(add)
     add_selection(add)
     add(
@@ -171,6 +174,9 @@ def _run_once(arguments: argparse.Namespace, asked: Watched, tally: Tally | None
 
 
 def _check_tlb_options(arguments: argparse.Namespace) -> None:
+    from emu.cli.accesses import check as check_record
+
+    check_record(arguments)
     modelled = check_tlb_options(arguments)
     if arguments.check_tlb and not modelled:
         raise UsageError("--check-tlb needs --tlb PRESET or --tlb-from-cpuid: it looks at each hit in a modelled TLB")

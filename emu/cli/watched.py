@@ -21,7 +21,7 @@ _STRACE_ONLY = {
     "summary_only": "-c", "summary": "-C", "latency": "-w", "stamps": "-t", "durations": "-T", "follow": "-f",
 }  # fmt: skip
 #: What several runs would write over.
-_ONE_RUN = {"strace": "--strace", "json": "--json", "trace": "--trace"}
+_ONE_RUN = {"strace": "--strace", "json": "--json", "trace": "--trace", "record": "--record"}
 MOST_RUNS = 1000
 
 

@@ -1,0 +1,143 @@
+"""``unimmu tlb analyze``: what a stream of accesses tells of the TLBs that it would need."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from emu.cli.arguments import Parser, UsageError, number_from
+from emu.cli.lab.written import write_text
+from emu.cli.progress import progress
+
+if TYPE_CHECKING:
+    from emu.lab.analysis import Analysis
+    from emu.lab.batch import Batch
+
+_EXAMPLES = """\
+examples:
+  unimmu run --record a.parquet gups 16
+  unimmu tlb analyze a.parquet                           every analysis, as tables
+  unimmu tlb analyze --reuse --kinds load,store a.parquet
+  unimmu tlb analyze --huge --entries 1536 --json huge.json a.parquet
+  unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
+"""
+_KINDS = {"load": 1, "store": 2, "fetch": 4}
+
+
+def add_arguments(parser: Parser) -> None:
+    """The command line."""
+    parser.description = (
+        "Show what a stream of accesses (`unimmu run --record`) tells, from one pass over it; memory does not grow\n"
+        "with its length. Without a choice of analyses: all of them."
+    )
+    parser.epilog = _EXAMPLES
+    parser.add_argument("file", metavar="FILE", help="the stream")
+    chosen = parser.add_argument_group("analyses")
+    chosen.add_argument(
+        "--reuse", action="store_true",
+        help="reuse distances of pages: the misses of a fully associative LRU TLB of every size, and why",
+    )  # fmt: skip
+    chosen.add_argument("--working-set", action="store_true", help="how many pages are used, over time")
+    chosen.add_argument("--huge", action="store_true", help="which ranges would be worth a page of 2 MiB or 1 GiB")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--kinds", type=_kinds, metavar="K,...",
+        help="only these kinds of access, together: load, store, fetch (default: loads and stores, and fetches apart)",
+    )  # fmt: skip
+    how.add_argument(
+        "--window", type=number_from(1), default=100_000, metavar="N",
+        help="accesses in a window of the working set (default: 100000)",
+    )  # fmt: skip
+    how.add_argument(
+        "--entries", type=number_from(1), default=64, metavar="N",
+        help="entries of the TLB by which --huge counts misses (default: 64)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all figures to FILE as JSON")
+    parser.add_argument("-o", "--output", type=pathlib.Path, metavar="PAGE", help="write a page with the curves")
+
+
+def _kinds(text: str) -> int:
+    """Bits of kinds of access; argparse reports anything else."""
+    found = 0
+    for word in text.split(","):
+        if word not in _KINDS:
+            raise argparse.ArgumentTypeError(f"{word!r} is no kind of access; there are {', '.join(_KINDS)}")
+        found |= _KINDS[word]
+    return found
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyse and show."""
+    from emu.lab.analysis import analyse
+    from emu.lab.batch import StreamError
+    from emu.lab.finding import lines_of
+    from emu.lab.stream import open_stream
+
+    fields = ("page", "kind", "pid", "space", "pcid", "vcpu", "shift")
+    try:
+        stream = open_stream(arguments.file, fields)
+        with open(arguments.file, "rb"):  # pyarrow's own words for one that is not there are long
+            pass
+        batches, sizes_known = _peeked(stream)
+        analyses = _analyses(arguments, sizes_known)
+        with progress("the stream is read", None) as report:
+            total = analyse(_reported(batches, report), analyses)
+    except StreamError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"{arguments.file}: {error.strerror}") from None
+    findings = [analysis.finding() for analysis in analyses]
+    print(f" {arguments.file}: {total:,} accesses")
+    for finding in findings:
+        print()
+        for line in lines_of(finding):
+            print(line)
+    status = 0
+    if arguments.json is not None:
+        figures = {"accesses": total, **{finding.key: finding.figures for finding in findings}}
+        status |= write_text("unimmu tlb analyze", arguments.json, json.dumps(figures, indent=1) + "\n")
+    if arguments.output is not None:
+        from emu.lab.page import page_of
+
+        page = page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings)
+        status |= write_text("unimmu tlb analyze", arguments.output, page)
+    return status
+
+
+def _peeked(batches: Iterator[Batch]) -> tuple[Iterator[Batch], bool]:
+    """The batches again, and whether the sizes of pages are known: a foreign stream may have none, and in ours an
+    access without is one that faulted."""
+    from itertools import chain
+
+    seen: list[Batch] = []
+    for batch in batches:
+        seen.append(batch)
+        if len(batch):
+            return chain(seen, batches), bool(batch.shift.any())
+    return iter(seen), True
+
+
+def _analyses(arguments: argparse.Namespace, sizes_known: bool) -> list[Analysis]:
+    from emu.lab.analysis import CODE, DATA, HugeCandidates, Reuse, WorkingSets
+
+    kinds = (DATA, CODE) if arguments.kinds is None else (arguments.kinds,)
+    every = not (arguments.reuse or arguments.working_set or arguments.huge)
+    chosen: list[Analysis] = []
+    if arguments.reuse or every:
+        chosen.append(Reuse(kinds, faults=not sizes_known))
+    if arguments.working_set or every:
+        chosen.append(WorkingSets(arguments.window, kinds))
+    if arguments.huge or every:
+        chosen.append(HugeCandidates(arguments.entries, arguments.kinds or DATA, faults=not sizes_known))
+    return chosen
+
+
+def _reported(batches: Iterator[Batch], report: Any) -> Iterator[Batch]:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch)
+        report(done)

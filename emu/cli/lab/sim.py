@@ -1,0 +1,165 @@
+"""``unimmu tlb sim``: a recorded stream through TLB models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from emu.cli.arguments import Parser, UsageError, number_from
+from emu.cli.lab.written import write_text
+from emu.cli.progress import Report, progress
+from emu.cli.tlb import preset_or_file, with_settings
+
+if TYPE_CHECKING:
+    from emu.lab.simulation import Simulation
+    from emu.lab.stream_file import PageBatch
+    from mmu.geometry import Geometry
+
+_EXAMPLES = """\
+examples:
+  unimmu run --record a.parquet gups 16M
+  unimmu tlb sim a.parquet --tlb skylake-sp,zen4,my.toml
+  unimmu tlb sim a.parquet --tlb zen4 --tlb-set l2.ways=8 --json zen4.json
+  unimmu tlb sim a.parquet --tlb all --warm-up 100000
+"""
+#: What --tlb takes for every preset.
+_ALL = "all"
+_ARRAY = ("lookups", "hits", "misses", "evictions", "invalidations", "drops", "installs")
+
+
+def add_arguments(parser: Parser) -> None:
+    """The command line."""
+    parser.description = (
+        "Replay a stream of accesses through models of TLBs, in one pass: what each counts is what\n"
+        "`unimmu run --tlb` counts when the program runs there."
+    )
+    parser.epilog = _EXAMPLES
+    parser.add_argument("file", metavar="FILE", help="the stream (`unimmu run --record FILE`)")
+    parser.add_argument(
+        "--tlb", action="append", required=True, metavar="A,B,...",
+        help=f"the models: presets (`unimmu presets`), files FILE.toml, or {_ALL} presets (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tlb-set", action="append", default=[], metavar="ARRAY.FIELD=VALUE,...",
+        help="every model with something else in it: l2.ways=8,l2.policy=fifo (docs/mmu.md; repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--warm-up", type=number_from(0), default=0, metavar="N", help="do not count the first N accesses"
+    )
+    parser.add_argument(
+        "--seed", type=number_from(0), metavar="N",
+        help="of random replacement (default: that of the run that was recorded)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all counters to FILE as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Simulate and show."""
+    geometries = geometries_of(arguments.tlb, arguments.tlb_set)
+    from emu.cli.accesses import needs_library
+
+    needs_library(arguments.file)
+    from emu.lab.batch import StreamError
+
+    try:
+        with progress("the stream is replayed", None) as report:
+            accesses, figures = _simulated(arguments, geometries, report)
+    except StreamError as error:
+        raise UsageError(str(error)) from None
+    except OSError as error:
+        raise UsageError(f"{arguments.file}: {error.strerror}") from None
+    print(f" {arguments.file}: {accesses:,} accesses", end="")
+    print(f", of which the first {min(accesses, arguments.warm_up):,} are not counted\n" if arguments.warm_up else "\n")
+    for line in table(figures):
+        print(line)
+    if arguments.json is None:
+        return 0
+    said = {"file": arguments.file, "accesses": accesses, "warm_up": arguments.warm_up, "models": figures}
+    return write_text("unimmu tlb sim", arguments.json, json.dumps(said, indent=2) + "\n")
+
+
+def geometries_of(names: Sequence[str], settings: Sequence[str]) -> list[Geometry]:
+    """What --tlb and --tlb-set ask for.  :class:`UsageError` for a model that there is not."""
+    from mmu.presets import all_presets
+
+    found: list[Geometry] = []
+    for name in (name for text in names for name in text.split(",") if name):
+        if name == _ALL:
+            found += [preset.geometry for preset in all_presets().values()]
+        else:
+            found.append(preset_or_file(name, "sim --tlb").geometry)
+    if not found:
+        raise UsageError("--tlb: expected names of presets, as skylake-sp,zen4")
+    return [with_settings(geometry, settings) for geometry in found]
+
+
+def _simulated(
+    arguments: argparse.Namespace, geometries: Sequence[Geometry], report: Report
+) -> tuple[int, list[dict[str, Any]]]:
+    """How many accesses there are, and what each model has counted."""
+    from emu.lab.simulation import less, parted
+    from emu.lab.stream_file import read_pages
+
+    simulation = _simulation(arguments, geometries)
+    before: list[dict[str, Any]] | None = None
+    for batch in _with_report(parted(read_pages(arguments.file), arguments.warm_up), report):
+        simulation.add(batch)
+        if before is None and arguments.warm_up and simulation.accesses >= arguments.warm_up:
+            before = simulation.figures()
+    figures = simulation.figures()
+    if arguments.warm_up:  # of a stream that is shorter nothing is counted
+        figures = [less(now, old) for now, old in zip(figures, before or figures, strict=True)]
+    return simulation.accesses, figures
+
+
+def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -> Simulation:
+    from emu.lab.simulation import Simulation
+    from emu.lab.stream_file import facts_of
+
+    facts = facts_of(arguments.file)
+    seed = int(facts.get("seed", 0)) if arguments.seed is None else arguments.seed
+    return Simulation(geometries, int(facts["memory_bytes"]), seed)
+
+
+def _with_report(batches: Iterator[PageBatch], report: Report) -> Iterator[PageBatch]:
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch)
+        report(done)
+
+
+def table(figures: Sequence[dict[str, Any]]) -> list[str]:
+    """The counters of all models, a column each; what is 0 in all is left out, and what a model does not have is -."""
+    rows: dict[str, list[int | None]] = {}
+    for column, model in enumerate(figures):
+        for name, value in _counters(model):
+            rows.setdefault(name, [None] * len(figures))[column] = value
+    shown = {name: [_cell(value) for value in values] for name, values in rows.items() if any(values)}
+    headings = [str(model["geometry"]) for model in figures]
+    columns = [[heading, *(cells[at] for cells in shown.values())] for at, heading in enumerate(headings)]
+    widths = [max(map(len, column)) for column in columns]
+    first = max(map(len, shown), default=0)
+    lines = [("", headings), *shown.items()]
+    return [
+        f" {name:{first}}  " + "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        for name, cells in lines
+    ]
+
+
+def _counters(model: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    yield from model["perf"].items()
+    for arrays in model["tlb"].values():
+        for array, counters in arrays.items():
+            for name in _ARRAY:
+                yield f"{array} {name}", counters[name]
+    for cache, counters in model["structure_caches"].items():
+        for name, value in counters.items():
+            yield f"{cache} cache {name}", value
+
+
+def _cell(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"

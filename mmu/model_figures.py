@@ -1,0 +1,28 @@
+"""What models of a TLB have counted, as nested dictionaries: those of --json."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmu.entries import ENTRY_NAME
+from mmu.geometry import Geometry
+from mmu.model import TlbModel
+
+
+def model_figures(geometry: Geometry, models: Sequence[TlbModel], perf: Mapping[str, int]) -> dict[str, Any]:
+    """The counters of all models of one geometry together, by level and array, and those of their structure caches;
+    ``perf`` are their events (:mod:`mmu.perf_events`)."""
+    counted = [model.array_counters() for model in models]
+    levels: dict[str, dict[str, Any]] = {}
+    for array in geometry.arrays:
+        each = [dataclasses.asdict(counters[array.name]) for counters in counted]
+        levels.setdefault(f"L{array.level}", {})[array.name] = {name: sum(c[name] for c in each) for name in each[0]}
+    structures: dict[str, dict[str, int]] = {}
+    for model in models:
+        for level, (lookups, hits) in model.structure_counters().items():
+            cache = structures.setdefault(ENTRY_NAME[level], {"lookups": 0, "hits": 0})
+            cache["lookups"] += lookups
+            cache["hits"] += hits
+    return {"geometry": geometry.name, "tlb": levels, "structure_caches": structures, "perf": dict(perf)}

@@ -1,0 +1,150 @@
+"""Random accesses, invalidations and changes of tables on bare processors with PCIDs, recorded and replayed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
+
+from emu.lab.batch import Batch
+from emu.lab.recorder import StreamRecorder
+from emu.lab.simulation import Simulation
+from mmu import Mmu, PhysicalMemory
+from mmu.entries import PS, RW, US, XD, A, D, G, P
+from mmu.geometry import Geometry
+from mmu.model import Invpcid
+from mmu.model_figures import model_figures
+from mmu.perf_events import perf_events
+from mmu.presets import all_presets, load_preset
+from mmu.registers import CR3_NO_FLUSH, CR4, Access
+from mmu.state import Status
+from tests.lab.test_replay import ODD
+
+MEMORY = 1 << 20
+#: Where pages are: in both halves of the address space, in three sizes.
+PLACES = [0x400000, 0x7FFF_FFE0_0000, 0xFFFF_8000_0000_0000, 0xFFFF_FFFF_FFE0_0000]
+SPACES = 3
+
+
+class World:
+    """Two processors, and three address spaces in tables that stand one after the other."""
+
+    def __init__(self, geometry: Geometry, seed: int, flushed: float = 1) -> None:
+        """``flushed``: of the changes of tables, how many both processors are told of."""
+        self.flushed = flushed
+        self.random = random.Random(seed)
+        self.ram = PhysicalMemory(MEMORY)
+        self.mmu = Mmu(Uc(UC_ARCH_X86, UC_MODE_64), self.ram, tlb=geometry, processors=2)
+        self.next = 0x1000
+        self.leaves: list[tuple[int, int, int]] = []
+        self.roots: list[int] = []
+        for _ in range(SPACES):
+            self.roots.append(self._space())
+        self.mmu.enter_user_mode()
+        self.mmu.load_cr3(self.roots[0])
+        self.mmu.load_cr4(self.mmu.registers.cr4 | CR4.PCIDE | CR4.PGE)
+
+    def _table(self) -> int:
+        self.next += 0x1000
+        return self.next - 0x1000
+
+    def _space(self) -> int:
+        root = self._table()
+        for place in PLACES:
+            if self.roots and place >> 63:  # the upper half is one for all, and has the global pages
+                slot = (place >> 39 & 511) * 8
+                self.ram.write_u64(root + slot, self.ram.read_u64(self.roots[0] + slot))
+                continue
+            table = root
+            for level in (4, 3, 2):
+                slot = table + (place >> (12 + 9 * (level - 1)) & 511) * 8
+                if not self.ram.read_u64(slot):
+                    self.ram.write_u64(slot, self._table() | P | RW | US)
+                table = self.ram.read_u64(slot) & ~0xFFF
+                if level < 4:  # a large page beside the table
+                    self._leaf(slot ^ 8, level, place >> 63)
+            for page in range(24):
+                self._leaf(table + page * 8, 1, place >> 63)
+        return root
+
+    def _leaf(self, slot: int, level: int, upper: int) -> None:
+        frame = self.random.randrange(1 << 12) << (12 + 9 * (level - 1))
+        value = frame | P | US | (PS if level > 1 else 0)
+        for bit, chance in ((RW, 0.9), (G, 0.4 * upper), (XD, 0.2), (A, 0.5), (D, 0.3)):
+            value |= int(bit) if self.random.random() < chance else 0
+        self.ram.write_u64(slot, value if self.random.random() < 0.95 else 0)
+        self.leaves.append((slot, level, upper))
+
+    def _address(self) -> int:
+        place = self.random.choice(PLACES)
+        size = self.random.choice((0, 0, 0, 21, 30))
+        return (place ^ (1 << size) if size else place) | self.random.randrange(24) << 12 | self.random.randrange(4096)
+
+    def run(self, steps: int) -> dict[str, Any]:
+        """Do what comes by chance, the same with each geometry; returns what is counted."""
+        mmu, rand = self.mmu, self.random
+        recent = [self._address() for _ in range(8)]
+        for _ in range(steps):
+            assert mmu.tlb is not None
+            what = rand.random()
+            if what < 0.95:
+                if rand.random() < 0.1:
+                    recent[rand.randrange(8)] = self._address()
+                vaddr = rand.choice(recent) ^ rand.randrange(64)
+                if mmu.tlb.access(vaddr, rand.choice([*Access])) == Status.PAGE_FAULT:
+                    mmu.tlb.page_fault(vaddr, mmu.state.pcid)
+            elif what < 0.96:
+                space = rand.randrange(SPACES)  # which each has a PCID of its own
+                mmu.load_cr3(self.roots[space] | space | rand.choice((0, int(CR3_NO_FLUSH))))
+            elif what < 0.97:
+                mmu.switch_to(rand.randrange(2))
+                if not mmu.state.cr3:
+                    mmu.load_cr3(self.roots[0])
+            elif what < 0.98:
+                self._leaf(*rand.choice(self.leaves))
+                if rand.random() < self.flushed:
+                    for processor in range(2):
+                        with mmu.on(processor):
+                            mmu.flush()
+            elif what < 0.985:
+                mmu.tlb.page_fault(rand.choice(recent), mmu.state.pcid)
+            elif what < 0.99:
+                with mmu.on(rand.randrange(2)):
+                    mmu.flush_range(rand.choice(recent), rand.choice((1, 0x3000, 1 << 20)))
+            else:
+                mmu.invpcid(rand.choice([*Invpcid]), rand.randrange(3), rand.choice(recent))
+        models = mmu.tlbs
+        return model_figures(models[0].geometry, models, perf_events(mmu))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_model_counts_the_same_replayed(seed: int) -> None:
+    geometries = [*(load_preset(name) for name in all_presets()), *ODD]
+    world, batches = World(load_preset("textbook"), seed), list[Batch]()
+    recorder = StreamRecorder(world.mmu, batches.append)
+    steps = 1500
+    world.run(steps)
+    recorder.finish()
+    assert {*np.concatenate([batch.pcid for batch in batches]).tolist()} == {0, 1, 2}
+    assert {*np.concatenate([batch.shift for batch in batches]).tolist()} == {0, 12, 21, 30}
+    simulation = Simulation(geometries, MEMORY)
+    for batch in batches:
+        simulation.add(batch)
+    for geometry, found in zip(geometries, simulation.figures(), strict=True):
+        assert found == World(geometry, seed).run(steps), geometry.name
+
+
+@pytest.mark.parametrize("name", ["textbook", "champsim", "zen5"])
+def test_what_is_stale_is_replayed_as_it_was(name: str) -> None:
+    """Whether an access faults depends on what the model still holds."""
+    world, batches = World(load_preset(name), 4, flushed=0.3), list[Batch]()
+    recorder = StreamRecorder(world.mmu, batches.append)
+    counted = world.run(3000)
+    recorder.finish()
+    simulation = Simulation([load_preset(name)], MEMORY)
+    for batch in batches:
+        simulation.add(batch)
+    assert simulation.figures() == [counted]

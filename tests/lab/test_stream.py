@@ -1,0 +1,81 @@
+"""Batches of accesses, and the files that keep them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from emu.lab.batch import CONTROL, FIELDS, Batch, Op, StreamError, controls_of, joined
+from emu.lab.stream import open_stream
+from emu.lab.stream_file import StreamWriter, facts_of
+
+TOP = (1 << 64) - 1
+SHIFTS = np.array([0, 12, 21, 30], np.uint8)
+
+
+def some(length: int, seed: int) -> Batch:
+    """Accesses at random, in the upper half of the address space too, with controls before, between and behind."""
+    random = np.random.default_rng(seed)
+    columns = {name: random.integers(0, np.iinfo(kind).max, length, kind) for name, kind in FIELDS.items()}
+    columns["kind"], columns["shift"] = random.integers(0, 3, length, np.uint8), random.choice(SHIFTS, length)
+    columns["vaddr"][: length // 2] |= np.uint64(1 << 63)
+    rows = [(0, Op.TURN, 1, 0, 0), (length // 2, Op.ENTRY, 1, TOP - 7, TOP), (length, Op.INVLPG, 3, TOP - 4095, 4)]
+    return Batch.of(controls_of(rows), **columns)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return all(
+        np.array_equal(getattr(one, name), getattr(other, name)) for name in (*FIELDS, "controls")
+    )  # fmt: skip
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    batches = [
+        some(1000, 1),
+        some(100_000, 5),
+        some(7, 2),
+        Batch.of(vaddr=[1 << 47]),
+        Batch.of(controls_of([(0, Op.CR3, 0, 1, 0)])),
+    ]
+    writer = StreamWriter(str(path), {"program": "gups"})
+    for batch in batches:
+        writer.write(batch)
+    writer.close()
+    read = [*open_stream(path)]
+    assert len(read) == len(batches) + 1, "a batch of more than 65536 pages is written as two"
+    read[1:3] = [joined(read[1:3])]
+    assert all(same(one, other) for one, other in zip(batches, read, strict=True))
+    assert facts_of(str(path)) == {"program": "gups"}
+
+
+def test_what_is_not_asked_for_is_zero(tmp_path: Path) -> None:
+    path, batch = tmp_path / "s.parquet", some(100, 3)
+    writer = StreamWriter(str(path))
+    writer.write(batch)
+    writer.close()
+    (read,) = open_stream(path, ("page", "kind"))
+    assert np.array_equal(read.vaddr, batch.vaddr & np.uint64(TOP - 4095)) and np.array_equal(read.kind, batch.kind)
+    assert not read.rip.any() and np.array_equal(read.controls, batch.controls)
+
+
+def test_a_batch_has_arrays_of_one_length() -> None:
+    with pytest.raises(ValueError, match="of a batch of 2: "):
+        Batch.of(vaddr=[1, 2], rip=[1, 2, 3])
+    with pytest.raises(TypeError, match="no vadr"):
+        Batch.of(vadr=[1])
+    assert Batch.of(vaddr=[1]).controls.dtype == CONTROL
+
+
+def test_what_is_no_stream_is_said(tmp_path: Path) -> None:
+    other, broken = tmp_path / "other.parquet", tmp_path / "broken.parquet"
+    pq.write_table(pa.table({"a": [1]}), other)
+    broken.write_bytes(b"PAR1 and nothing else")
+    for path, what in ((other, "this is not a stream"), (broken, "broken.parquet: "), (tmp_path / "x.txt", "its name")):
+        with pytest.raises(StreamError, match=what) as raised:
+            list(open_stream(path))
+        assert "\n" not in str(raised.value)
