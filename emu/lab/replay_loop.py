@@ -1,8 +1,8 @@
 """The native loops of a replay: accesses are gathered into runs, and runs go through a TLB model.
 
 A run is an access and those of its kind and page that follow it and find what it has found: no other access that could
-change that stands between them.  (One that faults is followed by a control, the delivery of the fault.)  It has two words, the page's address, and how many accesses << 8 | the kind.  A
-control is as in :data:`emu.lab.batch.CONTROL`.
+change that stands between them.  (One that faults is followed by a control, the delivery of the fault.)  It has two
+words, the page's address, and how many accesses << 8 | the kind.  A control is as in :data:`emu.lab.batch.CONTROL`.
 """
 
 from __future__ import annotations
