@@ -369,6 +369,7 @@ class Machine:
         >>> machine.run(until=lambda: task.usage.instructions > 1_000_000).name
         'CONDITION'
         """
+        self.kernel.entry.fast_path.run_begins()
         return self.kernel.scheduler.run(self.kernel.entry.run, until, timeout_s, interrupted)
 
     def stop(self) -> None:

@@ -88,7 +88,7 @@ class SharedMappingOperations(SharedTableOperations):
 class PtShare(MapHook):
     """The module in one machine."""
 
-    flags = MAP_SHARED_PT
+    flags, of_private_memory = MAP_SHARED_PT, False
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel

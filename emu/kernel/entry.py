@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from emu.cpu import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
 from emu.instructions.raised import GP
 from emu.kernel.fastpath import WHO, FastPath
-from emu.kernel.faststate import CLOCK_GETTIME, SIGPROCMASK
+from emu.kernel.faststate import CLOCK_GETTIME, MUNMAP, SIGPROCMASK
 from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigInfo
 from emu.kernel.task import Task, TaskState
 from emu.kernel.traps import Traps
@@ -127,6 +127,8 @@ class Entry:
             enter = self.fast_path.keeps_clock(enter)
         elif number == SIGPROCMASK and number not in self._replaced:
             enter = self.fast_path.keeps_masks(enter)
+        elif number == MUNMAP and number not in self._replaced:
+            enter = self.fast_path.keeps_mappings(enter)
         self._entries[number] = compiled = enter, cost
         return compiled
 
@@ -220,7 +222,7 @@ class Entry:
         """False if the task sleeps, is stopped or has ended."""
         number, rdx, rsi, rdi, r8, r9, r10, task.rip = self._cpu.syscall_words()
         registers = rdi, rsi, rdx, r10, r8, r9
-        if self.fast_path.keeps_something:
+        if self.fast_path.keeps_something or self.fast_path.stands:
             self.fast_path.called(number)
         if task.ptrace is not None and task.ptrace.enter(number):
             return False

@@ -15,7 +15,10 @@ from emu.kernel.faststate import (
     DESCRIPTORS,
     FUTEX,
     KILL,
+    MMAP,
     MOST_BYTES,
+    MPROTECT,
+    MUNMAP,
     NONBLOCKING,
     READ,
     READ_END,
@@ -28,6 +31,7 @@ from emu.kernel.faststate import (
     PipeRecord,
     Run,
 )
+from emu.kernel.latecalls import REFUSED, maps_as_before, protects, protects_as_before, unmap, unmappable
 from emu.kernel.sigregs import SignalRegisters, make_frame, take_frame
 from emu.kernel.usermemory import NOWHERE, READABLE, WRITABLE, buffer, translated, use
 from emu.linux.cost import Cost
@@ -210,6 +214,49 @@ def _kill(path: FastState, trap: TrapState, cost: int) -> bool:
     return True
 
 
+# -- calls of which the work is done later (emu.kernel.latework) -------------------------------------------------------
+
+
+@native
+def _mmap(path: FastState, trap: TrapState, cost: int) -> bool:
+    if not maps_as_before(path, trap.registers) or not _done(path, trap, cost, path.place):
+        return False
+    path.mapped = 1
+    return True
+
+
+@native
+def _mprotect(path: FastState, trap: TrapState, cost: int) -> bool:
+    if not protects_as_before(path, trap.registers):
+        return False
+    protects(path, trap.registers)
+    if _done(path, trap, cost, 0):
+        return True
+    path.high = 0
+    return False
+
+
+@native
+def _munmap(path: FastState, trap: TrapState, cost: int) -> bool:
+    pages = unmappable(path, trap.registers, cost)
+    if pages == REFUSED or not _done(path, trap, cost, 0):
+        return False
+    unmap(path, pages)
+    return True
+
+
+@native
+def _wake(path: FastState, trap: TrapState, cost: int) -> bool:
+    """FUTEX_WAKE where somebody waits for that very word, and nobody else does for any."""
+    registers = trap.registers
+    if load64(registers + _RDI) != path.word or load64(registers + _RSI) & _LOW_32 != _WAKE:
+        return False
+    if path.word == 0 or not _done(path, trap, cost, 1):
+        return False
+    path.word, path.woken = 0, 1
+    return True
+
+
 # -- pipes -------------------------------------------------------------------------------------------------------------
 
 
@@ -368,8 +415,8 @@ def _load_cr3(path: FastState, state: MmuState, uc: int, cr3: int) -> None:
     state.cr3 = cr3
     ends = state.cr3_loads % TLB_WINDOW_LOADS == 0
     begin_windows(path.windows, 0 if ends else NEVER_NS)
-    store64(path.word, cr3)
-    call3(path.reg_write, uc, UC_X86_REG_CR3, path.word)
+    store64(path.scratch, cr3)
+    call3(path.reg_write, uc, UC_X86_REG_CR3, path.scratch)
     if ends:
         begin_windows(path.windows, NEVER_NS)
     state.epoch += 1
@@ -426,7 +473,7 @@ def _sleep(path: FastState, trap: TrapState, me: Party, cost: int, pipe: int) ->
     path.answered += 1
     _save_call(trap, me, pipe)
     _end_turn(path, trap, state, me)
-    uc = load64(path.word + 8)
+    uc = load64(path.scratch + 8)
     call3(path.context_save, uc, me.context, 0)
     call3(path.context_restore, uc, other.context, 0)
     _begin_turn(path, trap, state, other)
@@ -460,9 +507,15 @@ def answer(uc: int, path: FastState, _nothing: int) -> int:
         return 1 if _kill(path, trap, cost) else 0
     if number == CLOCK_GETTIME:
         return 1 if _clock_gettime(path, trap, cost) else 0
+    if number == MMAP:
+        return 1 if _mmap(path, trap, cost) else 0
+    if number == MPROTECT:
+        return 1 if _mprotect(path, trap, cost) else 0
+    if number == MUNMAP:
+        return 1 if _munmap(path, trap, cost) else 0
     if path.current == 0:
-        return 0
-    store64(path.word + 8, uc)
+        return 1 if number == FUTEX and _wake(path, trap, cost) else 0
+    store64(path.scratch + 8, uc)
     me = Party.from_address(path.current)
     if number == FUTEX:
         return 1 if _futex(path, trap, me, cost) else 0

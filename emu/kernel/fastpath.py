@@ -20,6 +20,9 @@ from emu.kernel.faststate import (
     DESCRIPTORS,
     FUTEX,
     KILL,
+    MMAP,
+    MPROTECT,
+    MUNMAP,
     READ,
     SIGPROCMASK,
     SIGRETURN,
@@ -40,6 +43,7 @@ from mmu.registers import CR4
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
+    from emu.kernel.latework import LateWork
     from emu.kernel.signal_state import SigAction, SigInfo
     from emu.kernel.sigregs import SignalRegisters
     from emu.kernel.taskpair import Pair, Side
@@ -52,6 +56,10 @@ _SOON = 8
 WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
 #: Calls that do not change it: these, read, lseek, rt_sigreturn, kill, futex, and those that tell the time.
 _KEEP = WHO | {READ, 8, SIGPROCMASK, SIGRETURN, KILL, 96, 201, FUTEX, CLOCK_GETTIME, 229}
+#: Memory has been unmapped so often before the next mapping may be foreseen.
+_FEW_UNMAPPED = 16
+#: Calls that change nothing of what munmap, mmap and mprotect depend on, but for the mappings: these, and clone, exit.
+_KEEP_MAPPINGS = WHO | {MMAP, MUNMAP, SIGPROCMASK, SIGRETURN, FUTEX, CLOCK_GETTIME, 56, 60}
 #: So many calls of that kind come to the kernel before any is answered natively.
 _FEW = 64
 #: Two tasks have gone on in turns so often before they are taken for a pair, and how often that may be at most.
@@ -88,6 +96,13 @@ class FastPath:
         self.keeps_something = False
         #: In how many entries a change of the signal mask is still prepared for, and how many came to the kernel.
         self.masks = self._mask_calls = 0
+        #: How often memory has been unmapped, up to so often.
+        self._unmapped = 0
+        #: Calls of which the work is done later, once there are any; and whether native code has been told of some.
+        self._late: LateWork | None = None
+        self._foreseen = False
+        #: Whether there is a mapping that may be unmapped natively.
+        self.stands = False
         #: Known where a handler has been entered, which may return soon.
         self._signals: SignalRegisters | None = None
         self._pair: Pair | None = None
@@ -105,7 +120,7 @@ class FastPath:
                 trap=ctypes.addressof(cpu.trap), mmu=ctypes.addressof(mmu.state),
                 answers=ctypes.addressof(self._answers), costs=ctypes.addressof(self._costs), most=_SWITCHES,
                 context_save=symbol("uc_context_save"), context_restore=symbol("uc_context_restore"),
-                reg_write=symbol("uc_reg_write"), word=ctypes.addressof(self._words),
+                reg_write=symbol("uc_reg_write"), scratch=ctypes.addressof(self._words),
                 windows=unicorn_abi.tlb_windows(uc),
             )  # fmt: skip
             self._answer = load("emu.kernel.fastcalls")["answer"].address
@@ -122,6 +137,7 @@ class FastPath:
         assert state is not None
         if self._signals is not None:
             self._prepare_signals(task, state, self._signals)
+        late, tells = self._late, False
         if self.masks:
             signals = task.signals
             waits = signals.pending or signals.shared or signals.saved_mask is not None
@@ -129,6 +145,12 @@ class FastPath:
                 state.masks = 0
             else:
                 state.masks, state.blocked, state.task_size = 1, signals.blocked, task.mm.task_size
+                tells = late is not None and not self.faults.given and not self._kernel.tracer.active
+        if late is not None:
+            if tells:
+                self._foreseen = late.tell(task)
+            elif late.told:
+                late.withdraw()
         if self._clock_of_thread is not None:
             usage = task.usage if self._clock_of_thread else task.group.usage()
             since, system_since, _ = self._kernel.scheduler.turn_began
@@ -148,6 +170,8 @@ class FastPath:
         if not answered and self._pair is None and not self.faults.given:  # nothing has been done
             if self.masks:
                 self._prepare_less()
+            if self._foreseen:
+                self._foreseen = self._take_back(task)
             return []
         self._clock.system_ns, state.answered = state.system_ns, 0
         self.answered += answered
@@ -160,6 +184,8 @@ class FastPath:
                 self._prepare_less()
         elif self._signals is not None and state.signals:
             task.signals.blocked = state.blocked
+        if self._foreseen:
+            self._foreseen = self._take_back(task)
         pair, self._pair = self._pair, None
         if pair is not None:
             self._is_ready()
@@ -233,6 +259,51 @@ class FastPath:
         watched = self._kernel.tracer.syscalls or task.ptrace is not None or task.seccomp is not None
         return watched or bool(self._cpu.mmu.state.cr4 & CR4.LA57)
 
+    # -- calls of which the work is done later -----------------------------------------------------------------------
+
+    def keeps_mappings(self, enter: Enter) -> Enter:
+        """The entry of munmap, behind which memory may be mapped as before."""
+
+        def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
+            result: int = enter(kernel, task, registers)
+            if self._unmapped < _FEW_UNMAPPED:
+                self._unmapped += 1
+            elif task.mm.last_mapped is not None and not self._watched(task) and self._may_foresee():
+                if self._late is None:
+                    self._late = self._made_late()
+                if self._late.foresee(task.mm, registers[1]):
+                    self._foreseen = self.ready = self.keeps_something = True
+            return result
+
+        return answered
+
+    def _may_foresee(self) -> bool:
+        kernel = self._kernel
+        return not kernel.tracer.active and kernel.perf is None and not kernel.entry.replaces((MMAP, MPROTECT, MUNMAP))
+
+    def _made_late(self) -> LateWork:
+        from emu.kernel.latework import LateWork  # few programs get here
+
+        kernel, state = self._kernel, self._made()
+        for number in (MMAP, MPROTECT, MUNMAP):
+            self._costs[number] = kernel.entry.entry_of(number)[1]
+        return LateWork(self._cpu, kernel.mm_context, kernel.futexes, state)
+
+    def _take_back(self, task: Task) -> bool:
+        late = self._late
+        assert late is not None
+        late.take_back(task.mm)
+        self.stands = late.stands is not None
+        if not self.masks:
+            self._is_ready()
+        return False
+
+    def run_begins(self) -> None:
+        """The machine goes on, and whoever has it may have changed anything."""
+        if self._late is not None:
+            self._late.drop()
+            self.stands = False
+
     def _keep_clock(self, task: Task, clock: int) -> None:
         if self._watched(task):
             return
@@ -252,9 +323,11 @@ class FastPath:
         self.ready = self.keeps_something = True
 
     def called(self, number: int) -> None:
-        """The kernel does this call itself, which may change what is known (``keeps_something``)."""
-        if number not in _KEEP:
+        """The kernel does this call itself, which may change what is known (``keeps_something``, ``stands``)."""
+        if self.keeps_something and number not in _KEEP:
             self.forget()
+        if self.stands and number not in _KEEP_MAPPINGS:
+            self.run_begins()
 
     def turn_begins(self) -> None:
         """Another task may run than that of which something is known (``keeps_something``)."""
@@ -265,6 +338,10 @@ class FastPath:
 
     def forget(self) -> None:
         """The task is another one now."""
+        if self._foreseen:
+            assert self._late is not None
+            self._late.forget()
+            self._foreseen = False
         self.keeps_something = self._signals is not None
         for number in self._known:
             self._answers[number] = 0
@@ -276,7 +353,7 @@ class FastPath:
 
     def _is_ready(self) -> None:
         kept = self._signals, self._pair, self._clock_of_thread
-        self.ready = bool(self._known or self.masks) or any(each is not None for each in kept)
+        self.ready = bool(self._known or self.masks or self._foreseen) or any(each is not None for each in kept)
 
     # -- signals ---------------------------------------------------------------------------------------------------
 

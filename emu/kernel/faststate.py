@@ -16,7 +16,9 @@ READ_END, WRITE_END, NONBLOCKING = 1, 2, 4
 #: A write of more costs more, and is left to the kernel.
 MOST_BYTES = 1023
 #: Numbers of calls.
-READ, WRITE, SIGPROCMASK, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME = 0, 1, 14, 15, 62, 202, 228
+READ, WRITE, MMAP, MPROTECT, MUNMAP, SIGPROCMASK, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME = (
+    0, 1, 9, 10, 11, 14, 15, 62, 202, 228,
+)  # fmt: skip
 
 
 class Run(IntEnum):
@@ -95,6 +97,26 @@ class FastState(ctypes.Structure):
     blocks: int  # what is blocked while its handler runs
     blocked: int  # what is now
     masks: int  # whether it may be changed, as no signal is pending
+    # calls of which the work is done later (emu.kernel.latework): the next mapping
+    place: int  # where it begins, or 0: nothing is known of it
+    length: int  # in bytes, whole pages
+    prot: int  # of mmap(2)
+    flags: int
+    rights: int  # of mprotect(2)
+    mapped: int  # whether it has been made
+    low: int  # the part of it that has been given these rights
+    high: int  # up to there; 0: none has
+    # or that mapping is there, and may be unmapped
+    stands: int  # whether it may
+    unmapped: int  # whether it has been: 1; 2 if a frame had no reference
+    pages: int  # how many pages it had then
+    guard: int  # below there it has none
+    entries: int  # host address of the EntryWork
+    flush_page: int  # of tlb_flush_page()
+    engine_cpu: int  # its first argument
+    # and the one word at which somebody waits
+    word: int  # its address, or 0
+    woken: int  # how many have been woken
     # the two tasks
     current: int  # host address of the Party that runs; 0 for none
     other: int
@@ -112,7 +134,7 @@ class FastState(ctypes.Structure):
     context_save: int  # host addresses of Unicorn's functions
     context_restore: int
     reg_write: int
-    word: int  # of a word for that
+    scratch: int  # of two words for that
     windows: int  # and of the engine's first TLB window
 
     _fields_ = fields(__annotations__)

@@ -7,7 +7,7 @@ import errno
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction, SignalState, SigPending
+from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction, SigPending
 from emu.kernel.task import Task, ThreadGroup, limits_of
 from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
@@ -205,8 +205,7 @@ def _copied(
         raise
     mm.on_kernel_fault = kernel.count_kernel_fault
     if flags & _THREAD and not mm.futex_slots_asked:
-        threads = min(len(task.group.threads), len(kernel.scheduler.vcpus))  # futex_hash_allocate_default()
-        mm.futex_slots = max(mm.futex_slots or 16, 1 << (4 * threads - 1).bit_length())
+        mm.add_futex_slots(min(len(task.group.threads), len(kernel.scheduler.vcpus)))
     child = Task(
         pid=pid,
         group=task.group if flags & _THREAD else _new_group(task, pid, flags),
@@ -233,7 +232,7 @@ def _copied(
         timer_slack_ns=task.timer_slack_ns,
         default_timer_slack_ns=task.timer_slack_ns,
         mce_kill=task.mce_kill,
-        signals=_signals_of_thread(task, kmem) if flags & _THREAD else None,  # type: ignore[arg-type]
+        signals=task.signals.of_thread(SigPending(kmem), task.group.pending) if flags & _THREAD else None,  # type: ignore[arg-type]
     )
     if ns.mnt is not task.ns.mnt:
         ns.mnt.adopt(child.fs)
@@ -294,12 +293,6 @@ def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
         oom_score_adj=group.oom_score_adj, oom_score_adj_min=group.oom_score_adj_min,
         loginuid=group.loginuid, sessionid=group.sessionid, session_keyring=group.session_keyring,
     )  # fmt: skip
-
-
-def _signals_of_thread(task: Task, kmem: Kmem) -> SignalState:
-    """The signals of another thread of a process, which has the same actions and mask."""
-    signals = task.signals
-    return SignalState(SigPending(kmem), task.group.pending, signals.actions, signals.blocked)
 
 
 def _copy_signals(task: Task, child: Task, flags: int) -> None:

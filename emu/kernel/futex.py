@@ -101,31 +101,48 @@ class Futexes:
 
     def __init__(self, tasks: Mapping[int, Task], clock: Clock) -> None:
         self.tasks, self.clock = tasks, clock
-        self._waiters: dict[Key, list[Waiter]] = {}
+        #: By their words.
+        self.waiters: dict[Key, list[Waiter]] = {}
         #: Locks with priority inheritance that have waiters.
         self.pi: dict[Key, PiState] = {}
 
     def add(self, waiter: Waiter) -> None:
         """Queue a waiter at its key."""
-        self._waiters.setdefault(waiter.key, []).append(waiter)
+        self.waiters.setdefault(waiter.key, []).append(waiter)
 
     def discard(self, waiter: Waiter) -> None:
         """Forget a waiter, if it is still there."""
-        queue = self._waiters.get(waiter.key, [])
+        queue = self.waiters.get(waiter.key, [])
         if waiter in queue:
             queue.remove(waiter)
             if not queue:
-                del self._waiters[waiter.key]
+                del self.waiters[waiter.key]
 
     def waits_at(self, key: Key) -> list[Waiter]:
         """The waiters of a word."""
-        return self._waiters.get(key, [])
+        return self.waiters.get(key, [])
 
     def only_at(self, key: Key | None) -> bool:
         """Whether nobody waits, or only one task does, at this word."""
         if self.pi:
             return False
-        return not self._waiters or (len(self._waiters) == 1 and len(self._waiters.get(key, ())) == 1)
+        return not self.waiters or (len(self.waiters) == 1 and len(self.waiters.get(key, ())) == 1)
+
+    def only_word(self, serial: int) -> int:
+        """The address at which a task waits for a private word of an address space, if that is the only one that waits
+        for anything; else 0."""
+        if len(self.waiters) != 1 or self.pi:
+            return 0
+        ((key, waiters),) = self.waiters.items()
+        if len(waiters) != 1 or waiters[0].requeued_only or not isinstance(key, tuple) or len(key) != 2:
+            return 0
+        of, address = key
+        return int(address) if of == serial else 0
+
+    def wake_the_only_one(self) -> None:
+        """Wake that one."""
+        (key,) = self.waiters
+        self.wake(key, 1)
 
     def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
         """Wake up to ``most`` waiters of a word (at least one); returns how many.  LinuxError(EINVAL) if some wait for
@@ -134,7 +151,7 @@ class Futexes:
         if key in self.pi:
             raise LinuxError(errno.EINVAL)
         chosen: list[Waiter] = []
-        for waiter in self._waiters.get(key, []):
+        for waiter in self.waiters.get(key, []):
             if waiter.requeued_only:
                 raise LinuxError(errno.EINVAL)
             if waiter.bits & bits:
@@ -149,7 +166,7 @@ class Futexes:
 
     def requeue(self, source: Key, target: Key, most: int) -> int:
         """Move up to ``most`` waiters of one word to another; returns how many.  LinuxError(EINVAL) as for wake."""
-        moved = self._waiters.get(source, [])[: max(most, 0)]
+        moved = self.waiters.get(source, [])[: max(most, 0)]
         if source in self.pi or any(waiter.requeued_only for waiter in moved):
             raise LinuxError(errno.EINVAL)
         if source == target:

@@ -424,6 +424,11 @@ class Kernel:
 
         LinuxError as :meth:`new_pid`, and (ENOMEM) where the first process of the namespace has ended.
         """
+        if ns is None and not wanted:
+            pid = self.new_pid()
+            if self._pids_repeat:
+                self._forget_number(pid)
+            return pid, []
         spaces = [] if ns is None else list(ns.around)
         if len(wanted) > len(spaces) + 1:
             raise LinuxError(errno.EINVAL)

@@ -313,6 +313,15 @@ class Scheduler:
         if self._loaded is task:
             self._loaded = None
 
+    def current_ends(self, task: Task) -> None:
+        """The same of the current task."""
+        for vcpu in self.vcpus:
+            if vcpu.last is task:
+                vcpu.last = None
+            if vcpu.task is task:
+                vcpu.task = None
+        self._loaded = None
+
     def account(self, task: Task) -> None:
         """Add the instructions that the current task has retired, and the kernel's work for it, to its usage."""
         instructions, system_ns = self._cpu.clock, self._clock.system_ns

@@ -167,6 +167,9 @@ class AltStack(NamedTuple):
         return new
 
 
+_NO_STACK = AltStack()
+
+
 class SigAction(NamedTuple):
     """struct sigaction of the kernel."""
 
@@ -243,6 +246,10 @@ class SignalState:
     alt_stack: AltStack = field(default_factory=AltStack)
     #: The mask to put back after rt_sigsuspend, once a handler has its frame.
     saved_mask: int | None = None
+
+    def of_thread(self, pending: SigPending, shared: SigPending) -> SignalState:
+        """Those of another thread of the process, which has the same actions and mask."""
+        return SignalState(pending, shared, self.actions, self.blocked, _NO_STACK)
 
     def add(self, info: SigInfo) -> None:
         """Make a signal pending for this task."""

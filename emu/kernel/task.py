@@ -89,7 +89,7 @@ class Usage:
         most, figures = max(self.max_rss, other.max_rss), self.__dict__
         for name, figure in other.__dict__.items():
             if figure:
-                figures[name] += figure
+                figures[name] = figures.get(name, 0) + figure
         self.max_rss = most
 
 
@@ -239,6 +239,23 @@ class Task:
         self.group.add(self)
         if self.signals is None:
             self.signals = SignalState(SigPending(self.kmem), self.group.pending)
+
+    def new_thread(self, pid: int, context: Context, kmem: Kmem, now_ns: int) -> Task:
+        """Another thread of its process, with everything of its own as it is at first, charged to ``kmem``; made
+        without ``__init__``, as threads are made often.
+        """
+        thread, group, signals = object.__new__(Task), self.group, self.signals
+        thread.pid, thread.group, thread.mm, thread.files, thread.fs = pid, group, self.mm, self.files, self.fs
+        thread.context, thread.ns, thread.pid_ns = context, self.ns, self.pid_ns
+        thread.credentials, thread.usage = self.credentials.__copy__(), object.__new__(Usage)
+        thread.comm, thread.argv, thread.exe, thread.rip = self.comm, self.argv, self.exe, self.rip
+        thread.charged, thread.kmem, thread.stacked, thread.started_ns = self.charged, kmem, True, now_ns
+        thread.affinity, thread.scheduling = self.affinity, self.scheduling.inherited()
+        thread.personality, thread.memory_policy, thread.seccomp = self.personality, self.memory_policy, self.seccomp
+        thread.timer_slack_ns = thread.default_timer_slack_ns = self.timer_slack_ns
+        thread.mce_kill, thread.signals = self.mce_kill, signals.of_thread(SigPending(kmem), group.pending)
+        group.add(thread)
+        return thread
 
     def charge(self, more: int) -> None:
         """It keeps more (or less: a negative number).  LinuxError(ENOMEM)."""

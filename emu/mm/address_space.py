@@ -258,6 +258,10 @@ class AddressSpace(UserCopy):
         self.huge_vmas = self.huge_pages = 0
         #: Bytes that count as locked though they are not any more: what MREMAP_DONTUNMAP has left (locked_vm).
         self.locked_still = 0
+        #: Of private memory: what was mapped last by :func:`emu.mm.private.map_private` (the length, rights and flags),
+        #: and the rights that a part of a mapping was given last.
+        self.last_mapped: tuple[int, Prot, int] | None = None
+        self.last_rights = Prot.NONE
         #: Lock flags for later mappings (mlockall with MCL_FUTURE).
         self.default_lock = VmFlags.NONE
         #: Changes where the code at some address may have changed (munmap, mprotect with PROT_EXEC), or is seen to have
@@ -601,6 +605,10 @@ class AddressSpace(UserCopy):
                 if not self.context.group_is_full():
                     break
         return FaultResult.OOM
+
+    def add_futex_slots(self, threads: int) -> None:
+        """There are so many threads now, no more than processors (futex_hash_allocate_default)."""
+        self.futex_slots = max(self.futex_slots or 16, 1 << (4 * threads - 1).bit_length())
 
     # -- lifetime --------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ _FREE, _ANON = int(FrameKind.FREE), int(FrameKind.ANON)
 
 
 @native
-def _table_of(work: EntryWork, pgd: int, vaddr: int, level: int) -> int:
+def table_of(work: EntryWork, pgd: int, vaddr: int, level: int) -> int:
     """The host address of the table of a level that translates an address; if there is none, the level at which that
     is known."""
     at, table = work.levels, work.ram + (pgd << _PAGE_SHIFT)
@@ -48,7 +48,7 @@ def _here(work: EntryWork, pgd: int, start: int, end: int) -> int:
     """How many entries of [start, end) map a page, or TOO_MANY."""
     number, vaddr = 0, start
     while vaddr < end:
-        table = _table_of(work, pgd, vaddr, 1)
+        table = table_of(work, pgd, vaddr, 1)
         if table <= work.levels:
             vaddr = _behind(vaddr, table)
             continue
@@ -113,13 +113,13 @@ def _clear_page(work: EntryWork, found: int, options: int) -> bool:
 
 
 @native
-def _clear(work: EntryWork, pgd: int, start: int, end: int, options: int) -> bool:
+def clear_range(work: EntryWork, pgd: int, start: int, end: int, options: int) -> bool:
     """Clear the entries of [start, end) that map pages or say that they are poisoned, or with MARKERS all, and drop the
     references; False if a frame has none."""
     work.low = end
     vaddr = start
     while vaddr < end:
-        table = _table_of(work, pgd, vaddr, 1)
+        table = table_of(work, pgd, vaddr, 1)
         if table <= work.levels:
             vaddr = _behind(vaddr, table)
             continue
@@ -148,7 +148,7 @@ def clear_entries(work: EntryWork, pgd: int, start: int, end: int, options: int)
     number = _here(work, pgd, start, end)
     if number == TOO_MANY:
         return number
-    return number if _clear(work, pgd, start, end, options) else NO_REFERENCE
+    return number if clear_range(work, pgd, start, end, options) else NO_REFERENCE
 
 
 @entry("u64", EntryWork, "u64", "u64")
@@ -164,7 +164,7 @@ def clear_ranges(work: EntryWork, pgd: int, number: int) -> int:
         pages, at, to = pages + here, at + _RANGE_BYTES, to + _CLEARED_BYTES
     at, to = work.ranges, work.cleared
     while at < end:
-        if not _clear(work, pgd, load64(at), load64(at + 8), load64(at + 16)):
+        if not clear_range(work, pgd, load64(at), load64(at + 8), load64(at + 16)):
             return NO_REFERENCE
         store64(to + 8, work.freed)
         store64(to + 16, work.left)
@@ -265,11 +265,11 @@ def _copy_range(work: EntryWork, source: int, target: int, place: int) -> int:
     table, where it goes on the next time."""
     vaddr, end, parents, childs = load64(place), load64(place + 8), load64(place + 16), load64(place + 24)
     while vaddr < end:
-        table = _table_of(work, source, vaddr, 1)
+        table = table_of(work, source, vaddr, 1)
         if table <= work.levels:
             vaddr = _behind(vaddr, table)
             continue
-        copy = _table_of(work, target, vaddr, 1)
+        copy = table_of(work, target, vaddr, 1)
         if copy <= work.levels:
             store64(place, vaddr)
             return vaddr

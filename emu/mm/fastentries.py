@@ -110,6 +110,18 @@ class FastEntries:
         found: int = self._clear(self._work, mm.tables.pgd_frame, start, end, options)
         return self._dropped(mm, found, sorted) if found else 0
 
+    def work_for(self, mm: Owner) -> int:
+        """The host address of the record, for who clears entries natively and then says so (:meth:`cleared`),
+        in what :meth:`can_clear` allows; 0 if it does not."""
+        if not self._pays() or mm.rss_swap or mm.shared_tables or mm.tables.transparent:
+            return 0
+        return self._work if self._frames.only_counted and self._nobody_told() else 0
+
+    def cleared(self, mm: Owner, pages: int) -> None:
+        """So many entries have been cleared, as :meth:`clear` does it."""
+        if pages:
+            self._dropped(mm, pages, sorted)
+
     def can_clear_all(self, mm: Owner) -> bool:
         """Whether :meth:`clear_ranges` may be tried, of VMAs without UFFD_WP."""
         if not self._pays() or mm.rss_swap or mm.shared_tables or mm.tables.transparent:

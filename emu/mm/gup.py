@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
-from emu.mm.pagetable import ADDRESS, PS, RW, US, P
+from emu.mm.ordinary import ORDINARY
+from emu.mm.pagetable import ADDRESS, PS, RW, SPECIAL, US, D, P
 from emu.mm.stackgrowth import expand_stack
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from emu.mm.vma import Vma
 
 
-_IO = int(VmFlags.IO)
+_IO, _WRITE = int(VmFlags.IO), Access.WRITE
 #: What is looked at of an entry that maps a small page to write to.
 _TO_WRITE = P | US | RW | PS
 
@@ -47,14 +48,18 @@ def get_user_page(mm: AddressSpace, address: int, access: Access, *, force: bool
     if not 0 <= address < mm.task_size:
         raise LinuxError(errno.EFAULT)
     vma = mm.vmas.find(address)
-    if vma is None or not allows_access(vma, access, force=force):
+    if vma is None:
         raise LinuxError(errno.EFAULT)
-    if access == Access.WRITE and vma.ordinary and vma.allows(access):
+    if access is _WRITE and vma.ops is ORDINARY and vma.allowed[_WRITE] and not vma.bits & _IO:
         slot = mm.tables.leaf_slot(address)
         entry = 0 if slot is None else mm.frames.ram.qwords[slot]
         if entry & _TO_WRITE == P | US | RW:  # it is there
-            vma.ops.touch(mm, vma, address, access)
-            return (entry & ADDRESS) >> PAGE_SHIFT
+            frame = (entry & ADDRESS) >> PAGE_SHIFT
+            if entry & (D | SPECIAL) != D or not mm.frames.is_active(frame):
+                vma.ops.touch(mm, vma, address, access)
+            return frame
+    if not allows_access(vma, access, force=force):
+        raise LinuxError(errno.EFAULT)
     gup = vma.ops.gup if vma.allows(access) else vma.ops.gup_forced
     frame = gup(mm, vma, address, access)
     if pinned and access == Access.READ:

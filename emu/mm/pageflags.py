@@ -103,6 +103,10 @@ class PageFlags:
             self.order.add(frame)
             self.happened("pgactivate", [frame])
 
+    def is_active(self, frame: int) -> bool:
+        """Whether a page, that is no huge one, has been used so often that to use it again is nothing new."""
+        return self._flag[frame] & (PG_LARGE | PG_REFERENCED | PG_ACTIVE) == PG_REFERENCED | PG_ACTIVE
+
     def mark_many_accessed(self, frames: Frames, locked: Locked = _none) -> None:
         """The same for an array of different pages; a huge page has been used as a whole."""
         flags = self.flags[frames]

@@ -58,8 +58,10 @@ def map_private(mm: AddressSpace, length: int, prot: Prot, flags: int) -> int | 
         vm_flags |= VmFlags.ACCOUNT
     vma = Vma(address, address + length, prot, vm_flags, pgoff=address >> PAGE_SHIFT)
     for hook in context.map_hooks:
-        hook.mapped(mm, vma, flags)
+        if hook.of_private_memory:
+            hook.mapped(mm, vma, flags)
     mm.insert(vma)
+    mm.last_mapped = length, prot, flags
     return address
 
 
@@ -97,6 +99,7 @@ def protect_private(mm: AddressSpace, start: int, end: int, prot: Prot) -> bool:
         part.ops.protected(mm, part)
     below, above = vmas.beside(part)
     merge_between(vmas, below, part, above)
+    mm.last_rights = prot
     return True
 
 

@@ -222,6 +222,8 @@ class VmaTree:
 
     def __init__(self, kmem: Kmem) -> None:
         self.kmem = kmem
+        #: How often VMAs have been added or taken out.
+        self.changes = 0
         self._vmas: VmaList[Vma] = VmaList()
         self._last: Vma | None = None
         #: How far down gaps have been looked for, and none found: by how much was needed, the floor and the ceiling.
@@ -298,6 +300,7 @@ class VmaTree:
         """Insert, and return the VMAs below and above.  It must not overlap any other: that would be a mistake of ours,
         which ends here.
         """
+        self.changes += 1
         below, above = self._vmas.add(vma)
         if (below is not None and below.end > vma.start) or (above is not None and above.start < vma.end):
             self._vmas.remove(vma)
@@ -314,6 +317,7 @@ class VmaTree:
         """Insert several above all others, lowest first."""
         kmem = self.kmem.account(SLAB_UNRECLAIMABLE)
         kmem.charge_reserved(VM_AREA_STRUCT * len(vmas))
+        self.changes += 1
         self._vmas.extend(vmas)
         for vma in vmas:
             vma.kmem = kmem
@@ -322,6 +326,7 @@ class VmaTree:
 
     def add_run(self, run: list[Vma]) -> None:
         """Insert several between which there are no others, lowest first, as :meth:`add` has it."""
+        self.changes += 1
         below, above = self._vmas.add_run(run)
         if (below is not None and below.end > run[0].start) or (above is not None and above.start < run[-1].end):
             self._vmas.remove_run(run)
@@ -337,6 +342,7 @@ class VmaTree:
 
     def remove_run(self, run: list[Vma]) -> None:
         """Take several out, between which there are no others; lowest first."""
+        self.changes += 1
         self._vmas.remove_run(run)
         kmem, number = run[0].kmem, 0
         for vma in run:
@@ -351,6 +357,7 @@ class VmaTree:
 
     def remove(self, vma: Vma, *, absorbed: bool = False) -> None:
         """Take out; ``absorbed``: what it covers becomes another's."""
+        self.changes += 1
         self._vmas.remove(vma)
         vma.kmem.uncharge(VM_AREA_STRUCT)
         self._last = None
@@ -378,6 +385,7 @@ class VmaTree:
         """Take several out that do not grow, between which there are no others, lowest first, and return the VMAs below
         and above; there is room now.
         """
+        self.changes += 1
         self._vmas.remove_run(run)
         kmem = run[0].kmem
         if len(run) == 1 or all(vma.kmem is kmem for vma in run):

@@ -332,6 +332,8 @@ class MapHook:
 
     #: The flags of mmap(2) that exist because of this module.
     flags = 0
+    #: Whether it is also to be called for private memory without a file.
+    of_private_memory = True
 
     def check(self, flags: int) -> None:
         """mmap(2) has been called with flags that modules have added, perhaps with some of :attr:`flags`: raise

@@ -11,6 +11,7 @@ from emu.kernel.exec import do_execve
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
 from emu.kernel.task import Usage
+from emu.kernel.threads import SHARED, end_thread, new_thread
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, OneOf, Out, Pointer
 from emu.linux.capability import SYS_NICE
 from emu.linux.errors import LinuxError
@@ -47,6 +48,10 @@ def sys_vfork(kernel: Kernel, task: Task) -> Result:
 
 def sys_clone(kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> Result:
     """clone(2) with the argument order of x86-64."""
+    if flags & SHARED == SHARED:
+        thread = new_thread(kernel, task, flags, stack, parent_tid, child_tid, tls)
+        if thread is not None:
+            return thread
     if flags & CloneFlags.PIDFD:
         if flags & (CloneFlags.PARENT_SETTID | CloneFlags.DETACHED):
             raise LinuxError(errno.EINVAL)
@@ -101,7 +106,8 @@ def execute(kernel: Kernel, task: Task, program: Program, argv: int, envp: int) 
 
 def sys_exit(kernel: Kernel, task: Task, status: int) -> int:
     """exit(2): the one thread ends."""
-    kernel.exit_thread(task, (status & 0xFF) << 8)
+    if not end_thread(kernel, task, (status & 0xFF) << 8):
+        kernel.exit_thread(task, (status & 0xFF) << 8)
     return 0
 
 

@@ -92,7 +92,7 @@ class Threads(Attack):
         booted.kill_all()
         kernel = booted.kernel
         left = [
-            *(f"a waiter for a futex at {key}" for key in kernel.futexes._waiters),
+            *(f"a waiter for a futex at {key}" for key in kernel.futexes.waiters),
             *(f"a load of {vcpu.load}" for vcpu in kernel.scheduler.vcpus if vcpu.load),
             *(f"task {task.pid}" for task in kernel.tasks.values() if task.alive),
         ]

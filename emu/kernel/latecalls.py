@@ -1,0 +1,101 @@
+"""System calls that are answered natively at once, while their work is done when the kernel goes on: memory is mapped
+where it is known what comes of it, and a task is woken that waits for a word.
+
+:mod:`emu.kernel.latework` says when that is possible, and does the work.
+"""
+
+from __future__ import annotations
+
+from emu.kernel.faststate import FastState
+from emu.linux.cost import Cost
+from emu.mm.entrystate import MARKERS, EntryWork
+from emu.mm.entrywork import clear_range, table_of
+from emu.mm.pagetable import ADDRESS, HERE
+from mmu.native import call3, load64, native
+from mmu.state import MmuState
+
+_RDX, _RSI, _RDI, _R8, _R9, _R10 = 16, 48, 56, 64, 72, 80
+_PAGE, _IN_PAGE = 4096, 0xFFF
+_WHOLE_PAGES = 0xFFFF_FFFF_FFFF_F000
+_PAGE_SHIFT, _IN_TABLE = 12, 511
+_MAPPED = Cost.MAPPED
+#: It is left to the kernel.
+REFUSED = (1 << 64) - 1
+
+
+@native
+def maps_as_before(path: FastState, registers: int) -> bool:
+    """Whether mmap(2) asks for the mapping that is known."""
+    length = load64(registers + _RSI)
+    if path.place == 0 or path.stands != 0 or path.mapped != 0 or length == 0 or length > path.length:
+        return False
+    if (length + _IN_PAGE) & _WHOLE_PAGES != path.length or load64(registers + _RDI) != 0:
+        return False
+    if load64(registers + _RDX) != path.prot or load64(registers + _R10) != path.flags:
+        return False
+    return load64(registers + _R9) & _IN_PAGE == 0
+
+
+@native
+def protects_as_before(path: FastState, registers: int) -> bool:
+    """Whether mprotect(2) gives a part of it these rights, once."""
+    start, length = load64(registers + _RDI), load64(registers + _RSI)
+    if path.mapped == 0 or path.high != 0 or length == 0 or length > path.length:
+        return False
+    if start & _IN_PAGE != 0 or start < path.place or load64(registers + _RDX) != path.rights:
+        return False
+    return start + ((length + _IN_PAGE) & _WHOLE_PAGES) <= path.place + path.length
+
+
+@native
+def protects(path: FastState, registers: int) -> None:
+    """That part."""
+    path.low = load64(registers + _RDI)
+    path.high = path.low + ((load64(registers + _RSI) + _IN_PAGE) & _WHOLE_PAGES)
+
+
+@native
+def unmappable(path: FastState, registers: int, cost: int) -> int:
+    """How many pages the mapping has, if munmap(2) asks for all of it and its entries, of one table, say nothing else;
+    else REFUSED."""
+    length, end = load64(registers + _RSI), path.place + path.length
+    if path.stands == 0 or load64(registers + _RDI) != path.place or length == 0 or length > path.length:
+        return REFUSED
+    state = MmuState.from_address(path.mmu)
+    if (length + _IN_PAGE) & _WHOLE_PAGES != path.length or state.large_epoch == state.epoch or state.event_mask != 0:
+        return REFUSED
+    work = EntryWork.from_address(path.entries)
+    table = table_of(work, (state.cr3 & ADDRESS) >> _PAGE_SHIFT, path.place, 1)
+    if table <= work.levels:
+        return REFUSED
+    at, last = (path.place >> _PAGE_SHIFT) & _IN_TABLE, ((end - 1) >> _PAGE_SHIFT) & _IN_TABLE
+    guard, pages = (path.guard >> _PAGE_SHIFT) & _IN_TABLE, 0
+    while at <= last:
+        found = load64(table + at * 8)
+        if found != 0:
+            if at < guard or found & HERE == 0:
+                return REFUSED
+            pages += 1
+        at += 1
+    if path.system_ns + cost + pages * _MAPPED >= path.look_at:
+        return REFUSED
+    return pages
+
+
+@native
+def unmap(path: FastState, pages: int) -> None:
+    """Clear its entries, and have the engine forget them."""
+    state, work = MmuState.from_address(path.mmu), EntryWork.from_address(path.entries)
+    work.freed = work.anon = work.cached = work.left = 0
+    path.stands, path.unmapped, path.pages, path.mapped, path.high = 0, 1, pages, 0, 0
+    if pages == 0:
+        return
+    pgd = (state.cr3 & ADDRESS) >> _PAGE_SHIFT
+    if not clear_range(work, pgd, path.place, path.place + path.length, MARKERS):
+        path.unmapped = 2
+    path.system_ns += pages * _MAPPED
+    state.flushes += 1
+    vaddr = work.low
+    while vaddr < work.high:
+        call3(path.flush_page, path.engine_cpu, vaddr, 0)
+        vaddr += _PAGE
