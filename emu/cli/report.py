@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from emu.cli.regioncounts import RegionCounts, kernel_counts
 from emu.cpu import Cpu
 from emu.kernel.kernel import Kernel
 from emu.kernel.task import Usage
 from emu.machine import Machine
-from mmu import Mmu
+from mmu import Access, Mmu
+
+if TYPE_CHECKING:
+    from mmu.model import TlbModel
 
 #: Columns of the process table: heading, key in the figures.
 _PROCESS_COLUMNS = (
@@ -28,6 +31,7 @@ _PROCESS_COLUMNS = (
     ("RSS kB", "rss_bytes"),
     ("TABLES kB", "pagetable_bytes"),
 )
+_CYCLES_COLUMN = ("CYCLES", "translation_cycles")
 _REGION_COLUMNS = (
     ("LEVEL", "level"),
     ("SIZE kB", "size_bytes"),
@@ -62,7 +66,7 @@ _STRUCTURE_COLUMNS = (("LOOKUPS", "lookups"), ("HITS", "hits"))
 #: Of the figures of a process those that grow, as Usage has them.
 _COUNTED = {
     "minor_faults": "min_flt", "major_faults": "maj_flt", "link_faults": "link_faults", "hardware_faults": "hw_faults",
-    "instructions": "instructions",
+    "instructions": "instructions", "translation_cycles": "translation_cycles",
 }  # fmt: skip
 _MMU_LINES = (
     ("fills", "fills", "translations that the CPU asked the MMU for"),
@@ -154,7 +158,7 @@ def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:
     which models none.
     """
     if mmu.tlb is None:
-        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}}
+        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}, "latency": None}
     from mmu.entries import ENTRY_NAME
     from mmu.perf_events import perf_events
 
@@ -175,7 +179,25 @@ def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:
         "tlb": levels,
         "structure_caches": structures,
         "perf": perf_events(mmu, cpu),
+        "latency": _latency(models),
     }
+
+
+def _latency(models: Sequence[TlbModel]) -> dict[str, Any] | None:
+    """The cycles that translations cost by kind of access, and the loads of walks by where the entry was; None where
+    that is not counted.
+    """
+    cycles = {access.name.lower(): {"stlb_hit_cycles": 0, "walk_cycles": 0} for access in Access}
+    loads: dict[str, int] = {}
+    for model in models:
+        if model.costs is None:
+            return None
+        for access, each in model.costs.cycles().items():
+            cycles[access.name.lower()]["stlb_hit_cycles"] += each.stlb_hits
+            cycles[access.name.lower()]["walk_cycles"] += each.walks
+        for name, sides in model.costs.loads().items():
+            loads[name] = loads.get(name, 0) + sum(sides)
+    return {"cycles": sum(sum(each.values()) for each in cycles.values()), "by_access": cycles, "walk_loads": loads}
 
 
 def to_json(run: dict[str, Any]) -> bytes:
@@ -192,13 +214,22 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     lines.append(_count(run["context_switches"], "context switches", ""))
     lines += [_count(mmu[key], name, meaning) for key, name, meaning in _MMU_LINES]
     if mmu["mode"] == "exact":
-        lines += ["", f" TLB: {mmu['geometry']}", "", *_perf_lines(mmu["perf"]), "", *_tlb_lines(mmu)]
+        lines += [
+            "",
+            f" TLB: {mmu['geometry']}",
+            "",
+            *_perf_lines(mmu["perf"]),
+            *_latency_lines(mmu),
+            "",
+            *_tlb_lines(mmu),
+        ]
     if len(run["cpus"]) > 1:
         lines += ["", *_shootdown_lines(mmu["shootdowns"]), "", *_table(_CPU_COLUMNS, run["cpus"], "", lambda _: "")]
         if mmu["mode"] == "exact":
             rows = [{"cpu": cpu["cpu"], **cpu["perf"]} for cpu in run["cpus"]]
             lines += ["", *_table(_CPU_PERF_COLUMNS, rows, "", lambda _: "")]
-    lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
+    columns = _PROCESS_COLUMNS if mmu["latency"] is None else (*_PROCESS_COLUMNS, _CYCLES_COLUMN)
+    lines += ["", *_table(columns, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
         lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", _region_name)]
     said = (run["engine"]["counting"], run["engine"]["accesses"])
@@ -244,6 +275,20 @@ def _perf_lines(perf: dict[str, int]) -> list[str]:
         lines.append(f" {misses:15,}  {kind + '-misses':17} {share}".rstrip())
     generic = ("dTLB", "iTLB")
     return lines + [f" {n:15,}  {name}" for name, n in perf.items() if n and not name.startswith(generic)]
+
+
+def _latency_lines(mmu: dict[str, Any]) -> list[str]:
+    """What translations cost, of one walk on average, and where the entries were."""
+    latency = mmu["latency"]
+    if latency is None:
+        return []
+    hits, walks = (sum(each[name] for each in latency["by_access"].values()) for name in
+                   ("stlb_hit_cycles", "walk_cycles"))  # fmt: skip
+    number = mmu["walks"]
+    lines = ["", _count(hits, "cycles of hits", "in the second level")]
+    lines.append(_count(walks, "cycles of walks", f"{walks / number:.1f} a walk" if number else ""))
+    return lines + [_count(n, f"loads, {name}", "entries that walks found there")
+                    for name, n in latency["walk_loads"].items() if n]  # fmt: skip
 
 
 def _tlb_lines(mmu: dict[str, Any]) -> list[str]:
