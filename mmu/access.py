@@ -16,6 +16,7 @@ from mmu.state import MmuState, Status, WordArray, fields
 from mmu.structure_cache import begin_walk, cache_structure_entry
 from mmu.tlb import count_misses, install_walked, leaf_of, lookup, paddr_of, promote
 from mmu.walk import CAN_EXECUTE, CAN_READ, PlainWalk, WalkStart, key_denies, page_rights, root, walk_from
+from mmu.walk_cost import count_plain_walk, count_stlb_hit, count_walk
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _AD_EVENTS = 1 << EventKind.ACCESSED_DIRTY
@@ -112,7 +113,10 @@ def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
     start = begin_walk(state, vaddr, root(state), False)
     state.last_access.walked = 1
     state.last_access.start = start.cached
+    event, loads = state.ring_head, state.walk_loads
     status = walk_from(state, vaddr, access, start)
+    if state.walk_cost != 0:
+        count_walk(state, access, start, state.walk_loads - loads, event)
     counts = _counts(state, access)
     if status != Status.OK:
         counts.walk_faults += 1
@@ -141,6 +145,8 @@ def access_missed(state: MmuState, vaddr: int, access: int, found: PlainWalk) ->
     walked.paddr = (found.pte & ADDRESS) | (vaddr & 0xFFF)
     walked.every, walked.any_xd, walked.leaf = found.every, found.any_xd, found.pte
     _counts(state, access).walk_completed[0] += 1
+    if state.walk_cost != 0:
+        count_plain_walk(state, vaddr, access, start)
     install_walked(state, access, vaddr)
 
 
@@ -176,6 +182,8 @@ def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
         if found.array != 0:
             if _use_found(state, found, vaddr, access, 2, sure):
                 _counts(state, access).stlb_hits += 1
+                if state.walk_cost != 0:
+                    count_stlb_hit(state, access)
                 promote(state, access, vaddr, found)
                 return Status.OK
             drop_page(state, vaddr)

@@ -50,14 +50,14 @@ class EventRecord(ctypes.Structure):
     first_pid: int  # WALK through a shared table: the process that had the page put into it, 0 where nobody said
     shared_level: int  # WALK: the level of the highest shared table that was read, 0 for none
     resolved: int  # FAULT: how, as whoever resolved it says; 0 for unknown
-    reserved: int
+    cycles: int  # WALK, and ACCESS that hit in level 2: what it cost, where that is counted
     size: int  # ACCESS: bytes
 
     _fields_ = fields(
         __annotations__,
         **dict.fromkeys(("kind", "access", "level", "cpl", "shared_level", "resolved"), ctypes.c_uint8),
         **dict.fromkeys(("error_code", "asid", "cpu", "tid", "first_pid", "size"), ctypes.c_uint32),
-        reserved=ctypes.c_uint16,
+        cycles=ctypes.c_uint16,
         entries=ctypes.c_uint64 * 5,
     )
 
@@ -165,6 +165,7 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
     record.first_pid = 0
     record.shared_level = 0
     record.resolved = 0
+    record.cycles = 0
     record.size = 0
     if kind == EventKind.ACCESS:
         record.size = state.access_bytes

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
+from mmu.latency import Latency, wrong_in_latency
+
 #: The most arrays of a geometry, and the most entries of one of its arrays.
 MAX_ARRAYS = 16
 MAX_ENTRIES = 1 << 20
@@ -96,7 +98,8 @@ class Geometry:
     ``structure_caches`` maps the level of a paging-structure entry (5 PML5E, 4 PML4E, 3 PDPTE, 2 PDE) to how many
     entries its fully associative LRU cache has, or to a :class:`StructureShape`; 0 or absent: none.  ``inclusive``: a
     translation that leaves the second level leaves the first too.  ``smash_1g``: a 1G page enters the second level as
-    the 2M piece that was touched.  ``provenance`` gives the source of each number.
+    the 2M piece that was touched.  ``latency``: what translations cost, if that is to be counted.  ``provenance`` gives
+    the source of each number.
 
     No source describes a processor completely; the presets (:func:`mmu.load_preset`) give the source of each number.
 
@@ -111,6 +114,7 @@ class Geometry:
     structure_caches: Mapping[int, int | StructureShape] = field(default_factory=dict)
     inclusive: bool = False
     smash_1g: bool = False
+    latency: Latency | None = None
     provenance: str = ""
 
     def structure(self, level: int) -> StructureShape:
@@ -164,6 +168,10 @@ def check_geometry(geometry: Geometry) -> None:
         wrong = _wrong_in_structure(level, geometry.structure(level))
         if wrong is not None:
             raise BadGeometry(geometry.name, wrong, "structure_caches")
+    if geometry.latency is not None:
+        wrong = wrong_in_latency(geometry.latency)
+        if wrong is not None:
+            raise BadGeometry(geometry.name, wrong, "latency")
 
 
 def _wrong_in_structure(level: int, shape: StructureShape) -> str | None:

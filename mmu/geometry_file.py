@@ -1,11 +1,10 @@
-"""Geometries as TOML: one table a geometry, as presets.toml has them; read with the line of what is wrong, and written.
+"""Geometries as TOML: one table a geometry, as presets.toml has them; read with the line of what is wrong.
 
 A user's file may leave out the titles and sources that the presets must have.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -25,6 +24,7 @@ from mmu.geometry import (
     check_array,
     check_geometry,
 )
+from mmu.latency import Latency, WalkCache
 
 _Meaning = TypeVar("_Meaning")
 
@@ -37,9 +37,11 @@ STRUCTURE_LEVELS = {"PML5E": 5, "PML4E": 4, "PDPTE": 3, "PDE": 2}
 
 #: What a table may have; and what a preset of ours must have, and a user's geometry need not.
 _OF_GEOMETRY = {"arrays", "structure_caches", "cautions", "default", "inclusive", "smash_1g", "title",
-                "structure_source"}  # fmt: skip
+                "structure_source", "latency"}  # fmt: skip
 _OF_ARRAY = {"name", "level", "kinds", "page_sizes", "sets", "ways", "source", "replacement", "index_hash"}
 _NEEDED_OF_GEOMETRY, _NEEDED_OF_ARRAY = {"arrays"}, {"name", "level", "kinds", "page_sizes", "sets", "ways"}
+_OF_LATENCY = {"stlb_hit", "walk", "structure_hit", "load", "walk_caches", "source"}
+_OF_WALK_CACHE = {"name", "sets", "ways", "cycles"}
 _DOCUMENTED_GEOMETRY, _DOCUMENTED_ARRAY = {"title", "structure_caches", "structure_source"}, {"source"}
 #: No geometry needs more; a device may have no end.
 _MOST_BYTES = 1 << 20
@@ -53,7 +55,8 @@ class BadPreset(ValueError):
 class Preset:
     """A geometry with the source of each array and of the structure caches, and its caveats.
 
-    ``default``: whether the name without the variant means this one.
+    ``latency``: what translations cost there, which the geometry has only where it is to be counted
+    (:meth:`timed`).  ``default``: whether the name without the variant means this one.
     """
 
     name: str
@@ -63,6 +66,14 @@ class Preset:
     structure_source: str
     cautions: tuple[str, ...]
     default: bool
+    latency: Latency | None = None
+    latency_source: str = ""
+
+    def timed(self) -> Geometry:
+        """The geometry with its latency.  ValueError if it says none."""
+        if self.latency is None:
+            raise ValueError(f"{self.name} does not say what translations cost")
+        return replace(self.geometry, latency=self.latency)
 
 
 @dataclass(frozen=True)
@@ -76,12 +87,17 @@ class _Place:
     name: str = ""
     structure: str = ""
 
+    @property
+    def _part(self) -> str:
+        """What stands before the part of a table that this is."""
+        return "" if self.structure == "latency" else "structure_caches: "
+
     def error(self, message: str, key: str = "") -> BadPreset:
         """A failure there, at the line of ``key``, or of the table's heading."""
         keys = [one for one in (key, self.structure, self.structure and "structure_caches") if one]
         line = _line_of(self.text, self.table, self.array, keys)
         where = self.table if self.array is None else f"{self.table}, array {self.name}"
-        where += f": structure_caches: {self.structure}" if self.structure else ""
+        where += f": {self._part}{self.structure}" if self.structure else ""
         told = "".join(one if one.isprintable() else repr(one)[1:-1] for one in f"{where}: {message}")
         return BadPreset(f"{self.file}{f':{line}' if line else ''}: {told}")
 
@@ -181,8 +197,11 @@ def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
         sources[array.name] = _Reader(inner, one).text("source", own)
     structure_source = read.text("structure_source", own)
     cautions = tuple(read.texts("cautions"))
+    latency, latency_source = _latency(replace(place, structure="latency"), table.get("latency"), documented, own)
     lines = [f"{array}: {source}" for array, source in sources.items()]
     lines.append(f"paging-structure caches: {structure_source}")
+    if latency is not None:
+        lines.append(f"latencies: {latency_source}")
     lines.extend(f"caution: {caution}" for caution in cautions)
     geometry = Geometry(
         name=place.table,
@@ -193,11 +212,32 @@ def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
         provenance="\n".join(lines),
     )
     try:
-        check_geometry(geometry)
+        check_geometry(replace(geometry, latency=latency))
     except BadGeometry as error:
         raise place.error(error.message, error.field) from None
     default = read.truth("default", ":" not in place.table)
-    return Preset(place.table, read.text("title", own), geometry, sources, structure_source, cautions, default)
+    return Preset(
+        place.table, read.text("title", own), geometry, sources, structure_source, cautions, default, latency,
+        latency_source,
+    )  # fmt: skip
+
+
+def _latency(place: _Place, table: Any, documented: bool, own: str) -> tuple[Latency | None, str]:
+    """What translations cost, and where that is from."""
+    if table is None:
+        return None, ""
+    if not isinstance(table, dict):
+        raise place.error(f"expected a table, [NAME.latency], not {table!r}")
+    _check_keys(place, table, {"stlb_hit", "load"} | ({"source"} if documented else set()), _OF_LATENCY)
+    read = _Reader(place, table)
+    caches = []
+    for cache in read.tables("walk_caches"):
+        _check_keys(place, cache, _OF_WALK_CACHE, _OF_WALK_CACHE)
+        inner = _Reader(place, cache)
+        shape = (inner.number("sets"), inner.number("ways"), inner.cycles("cycles"))
+        caches.append(WalkCache(inner.text("name", ""), *shape))
+    stlb_hit, walk, structure_hit, load = map(read.cycles, ("stlb_hit", "walk", "structure_hit", "load"))
+    return Latency(stlb_hit, walk, structure_hit, load, tuple(caches)), read.text("source", own)
 
 
 def _structure_caches(place: _Place, table: Any) -> dict[int, int | StructureShape]:
@@ -264,6 +304,9 @@ class _Reader:
     def number(self, key: str) -> int:
         return int(self._typed(key, None, lambda value: type(value) is int and value > 0, "a number from 1"))
 
+    def cycles(self, key: str) -> int:
+        return int(self._typed(key, 0, lambda value: type(value) is int and value >= 0, "a number of cycles"))
+
     def text(self, key: str, default: str) -> str:
         return str(self._typed(key, default, lambda value: isinstance(value, str), "a string"))
 
@@ -274,7 +317,7 @@ class _Reader:
         return list(self._typed(key, [], lambda value: _all(value, str), "a list of strings"))
 
     def tables(self, key: str) -> list[dict[str, Any]]:
-        return list(self._typed(key, [], lambda value: _all(value, dict), "tables, each under [[NAME.arrays]]"))
+        return list(self._typed(key, [], lambda value: _all(value, dict), f"tables, each under [[NAME.{key}]]"))
 
 
 def _all(value: Any, kind: type) -> bool:
@@ -295,59 +338,6 @@ def _known(place: _Place, key: str, word: str, meanings: Mapping[str, _Meaning])
     return meanings[word]
 
 
-# ---- writing
-
-
-def to_toml(preset: Preset) -> str:
-    """The table of a geometry, as a file that :func:`read_file` takes."""
-    geometry = preset.geometry
-    name = preset.name if re.fullmatch(r"[A-Za-z0-9_-]+", preset.name) else _quoted(preset.name)
-    held = geometry.structure_caches
-    caches = ", ".join(f"{entry} = {_shape_text(held[level])}" for entry, level in STRUCTURE_LEVELS.items()
-                       if level in held)  # fmt: skip
-    lines = [f"[{name}]", f"title = {_quoted(preset.title)}"]
-    lines.append(f"structure_caches = {{ {caches} }}" if caches else "structure_caches = {}")
-    lines.append(f"structure_source = {_quoted(preset.structure_source)}")
-    cautions = "".join(f"    {_quoted(caution)},\n" for caution in preset.cautions)
-    lines.append(f"cautions = [\n{cautions}]" if cautions else "cautions = []")
-    lines.extend(f"{flag} = true" for flag in ("inclusive", "smash_1g") if getattr(geometry, flag))
-    if not geometry.arrays:
-        lines.append("arrays = []")
-    for array in geometry.arrays:
-        lines.extend(["", f"[[{name}.arrays]]", *_array_lines(array, preset.sources[array.name])])
-    return "\n".join(lines) + "\n"
-
-
-def _array_lines(array: Array, source: str) -> list[str]:
-    return [
-        f"name = {_quoted(array.name)}",
-        f"level = {array.level}",
-        f"kinds = {_listed(word for word, kind in KINDS.items() if kind in array.kinds)}",
-        f"page_sizes = {_listed(word for word, size in PAGE_SIZES.items() if size in array.page_sizes)}",
-        f"sets = {array.sets}",
-        f"ways = {array.ways}",
-        f"replacement = {_quoted(word_of(REPLACEMENT, array.replacement))}",
-        f"index_hash = {_quoted(word_of(INDEX_HASH, array.index_hash))}",
-        f"source = {_quoted(source)}",
-    ]
-
-
-def _shape_text(shape: int | StructureShape) -> str:
-    if isinstance(shape, int):
-        return str(shape)
-    policy = _quoted(word_of(REPLACEMENT, shape.replacement))
-    return f"{{ sets = {shape.sets}, ways = {shape.ways}, replacement = {policy} }}"
-
-
 def word_of(meanings: Mapping[str, _Meaning], meaning: _Meaning) -> str:
     """The word for a value."""
     return next(word for word, value in meanings.items() if value == meaning)
-
-
-def _quoted(text: str) -> str:
-    """A basic string of TOML: JSON's escapes, and DEL."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _listed(words: Any) -> str:
-    return "[" + ", ".join(map(_quoted, words)) + "]"

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mmu.access import AccessCounts
 from mmu.array_record import GLOBAL_TAG, SMASHED, Held, TlbArray, context_of, level_of, vaddr_of
+from mmu.costs import COUNTED, TranslationCosts
 from mmu.engine_sync import MAX_PIECES
 from mmu.entries import RW, XD, D, page_bytes
 from mmu.geometry import MAX_ARRAYS, Array, Geometry, IndexHash, Kinds, PageSizes, check_geometry
@@ -37,6 +38,7 @@ _COUNTED: dict[type[ctypes.Structure], tuple[str, ...]] = {
     TlbArray: ("counts", "hits", "misses", "evictions", "invalidations", "drops"),
     StructureCache: ("lookups", "hits"),
     AccessCounts: ("l1_hits", "stlb_hits", "walk_completed", "walk_faults"),
+    **COUNTED,
 }
 
 
@@ -165,6 +167,8 @@ class TlbModel:
         state.tlb_random = seed & 0xFFFF_FFFF_FFFF_FFFF or 1
         state.inclusive, state.smash_1g = geometry.inclusive, geometry.smash_1g
         state.pieces, state.pieces_number = self._words(MAX_PIECES).ctypes.data, 0
+        #: What translations cost; None if the geometry has no latency.
+        self.costs = None if geometry.latency is None else TranslationCosts(state, geometry.latency)
 
     def _words(self, number: int) -> Words:
         words = np.zeros(number, dtype=np.uint64)
@@ -326,7 +330,11 @@ class TlbModel:
 
     def counter_words(self) -> list[tuple[npt.NDArray[Any], list[int]]]:
         """The memory of all that is counted: records as rows of words, and which words of a row are counters."""
-        records = ((self._arrays, TlbArray), (self._caches, StructureCache), (self._counts, AccessCounts))
+        records: list[tuple[Any, type[ctypes.Structure]]] = [
+            (self._arrays, TlbArray), (self._caches, StructureCache), (self._counts, AccessCounts),
+        ]  # fmt: skip
+        if self.costs is not None:
+            records += self.costs.records()
         found = []
         for memory, record in records:
             rows = np.frombuffer(memoryview(memory).cast("B"), np.uint64).reshape(len(memory), -1)

@@ -9,6 +9,7 @@ from typing import Any
 from mmu.entries import ENTRY_NAME
 from mmu.geometry import Geometry
 from mmu.model import TlbModel
+from mmu.registers import Access
 
 
 def model_figures(geometry: Geometry, models: Sequence[TlbModel], perf: Mapping[str, int]) -> dict[str, Any]:
@@ -25,4 +26,27 @@ def model_figures(geometry: Geometry, models: Sequence[TlbModel], perf: Mapping[
             cache = structures.setdefault(ENTRY_NAME[level], {"lookups": 0, "hits": 0})
             cache["lookups"] += lookups
             cache["hits"] += hits
-    return {"geometry": geometry.name, "tlb": levels, "structure_caches": structures, "perf": dict(perf)}
+    return {
+        "geometry": geometry.name,
+        "tlb": levels,
+        "structure_caches": structures,
+        "perf": dict(perf),
+        "latency": _latency(models),
+    }
+
+
+def _latency(models: Sequence[TlbModel]) -> dict[str, Any] | None:
+    """The cycles that translations cost by kind of access, and the loads of walks by where the entry was; None where
+    that is not counted.
+    """
+    cycles = {access.name.lower(): {"stlb_hit_cycles": 0, "walk_cycles": 0} for access in Access}
+    loads: dict[str, int] = {}
+    for model in models:
+        if model.costs is None:
+            return None
+        for access, each in model.costs.cycles().items():
+            cycles[access.name.lower()]["stlb_hit_cycles"] += each.stlb_hits
+            cycles[access.name.lower()]["walk_cycles"] += each.walks
+        for name, sides in model.costs.loads().items():
+            loads[name] = loads.get(name, 0) + sum(sides)
+    return {"cycles": sum(sum(each.values()) for each in cycles.values()), "by_access": cycles, "walk_loads": loads}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mmu.registers import Access
 
 if TYPE_CHECKING:
+    from mmu.costs import TranslationCosts
     from mmu.model import TlbModel
     from mmu.plugin import Mmu
 
@@ -22,7 +23,14 @@ _GENERIC = {
     Access.FETCH: ("iTLB-loads", "iTLB-load-misses"),
 }
 _COMPLETED = {"_4K": "walk_completed_4k", "_2M_4M": "walk_completed_2m", "_1G": "walk_completed_1g"}
-#: Every name.
+#: Where a walk found an entry: the walk caches from the first on, or memory.
+_FOUND = ("L1", "L2", "L3", "L4", "MEMORY")
+#: The names of what is counted only where the geometry has latencies: cycles, and where the entries were.
+LATENCY_NAMES = (
+    *(f"{prefix}.{what}" for prefix in _PREFIX.values() for what in ("WALK_PENDING", "WALK_ACTIVE")),
+    *(f"PAGE_WALKER_LOADS.{kind}_{found}" for kind in ("DTLB", "ITLB") for found in _FOUND),
+)
+#: Every other name.
 NAMES = (
     *(name for pair in _GENERIC.values() for name in pair),
     *(
@@ -63,4 +71,17 @@ def events_of(model: TlbModel, walk_loads: int) -> dict[str, int]:
         for suffix, name in _COMPLETED.items():
             events[f"{prefix}.WALK_COMPLETED{suffix}"] = kind[name]
     events["PAGE_WALKER_LOADS"] = walk_loads
+    return events if model.costs is None else events | _of_latency(model.costs)
+
+
+def _of_latency(costs: TranslationCosts) -> dict[str, int]:
+    """What :data:`LATENCY_NAMES` count."""
+    events: dict[str, int] = {}
+    for access, cycles in costs.cycles().items():
+        events |= dict.fromkeys((f"{_PREFIX[access]}.WALK_PENDING", f"{_PREFIX[access]}.WALK_ACTIVE"), cycles.walks)
+    *caches, memory = costs.loads().values()
+    caches += [(0, 0)] * (len(_FOUND) - 1 - len(caches))
+    for side, kind in enumerate(("DTLB", "ITLB")):
+        for found, loads in zip(_FOUND, (*caches, memory), strict=True):
+            events[f"PAGE_WALKER_LOADS.{kind}_{found}"] = loads[side]
     return events

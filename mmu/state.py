@@ -181,6 +181,7 @@ class MmuState(ctypes.Structure):
     structure_caches: int  # address of StructureCache[6], by level
     access_counts: int  # address of AccessCounts[3], by access
     last_access: LastAccess
+    walk_cost: int  # address of a mmu.walk_cost.WalkCost; 0: nobody asks what translations cost
     page_of: int  # address of uint64[windows][frames]: the page number that stands in a window for a frame, plus 1
     frames: int
     windows: int

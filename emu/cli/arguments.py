@@ -263,6 +263,11 @@ def add_machine_options(parser: Parser) -> None:
         help="that TLB, with something else in it: l2.ways=8,l2.policy=fifo (docs/mmu.md; repeatable)",
     )  # fmt: skip
     add(
+        "--tlb-latency",
+        action="store_true",
+        help="count what translations cost, in cycles, with the latencies of that preset or file (docs/mmu.md)",
+    )
+    add(
         "--tlb-from-cpuid", metavar="FILE",
         help="model the TLBs that a CPUID dump describes (InstLatx64 or `cpuid -r`), or this host's: host",
     )  # fmt: skip
@@ -339,4 +344,8 @@ def check_tlb_options(arguments: argparse.Namespace) -> bool:
     modelled = arguments.tlb != "off" or arguments.tlb_from_cpuid is not None
     if arguments.tlb_set and not modelled:
         raise UsageError("--tlb-set changes a TLB, and none is modelled: add --tlb PRESET")
+    if arguments.tlb_latency and not modelled:
+        raise UsageError("--tlb-latency counts what a modelled TLB costs, and none is modelled: add --tlb PRESET")
+    if arguments.tlb_latency and arguments.tlb_from_cpuid is not None:
+        raise UsageError("--tlb-latency: CPUID says no latencies; --tlb FILE.toml takes a file that does (docs/mmu.md)")
     return modelled

@@ -131,6 +131,9 @@ class Events:
             raise UnknownEvent(f"there is no event {text!r}{self._near(text)}; there are {known}")
         elif name in _tlb_names() and self._kernel.cpu.mmu.tlb is None:
             raise UnknownEvent(f"{name} is counted in a modelled TLB: give --tlb PRESET (`unimmu presets` lists them)")
+        elif name in _latency_names() and self._kernel.cpu.mmu.tlb is not None:
+            if self._kernel.cpu.mmu.tlb.costs is None:
+                raise UnknownEvent(f"{name} is counted where translations have latencies: give --tlb-latency")
         return name
 
     def _near(self, text: str) -> str:
@@ -206,4 +209,10 @@ def _of_usage(usage: Usage) -> dict[str, float]:
 def _tlb_names() -> tuple[str, ...]:
     from mmu.perf_events import NAMES as tlb_names
 
-    return tlb_names
+    return (*tlb_names, *_latency_names())
+
+
+def _latency_names() -> tuple[str, ...]:
+    from mmu.perf_events import LATENCY_NAMES
+
+    return LATENCY_NAMES

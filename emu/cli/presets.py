@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,11 +13,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from emu.cli.arguments import Parser
+from emu.cli.arguments import Parser, format_size
 from emu.cli.screen import Screen
 from emu.cli.tlb import HOST, geometry_from_cpuid, preset_or_file
 from mmu.geometry import Array, Geometry, Kinds
-from mmu.geometry_file import INDEX_HASH, KINDS, PAGE_SIZES, REPLACEMENT, STRUCTURE_LEVELS, Preset, to_toml, word_of
+from mmu.geometry_file import INDEX_HASH, KINDS, PAGE_SIZES, REPLACEMENT, STRUCTURE_LEVELS, Preset, word_of
+from mmu.geometry_text import to_toml
+from mmu.latency import Latency
 from mmu.presets import all_presets
 
 _EXAMPLES = """\
@@ -128,9 +131,19 @@ def _remarks_table(preset: Preset) -> Table:
         table.add_row(" to ".join(dict.fromkeys((structures[0], structures[-1]))), Text(preset.structure_source))
     if preset.geometry.smash_1g:
         table.add_row("1G pages", Text("smashed: they enter the second level as 2M pieces"))
+    if preset.latency is not None:
+        table.add_row("Latencies", Text(f"{_latency_text(preset.latency)}; {preset.latency_source}"))
     for caution in preset.cautions:
         table.add_row("Caution", Text(caution))
     return table
+
+
+def _latency_text(latency: Latency) -> str:
+    """The cycles in words."""
+    fixed = {"second-level hit": latency.stlb_hit, "walk": latency.walk, "structure-cache hit": latency.structure_hit}
+    caches = [f"{cache.name} ({format_size(cache.bytes)}) {cache.cycles}" for cache in latency.walk_caches]
+    parts = [f"{name} {cycles} cycles" for name, cycles in fixed.items() if cycles]
+    return ", ".join([*parts, *caches, f"{'memory' if caches else 'each entry'} {latency.load}"])
 
 
 def _for(array: Array) -> str:
@@ -173,6 +186,12 @@ def _as_json(preset: Preset) -> dict[str, Any]:
         ],
         "structure_caches": {name: _structure_json(geometry, level) for name, level in STRUCTURE_LEVELS.items()},
         "structure_source": preset.structure_source,
+        "latency": None
+        if preset.latency is None
+        else {
+            **dataclasses.asdict(preset.latency),
+            "source": preset.latency_source,
+        },
         "cautions": list(preset.cautions),
     }
 

@@ -96,7 +96,7 @@ class RegionCounts:
     def _begin(self) -> None:
         kernel, clock = self._kernel, self._clock()
         system_ns, current = kernel.clock.system_ns, kernel.scheduler.current
-        if self._known[:2] == (system_ns, current) and current is not None:
+        if self._known[:2] == (system_ns, current) and current is not None and kernel.translation_cycles is None:
             since = clock - self._known[2]
             self._retired[current.cpu] += since
             self._usages[current.tgid].instructions += since
@@ -111,7 +111,8 @@ class RegionCounts:
         self._total += self._words.read() - self._began
         self.elapsed += kernel.clock.now_ns() - self._region.ahead - self._began_ns
         system_ns, current, since = self._known
-        if current is not None and (kernel.clock.system_ns, kernel.scheduler.current) == (system_ns, current):
+        same = current is not None and (kernel.clock.system_ns, kernel.scheduler.current) == (system_ns, current)
+        if current is not None and same and kernel.translation_cycles is None:
             self.instructions[current.cpu] += clock - since
             self.processes[current.tgid].instructions += clock - since
             return
@@ -150,6 +151,8 @@ class RegionCounts:
         if scheduler.current is not None and scheduler.current.group is group:
             usage.instructions += scheduler.running_instructions() - self._region.ahead
             usage.system_ns += scheduler.running_system_ns()
+            if self._kernel.translation_cycles is not None:
+                usage.translation_cycles += self._kernel.translation_cycles.running(scheduler.current.cpu)
         return usage
 
 

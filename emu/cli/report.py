@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emu.cli.regioncounts import RegionCounts, kernel_counts
 from emu.cpu import Cpu
@@ -14,6 +14,9 @@ from emu.kernel.kernel import Kernel
 from emu.kernel.task import Usage
 from emu.machine import Machine
 from mmu import Mmu
+
+if TYPE_CHECKING:
+    pass
 
 #: Columns of the process table: heading, key in the figures.
 _PROCESS_COLUMNS = (
@@ -28,6 +31,7 @@ _PROCESS_COLUMNS = (
     ("RSS kB", "rss_bytes"),
     ("TABLES kB", "pagetable_bytes"),
 )
+_CYCLES_COLUMN = ("CYCLES", "translation_cycles")
 _REGION_COLUMNS = (
     ("LEVEL", "level"),
     ("SIZE kB", "size_bytes"),
@@ -62,7 +66,7 @@ _STRUCTURE_COLUMNS = (("LOOKUPS", "lookups"), ("HITS", "hits"))
 #: Of the figures of a process those that grow, as Usage has them.
 _COUNTED = {
     "minor_faults": "min_flt", "major_faults": "maj_flt", "link_faults": "link_faults", "hardware_faults": "hw_faults",
-    "instructions": "instructions",
+    "instructions": "instructions", "translation_cycles": "translation_cycles",
 }  # fmt: skip
 _MMU_LINES = (
     ("fills", "fills", "translations that the CPU asked the MMU for"),
@@ -154,7 +158,7 @@ def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:
     which models none.
     """
     if mmu.tlb is None:
-        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}}
+        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}, "latency": None}
     from mmu.model_figures import model_figures
     from mmu.perf_events import perf_events
 
@@ -175,13 +179,22 @@ def stats_text(run: dict[str, Any], command: str) -> str:
     lines.append(_count(run["context_switches"], "context switches", ""))
     lines += [_count(mmu[key], name, meaning) for key, name, meaning in _MMU_LINES]
     if mmu["mode"] == "exact":
-        lines += ["", f" TLB: {mmu['geometry']}", "", *_perf_lines(mmu["perf"]), "", *_tlb_lines(mmu)]
+        lines += [
+            "",
+            f" TLB: {mmu['geometry']}",
+            "",
+            *_perf_lines(mmu["perf"]),
+            *_latency_lines(mmu),
+            "",
+            *_tlb_lines(mmu),
+        ]
     if len(run["cpus"]) > 1:
         lines += ["", *_shootdown_lines(mmu["shootdowns"]), "", *_table(_CPU_COLUMNS, run["cpus"], "", lambda _: "")]
         if mmu["mode"] == "exact":
             rows = [{"cpu": cpu["cpu"], **cpu["perf"]} for cpu in run["cpus"]]
             lines += ["", *_table(_CPU_PERF_COLUMNS, rows, "", lambda _: "")]
-    lines += ["", *_table(_PROCESS_COLUMNS, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
+    columns = _PROCESS_COLUMNS if mmu["latency"] is None else (*_PROCESS_COLUMNS, _CYCLES_COLUMN)
+    lines += ["", *_table(columns, processes, "COMMAND", lambda p: " ".join(p["argv"]))]
     if run["regions"]:
         lines += ["", *_table(_REGION_COLUMNS, run["regions"], "REGION", _region_name)]
     said = (run["engine"]["counting"], run["engine"]["accesses"])
@@ -227,6 +240,20 @@ def _perf_lines(perf: dict[str, int]) -> list[str]:
         lines.append(f" {misses:15,}  {kind + '-misses':17} {share}".rstrip())
     generic = ("dTLB", "iTLB")
     return lines + [f" {n:15,}  {name}" for name, n in perf.items() if n and not name.startswith(generic)]
+
+
+def _latency_lines(mmu: dict[str, Any]) -> list[str]:
+    """What translations cost, of one walk on average, and where the entries were."""
+    latency = mmu["latency"]
+    if latency is None:
+        return []
+    hits, walks = (sum(each[name] for each in latency["by_access"].values()) for name in
+                   ("stlb_hit_cycles", "walk_cycles"))  # fmt: skip
+    number = mmu["walks"]
+    lines = ["", _count(hits, "cycles of hits", "in the second level")]
+    lines.append(_count(walks, "cycles of walks", f"{walks / number:.1f} a walk" if number else ""))
+    return lines + [_count(n, f"loads, {name}", "entries that walks found there")
+                    for name, n in latency["walk_loads"].items() if n]  # fmt: skip
 
 
 def _tlb_lines(mmu: dict[str, Any]) -> list[str]:

@@ -19,6 +19,8 @@ HOST = "host"
 #: A dump has some tens of kilobytes, and a device may have no end.
 _MOST_BYTES = 4 << 20
 _SUFFIX = ".toml"
+#: The fields of a latency that can be set.
+_CYCLES = ("stlb_hit", "walk", "structure_hit", "load")
 
 
 def preset_or_file(name: str, option: str) -> Preset:
@@ -61,6 +63,14 @@ def _from_file(name: str, option: str) -> Preset:
     return next(iter(found.values()))
 
 
+def timed(preset: Preset) -> Geometry:
+    """The geometry of a preset with its latencies.  :class:`UsageError` if it has none."""
+    try:
+        return preset.timed()
+    except ValueError as error:
+        raise UsageError(f"--tlb-latency: {error}: [{preset.name}.latency] in a file does (docs/mmu.md)") from None
+
+
 def geometry_from_cpuid(source: str, option: str) -> Geometry:
     """What a dump, or this host's CPUID where ``source`` is "host", describes.
 
@@ -91,9 +101,9 @@ def _text(name: str) -> str:
 def with_settings(geometry: Geometry, settings: Iterable[str]) -> Geometry:
     """The geometry with ``PLACE.FIELD=VALUE`` of a list (each may be several, with commas) set in turn.
 
-    PLACE is an array's name, ``l1`` or ``l2`` for all of a level, the beginning of one or more names (``l1d``), or
-    PDE, PDPTE, PML4E, PML5E; ``inclusive`` and ``smash_1g`` stand alone.  Letters may be of either case.  What is set
-    is in the name of the result.  :class:`UsageError` says what there is.
+    PLACE is an array's name, ``l1`` or ``l2`` for all of a level, the beginning of one or more names (``l1d``), PDE,
+    PDPTE, PML4E, PML5E, or ``latency`` where that is counted; ``inclusive`` and ``smash_1g`` stand alone.  Letters may
+    be of either case.  What is set is in the name of the result.  :class:`UsageError` says what there is.
     """
     words = [word.strip() for one in settings for word in one.split(",")]
     for word in words:
@@ -121,6 +131,8 @@ def with_settings(geometry: Geometry, settings: Iterable[str]) -> Geometry:
 
 
 def _set(geometry: Geometry, word: str, name: str, field: str, value: str) -> Geometry:
+    if name.lower() == "latency":
+        return _set_latency(geometry, word, field, value)
     if name.upper() in STRUCTURE_LEVELS:
         level = STRUCTURE_LEVELS[name.upper()]
         shape = _set_structure(geometry.structure(level), word, field, value)
@@ -135,6 +147,14 @@ def _set(geometry: Geometry, word: str, name: str, field: str, value: str) -> Ge
         raise UsageError(f"--tlb-set {word}: there is no {field} of an array; there are {', '.join(_FIELDS)}")
     changed = [change(array, word, value) if array in chosen else array for array in geometry.arrays]
     return replace(geometry, arrays=tuple(changed))
+
+
+def _set_latency(geometry: Geometry, word: str, field: str, value: str) -> Geometry:
+    if geometry.latency is None:
+        raise UsageError(f"--tlb-set {word}: no latencies are counted: add --tlb-latency")
+    if field not in _CYCLES:
+        raise UsageError(f"--tlb-set {word}: there is no {field} of latencies; there are {', '.join(_CYCLES)}")
+    return replace(geometry, latency=replace(geometry.latency, **dict[str, Any]({field: _number(word, value)})))
 
 
 def _set_structure(shape: StructureShape, word: str, field: str, value: str) -> int | StructureShape:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from emu.kernel.cgroup.hierarchy import Hierarchy
     from emu.kernel.oom import OomKiller
     from emu.kernel.printk import KernelLog
+    from emu.kernel.translation_cycles import TranslationCycles
     from emu.kernel.ttys import Ttys
     from emu.linux.event_kind import Kind
     from emu.linux.syscall import Syscall
@@ -183,6 +184,13 @@ class Kernel:
         self.scheduler = Scheduler(
             self.cpu, self.clock, self.flusher, self.tasks, cpus, turn, random.Random(f"turns {seed}")
         )
+        #: Whose the cycles are that the TLB model counts; None where it counts none.
+        self.translation_cycles: TranslationCycles | None = None
+        if self.cpu.mmu.tlb is not None and self.cpu.mmu.tlb.costs is not None:
+            from emu.kernel.translation_cycles import TranslationCycles  # few machines count them
+
+            self.translation_cycles = TranslationCycles(self.cpu.mmu)
+            self.scheduler.on_account.append(self.translation_cycles.account)
         self.stop = self.mm_context.stop = self.scheduler.stop
         self.scheduler.on_idle = self._idle
         self.jobs = JobControl(

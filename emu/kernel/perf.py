@@ -288,11 +288,11 @@ class Perf:
     def count_tlb(self) -> None:
         """Tell from now on for which task the TLB model counts."""
         kernel = self._kernel
-        if kernel.scheduler.on_account is None:
+        if not self._tlb:
             if kernel.current is not None:
                 kernel.scheduler.account(kernel.current)
             self._tlb = [_tlb_counts(kernel.cpu.mmu, number) for number in range(kernel.cpus)]
-            kernel.scheduler.on_account = self._account
+            kernel.scheduler.on_account.append(self._account)
 
     def _account(self, task: Task) -> None:
         before, now = self._tlb[task.cpu], _tlb_counts(self._kernel.cpu.mmu, task.cpu)

@@ -29,7 +29,7 @@ class _Ended(NamedTuple):
 #: The report's columns, in its order.
 _COLUMNS = (
     "pid", "ppid", "argv", "exit_status", "threads", "minor_faults", "major_faults", "link_faults", "hardware_faults",
-    "instructions", "rss_bytes", "pagetable_bytes",
+    "instructions", "translation_cycles", "rss_bytes", "pagetable_bytes",
 )  # fmt: skip
 _NAMES = tuple(name for name in _COLUMNS if name != "argv")
 _numbers_of = itemgetter(*_NAMES)
@@ -105,6 +105,7 @@ def describe_process(group: ThreadGroup) -> dict[str, Any]:
         "link_faults": usage.link_faults,
         "hardware_faults": usage.hw_faults,
         "instructions": usage.instructions,
+        "translation_cycles": usage.translation_cycles,
         "rss_bytes": (task.mm.rss_anon + task.mm.rss_cache) << 12,
         "pagetable_bytes": task.mm.tables.table_bytes,
     }

@@ -134,8 +134,8 @@ class Scheduler:
         self.on_current: Callable[[Task], None] | None = None
         #: Is told of the task whose turn begins.
         self.on_turn: Callable[[Task], None] | None = None
-        #: Is told of the task each time when what it has done is accounted for.
-        self.on_account: Callable[[Task], None] | None = None
+        #: Are told of the task each time when what it has done is accounted for.
+        self.on_account: list[Callable[[Task], None]] = []
         #: Whether somebody wants to be asked once a turn whether the run ends.
         self._asked_each_turn = False
 
@@ -332,8 +332,8 @@ class Scheduler:
         vcpu.instructions += retired
         vcpu.system_ns += system
         self._since, self._system_since = instructions, system_ns
-        if self.on_account is not None:
-            self.on_account(task)
+        for told in self.on_account:
+            told(task)
 
     # -- turns that are taken natively (emu.kernel.fastpath) ---------------------------------------------------------
 
@@ -345,7 +345,7 @@ class Scheduler:
             return False
         if self.turns_are_seen:
             return False
-        return not (self.host.posted or self.stop.requested or self.on_account is not None)
+        return not (self.host.posted or self.stop.requested or self.on_account)
 
     @property
     def only_queued(self) -> Task | None:

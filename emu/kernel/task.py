@@ -67,6 +67,8 @@ class Usage:
     instructions: int = 0
     #: The kernel's work, in ns; an instruction is a nanosecond of user time.
     system_ns: int = 0
+    #: The cycles that its translations cost, where the TLB model counts them.
+    translation_cycles: int = 0
     voluntary_switches: int = 0
     involuntary_switches: int = 0
     #: How often it has come to another vCPU.

@@ -150,6 +150,10 @@ COLUMNS = (
         "error_code", "uint16", "the error code that the processor pushes", "bits", frozenset({_K.WALK, _K.FAULT}),
         "error_code", Rule.FAILED,
     ),
+    Column(
+        "cycles", "uint16", "what a walk, or a hit in the L2 TLB, cost", "cycles", frozenset({_K.WALK, _K.ACCESS}),
+        "cycles", Rule.NOT_ZERO,
+    ),
     Column("resolved", "dict", "how the fault was resolved", kinds=frozenset({_K.FAULT}), of="resolved"),
     Column(
         "entry_paddr", "uint64", "where the entry is that was changed", "physical address",

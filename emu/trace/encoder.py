@@ -113,7 +113,7 @@ class Encoder:
         source = _SOURCES.get(column.of, Source.FIELD)
         if column.of and source == Source.FIELD:
             dtype, state.offset = EVENT_COLUMNS.fields[column.of][:2]  # type: ignore[index]
-            state.size = dtype.itemsize
+            state.size = max(dtype.itemsize, 4) if dtype.itemsize != 1 else 1  # of two bytes, the mask takes them
         state.source, state.rule, state.is_plain = source, column.only, int(is_plain)
         state.mask = (1 << 8 * _SIZES.get(column.type, 4)) - 1
         state.levels = int(column.name[-1]) if column.only == Rule.READ else levels

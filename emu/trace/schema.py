@@ -110,6 +110,7 @@ _WALKED = (
         "the process that had this page put into the shared table. Missing where that is not known",
         optional=True,
     ),
+    Field("cycles", Type.NUMBER, "what the walk cost. Missing without `--tlb-latency`", "cycles", optional=True),
 )  # fmt: skip
 
 #: What the MMU tells.
@@ -181,6 +182,13 @@ HARDWARE = (
                 _SIZE,
                 Field("tlb_level", Type.NUMBER, "the TLB whose translation could be used: L1 or L2", choices=(1, 2)),
                 _paddr("where that translation leads"),
+                Field(
+                    "cycles",
+                    Type.NUMBER,
+                    "what a hit in the L2 TLB cost. Missing without `--tlb-latency`",
+                    "cycles",
+                    optional=True,
+                ),
             ),
             "{access} {vaddr} hits in the L{tlb_level} TLB -> {paddr}",
             "hits",

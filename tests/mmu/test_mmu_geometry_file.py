@@ -14,7 +14,8 @@ from emu.cli.arguments import Parser, UsageError
 from emu.cli.launch import _tlb as tlb_of
 from emu.cli.tlb import preset_or_file, with_settings
 from mmu.geometry import Geometry, IndexHash, Replacement, StructureShape
-from mmu.geometry_file import BadPreset, read_file, read_text, to_toml
+from mmu.geometry_file import BadPreset, read_file, read_text
+from mmu.geometry_text import to_toml
 from mmu.presets import all_presets, load_preset
 
 TOY = """\
@@ -98,6 +99,15 @@ def test_texts_of_any_kind_are_written_and_read_again(tmp_path: Path) -> None:
         ("structure_caches = { PDE = 4 }", "[toy.structure_caches.PDE]\nways = 1", "_caches: PDE: without sets"),
         ("[toy]", "[toy]\ninclusive = 1", ":3: toy: inclusive: expected true or false, not 1"),
         ("[toy]", "[toy", ":2: "),
+        ("[toy]", "[toy.latency]\nstlb_hit = 7\n[toy]", "toy: latency: without load"),
+        ("[toy]", "[toy.latency]\nstlb_hit = -7\nload = 3\n[toy]", ":3: toy: latency: stlb_hit: expected a "),
+        ("[toy]", "[toy.latency]\nstlb_hit = 7\nload = 3000\n[toy]", "toy: latency: load: 3000 cycles; from 0 to 1500"),
+        ("[toy]", "[toy.latency]\nstlb_hit = 7\nload = 3\nl1 = 1\n[toy]", ":5: toy: latency: there is no l1; known "),
+        ("[toy]", "[toy]\nlatency = 7", ":3: toy: latency: expected a table, [NAME.latency], not 7"),
+        ("[toy]", "[toy.latency]\nstlb_hit=7\nload=3\nwalk_caches=[{name='L1D',sets=3,ways=4,cycles=5}]\n[toy]",
+         "toy: latency: L1D: 3 sets of 4 ways; the sets must be a power of two"),
+        ("[toy]", "[toy.latency]\nstlb_hit=7\nload=3\nwalk_caches=[{name='L1D',sets=4,ways=4}]\n[toy]",
+         "toy: latency: without cycles"),
         ("# as small", "name = 'x'\n# as small", "name: stands outside of a table; a geometry is [NAME]"),
     ],
 )  # fmt: skip

@@ -18,6 +18,7 @@ from mmu.registers import CR3_NO_FLUSH, PCID_MASK
 from mmu.state import MmuState
 from mmu.translation import load_registers
 from tests.mmu.oracle import key_forbids, mode_allows, reserved_bit_is_set
+from tests.mmu.slow_costs import SlowCosts
 from tests.mmu.slow_tlb import Entry, Outcome, SlowTlb, Table, Walk, shift_of
 from tests.mmu.tables import Tables
 
@@ -34,9 +35,15 @@ class SlowSide:
         self.tlb = SlowTlb(geometry, seed)
         self.tlb.levels = registers.levels
         self.walks = self.loads = 0
+        self.reads: list[int] = []
+        self.costs = None if geometry.latency is None else SlowCosts(geometry.latency)
 
     def access(self, vaddr: int, access: Access) -> Outcome:
-        return self.tlb.access(Kinds(1 << access), vaddr, self.registers.pcid, self._walk, self._allows)
+        self.reads = []
+        outcome = self.tlb.access(Kinds(1 << access), vaddr, self.registers.pcid, self._walk, self._allows)
+        if self.costs is not None:
+            self.costs.access(access, outcome.level, outcome.walked, outcome.start, self.reads)
+        return outcome
 
     def _allowed(self, path: list[int], access: Access) -> bool:
         registers = self.registers
@@ -60,6 +67,7 @@ class SlowSide:
             slot = table + 8 * (vaddr >> shift_of(level) & 511)
             entry = ram.read_u64(slot)
             self.loads += 1
+            self.reads.append(slot)
             maps_a_page = level == 1 or (level < 4 and bool(entry & PS))
             if not entry & P or reserved_bit_is_set(level, entry, maps_a_page, registers):
                 return None
@@ -153,6 +161,7 @@ class Pair:
             level: (counters.lookups, counters.hits) for level, counters in slow.structure_counters().items()
         }
         assert (self.state.walks, self.state.walk_loads) == (self.slow.walks, self.slow.loads)
+        self._check_costs()
         for name, sets in slow.contents().items():
             places = [entry for ways in sets for entry in ways]
             for ours_at, theirs in zip(model.places()[name], places, strict=True):
@@ -170,6 +179,17 @@ class Pair:
             theirs_held = [(pcid, bits & mask, table.address) for (pcid, bits), table in expected.items()]
             assert held[level] == theirs_held
         assert self.rams[0].read(0, RAM_BYTES) == self.rams[1].read(0, RAM_BYTES)
+
+    def _check_costs(self) -> None:
+        ours, slow = self.model.costs, self.slow.costs
+        if ours is None or slow is None:
+            assert ours is None and slow is None
+            return
+        cycles = {access: (each.stlb_hits, each.walks) for access, each in ours.cycles().items()}
+        assert cycles == {access: (slow.stlb[access], slow.walks[access]) for access in Access}
+        for name, counted in ours.loads().items():
+            assert counted == (slow.answered[name, False], slow.answered[name, True]), name
+        assert sum(map(sum, ours.loads().values())) == self.state.walk_loads
 
 
 GIB, MIB2 = 1 << 30, 1 << 21

@@ -99,7 +99,7 @@ class _Tables:
         from emu.trace.stat import tables
 
         groups = self.groupings[name].groups()
-        columns = tables.columns_of(found.instructions, lookups=bool(found.counts.lookups), whole=found.counts.walks)
+        columns = tables.columns_of(found)
         if name == "process":
             columns = [self._instructions(), *columns]
         title, labels = _TITLES[name]

@@ -42,8 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     coder, programs = Coder(trace.schema, trace.path), programs_of(trace, arguments.elf, arguments.symfs)
     functions, pages = ByFunction(coder, trace.levels, programs), ByPage(coder, trace.levels)
     found = counted(trace, coder, [functions, pages], choice)
-    whole = found.counts.walks
-    columns = tables.columns_of(found.instructions, lookups=bool(found.counts.lookups), whole=whole)
+    whole, columns = found.counts.walks, tables.columns_of(found)
     walked = [group for group in functions.groups() if group[1].walks]
     for line in tables.groups("Functions with most walks:", ("function", "file"), walked, columns, arguments.most):
         print(line)

@@ -64,6 +64,8 @@ def fields_of(record: Any) -> Fields:
             fields[f"entry_{level}"] = Hex(entries[level - 1])
     if record.shared_level:
         fields["shared_level"] = record.shared_level
+    if record.cycles:
+        fields["cycles"] = record.cycles
     if record.first_pid:
         fields["first_pid"] = record.first_pid
     if record.rights:

@@ -13,17 +13,17 @@ from emu.trace.resolution import RESOLUTIONS
 from emu.trace.schema import Schema
 from mmu.registers import Access
 
-Codes = npt.NDArray[np.uint32]
+Codes = npt.NDArray[np.uint64]
 #: By the two bits that a code has for them.
 PAGE_SIZES = (0, 1 << 12, 1 << 21, 1 << 30)
 
 #: Columns of small numbers, with the largest that each may have; a null counts as 0.
-_NUMBERS = {"level": 7, "cached_level": 7, "tlb_level": 3, "shared_level": 3}
+_NUMBERS = {"level": 7, "cached_level": 7, "tlb_level": 3, "shared_level": 3, "cycles": 0xFFFF}
 _ACCESSES = ("", *(access.name.lower() for access in Access))
 _RESOLVED = ("", *RESOLUTIONS)
 #: The bits of a code below the kind of the event.
-KIND_SHIFT = np.uint32(10 + sum(most.bit_length() for most in _NUMBERS.values()))
-_MOST_KINDS = 1 << 32 - int(KIND_SHIFT)
+KIND_SHIFT = np.uint64(10 + sum(most.bit_length() for most in _NUMBERS.values()))
+_MOST_KINDS = 1 << 64 - int(KIND_SHIFT)
 #: The columns of which a code is made.
 COLUMNS = ("event", "access", "resolved", "page_size", *_NUMBERS)
 
@@ -39,6 +39,7 @@ class Facts(NamedTuple):
     cached_level: int
     tlb_level: int
     shared_level: int
+    cycles: int
 
     def loads(self, levels: int) -> int:
         """The entries that a walk read from memory, where the tables have so many levels."""
@@ -64,13 +65,13 @@ class Coder:
         if len(codes) and not codes.all():
             raise TraceError(f"{self._name}: an event has no kind")
         for name in ("resolved", "access"):
-            codes <<= np.uint32(4)
+            codes <<= np.uint64(4)
             if rows.column(name).null_count < len(codes):
                 codes |= self._named(rows, name)
-        codes <<= np.uint32(2)
+        codes <<= np.uint64(2)
         codes |= self._page_sizes(rows)
         for name, most in _NUMBERS.items():
-            codes <<= np.uint32(most.bit_length())
+            codes <<= np.uint64(most.bit_length())
             column = rows.column(name)
             if column.null_count < len(codes):
                 values = numbers(column)
@@ -79,9 +80,9 @@ class Coder:
                 codes |= values
         return codes
 
-    def kind(self, name: str) -> np.uint32:
+    def kind(self, name: str) -> np.uint64:
         """What ``codes >> KIND_SHIFT`` is of this kind of event."""
-        return np.uint32(self._kinds.index(name))
+        return np.uint64(self._kinds.index(name))
 
     def facts(self, code: int) -> Facts:
         """What a code says."""
@@ -105,7 +106,7 @@ class Coder:
         wrong = next((name for name in own if name not in names or not name), None)
         if wrong is not None:
             raise TraceError(f"{self._name}: {column} is {wrong!r:.60}, which no event of this trace has")
-        table = np.array([*map(names.index, own), 0], np.uint32)
+        table = np.array([*map(names.index, own), 0], np.uint64)
         return np.asarray(table[numbers(values.indices, len(own))])
 
     def _page_sizes(self, rows: pa.RecordBatch) -> npt.NDArray[np.uint8]:

@@ -27,6 +27,8 @@ class Counts:
     walks_by_access: Counter[str] = field(default_factory=Counter)
     #: Entries that walks read from memory.
     loads: int = 0
+    #: What walks, and hits in the L2 TLB, cost, where that is recorded.
+    cycles: int = 0
     resolved: Counter[str] = field(default_factory=Counter)
     #: Accesses by kind and by the TLB that answered, 0 for none.
     lookups: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -34,6 +36,7 @@ class Counts:
     def add(self, facts: Facts, number: int) -> None:
         """So many events of which these are the facts."""
         self.events[facts.event] += number
+        self.cycles += facts.cycles * number
         if facts.event == "walk":
             self.page_sizes[facts.page_size] += number
             self.answered[facts.level] += number

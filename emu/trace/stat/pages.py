@@ -16,8 +16,8 @@ from emu.trace.stat.occurrences import Occurrences
 #: Bits of the number of a page of 4 KiB, with five levels of tables, and of the part of it that is counted; there are
 #: few upper parts, which are numbered with the process.
 _BITS, _LOW, _SHIFT = 45, 27, 12
-#: For the size of the page, and how much a walk read.
-_KIND_BITS = 6
+#: For the size of the page, how much a walk read, and what it cost.
+_KIND_BITS = 17
 _MASK_64 = (1 << 64) - 1
 
 
@@ -31,6 +31,7 @@ class Page:
     size: int
     walks: int
     loads: int
+    cycles: int
 
 
 class ByPage:
@@ -40,7 +41,8 @@ class ByPage:
 
     def __init__(self, coder: Coder, levels: int) -> None:
         self._coder, self._levels = coder, levels
-        #: The process and the upper part of a page's number; the size of the page and how much a walk read.
+        #: The process and the upper part of a page's number; the size of the page, how much a walk read and what it
+        #: cost.
         self._windows, self._kinds = Numbering(), Numbering()
         self._pages = Occurrences(_KIND_BITS)
 
@@ -56,6 +58,7 @@ class ByPage:
         kinds = self._kinds.of(
             np.array([one.page_size for one in facts], np.uint64),
             np.array([one.loads(self._levels) for one in facts], np.int64),
+            np.array([one.cycles for one in facts], np.uint64),
         )
         page = (vaddr & masks[at]) >> np.uint64(_SHIFT) & np.uint64((1 << _BITS) - 1)
         windows = self._windows.of(pid, page >> np.uint64(_LOW))
@@ -65,7 +68,7 @@ class ByPage:
     def pages(self, most: int) -> list[Page]:
         """Those with most walks."""
         found: list[Page] = []
-        sizes, loads = np.array(self._kinds.values or [(0, 0)], np.uint64).T
+        sizes, loads, cycles = np.array(self._kinds.values or [(0, 0, 0)], np.uint64).T
         ordered = sorted(range(len(self._windows.values)), key=self._windows.values.__getitem__)
         rank = np.argsort(np.array(ordered, np.uint64)).astype(np.uint64)
         for keys, counts in self._pages.pieces():
@@ -82,7 +85,8 @@ class ByPage:
                 vaddr = (upper << _LOW | int(pages[one]) & (1 << _LOW) - 1) << _SHIFT
                 vaddr |= _MASK_64 << _BITS + _SHIFT & _MASK_64 if vaddr >> _BITS + _SHIFT - 1 else 0
                 size, read = int(sizes[kinds[rows]].max()), int((loads[kinds[rows]] * counts[rows]).sum())
-                found.append(Page(pid, vaddr, size, int(walks[one]), read))
+                cost = int((cycles[kinds[rows]] * counts[rows]).sum())
+                found.append(Page(pid, vaddr, size, int(walks[one]), read, cost))
             found = sorted(found, key=lambda page: (-page.walks, page.pid, page.vaddr))[:most]
         return found
 

@@ -54,6 +54,9 @@ def totals(title: str, found: Totals) -> Iterator[str]:
             where = f"behind a cached {ENTRY_NAME.get(level, level)}" if level else "at CR3"
             yield line(counts.began[level], where)
         yield line(counts.loads, f"entries read, {counts.loads / counts.walks:.2f} a walk")
+    if counts.cycles:
+        yield from ("", " Translations:")
+        yield line(counts.cycles, "cycles, of walks and of hits in the L2 TLB" if counts.lookups else "cycles of walks")
     if counts.shared_walks:
         yield from ("", " Walks through shared tables, by the highest of them:")
         for level in sorted(set(counts.shared) - {0}):
@@ -90,9 +93,10 @@ def _by_number(counted: Any) -> list[tuple[str, int]]:
 # -- groups ------------------------------------------------------------------------------------------------------------
 
 
-def columns_of(instructions: int, *, lookups: bool, whole: int) -> list[Column]:
-    """What is said of every group; ``whole`` are all walks."""
-    found = [
+def columns_of(found: Totals) -> list[Column]:
+    """What is said of every group, in a trace of which this was counted."""
+    instructions, whole = found.instructions, found.counts.walks
+    columns = [
         Column("events", lambda label, counts: f"{counts.events.total():,}"),
         Column("walks", lambda label, counts: f"{counts.walks:,}"),
         Column("% walks", lambda label, counts: f"{100 * counts.walks / whole:.2f}" if whole else "-"),
@@ -101,7 +105,11 @@ def columns_of(instructions: int, *, lookups: bool, whole: int) -> list[Column]:
         Column("shared", lambda label, counts: f"{counts.shared_walks:,}"),
         Column("faults", lambda label, counts: f"{counts.events['fault']:,}"),
     ]
-    return [*found, Column("misses", lambda label, counts: f"{counts.misses:,}")] if lookups else found
+    if found.counts.lookups:
+        columns.append(Column("misses", lambda label, counts: f"{counts.misses:,}"))
+    if found.counts.cycles:
+        columns.append(Column("cycles", lambda label, counts: f"{counts.cycles:,}"))
+    return columns
 
 
 def groups(title: str, labels: Sequence[str], found: Groups, columns: Sequence[Column], most: int) -> Iterator[str]:
@@ -124,15 +132,17 @@ def pages(found: Sequence[Page], whole: int) -> Iterator[str]:
     if not found:
         yield from ("  none", "")
         return
-    titles = ["walks", "% walks", "loads", "page size", "pid", "page"]
+    timed = any(page.cycles for page in found)
+    titles = ["walks", "% walks", "loads", *(["cycles"] if timed else []), "page size", "pid", "page"]
     rows = [
         [
             f"{page.walks:,}", f"{100 * page.walks / whole:.2f}" if whole else "-", f"{page.loads:,}",
+            *([f"{page.cycles:,}"] if timed else []),
             size(page.size) if page.size else "none", str(page.pid), f"{page.vaddr:#x}",
         ]
         for page in found
     ]  # fmt: skip
-    yield from table(titles, rows, 5)
+    yield from table(titles, rows, len(titles) - 1)
     yield ""
 
 

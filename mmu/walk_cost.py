@@ -1,0 +1,136 @@
+"""What the TLB model's hits and walks cost (:mod:`mmu.latency`), counted natively where the entries that a walk has
+read are known.
+
+The loads of walks go through data caches of their own; those of the guest do not, so that a walk's entries stay there
+longer than on a processor.  No cycle is on the machine's clock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from mmu.entries import ADDRESS
+from mmu.events import RECORD_BYTES, EventKind, EventRecord
+from mmu.native import cold, load64, native, store64
+from mmu.registers import Access
+from mmu.state import MmuState, WordArray, fields
+from mmu.walk import WalkStart
+
+_LINE_SHIFT = 6
+
+
+class WalkCacheRecord(ctypes.Structure):
+    """A data cache that walks read through.  Every field is a uint64, or an array of uint64."""
+
+    lines: int  # address of uint64[sets][ways]: the number of the line plus 1; 0 is free
+    times: int  # address of uint64[sets][ways]: of the last use
+    set_mask: int
+    ways: int
+    cycles: int
+    hits: WordArray  # loads that hit here, of walks for data and for fetches
+
+    _fields_ = fields(__annotations__, hits=ctypes.c_uint64 * 2)
+
+
+class WalkCost(ctypes.Structure):
+    """What is counted of a vCPU's translations.  Every field is a uint64, or an array of uint64."""
+
+    stlb_hit: int
+    walk: int
+    structure_hit: int
+    load: int
+    caches: int  # address of WalkCacheRecord[]
+    caches_end: int
+    time: int  # counts loads
+    memory_loads: WordArray  # loads that hit in no cache, of walks for data and for fetches
+    stlb_cycles: WordArray  # by access
+    walk_cycles: WordArray  # by access
+
+    _fields_ = fields(
+        __annotations__,
+        memory_loads=ctypes.c_uint64 * 2,
+        stlb_cycles=ctypes.c_uint64 * 3,
+        walk_cycles=ctypes.c_uint64 * 3,
+    )
+
+
+CACHE_BYTES = ctypes.sizeof(WalkCacheRecord)
+
+
+@native
+def _has_line(cost: WalkCost, cache: WalkCacheRecord, line: int) -> bool:
+    """Whether the cache has a line; if not, it has it now."""
+    first = (line & cache.set_mask) * cache.ways * 8
+    lines, times = cache.lines + first, cache.times + first
+    oldest, chosen = load64(times), 0
+    at, end = 0, cache.ways * 8
+    while at < end:
+        if load64(lines + at) == line + 1:
+            store64(times + at, cost.time)
+            return True
+        time = load64(times + at)
+        if time < oldest:
+            oldest, chosen = time, at
+        at += 8
+    store64(lines + chosen, line + 1)
+    store64(times + chosen, cost.time)
+    return False
+
+
+@native
+def load_cycles(cost: WalkCost, paddr: int, access: int) -> int:
+    """What it costs a walk to read the entry at a physical address."""
+    cost.time += 1
+    side = 1 if access == Access.FETCH else 0
+    at = cost.caches
+    while at < cost.caches_end:
+        cache = WalkCacheRecord.from_address(at)
+        if _has_line(cost, cache, paddr >> _LINE_SHIFT):
+            cache.hits[side] += 1
+            return cache.cycles
+        at += CACHE_BYTES
+    cost.memory_loads[side] += 1
+    return cost.load
+
+
+@native
+def _record(state: MmuState, number: int) -> EventRecord:
+    """An event that is in the ring."""
+    return EventRecord.from_address(state.ring + (number & (state.ring_capacity - 1)) * RECORD_BYTES)
+
+
+@cold
+def count_stlb_hit(state: MmuState, access: int) -> None:
+    """A translation was found in the second level."""
+    cost = WalkCost.from_address(state.walk_cost)
+    cost.stlb_cycles[access] += cost.stlb_hit
+    if (state.event_mask >> EventKind.ACCESS) & 1 != 0 and state.ring_head != 0:
+        last = _record(state, state.ring_head - 1)
+        if last.kind == EventKind.ACCESS and last.level == 2:  # this hit, or one that cost as much
+            last.cycles = cost.stlb_hit
+
+
+@cold
+def count_walk(state: MmuState, access: int, start: WalkStart, loads: int, event: int) -> None:
+    """A walk from ``start`` has read so many entries, of which ``state.slots`` says where they are; ``event`` is the
+    number that its event has, if one was recorded.
+    """
+    cost = WalkCost.from_address(state.walk_cost)
+    cycles = cost.walk + (cost.structure_hit if start.cached != 0 else 0)
+    level = start.level
+    while loads != 0:
+        cycles += load_cycles(cost, state.slots[level], access)
+        level -= 1
+        loads -= 1
+    cost.walk_cycles[access] += cycles
+    if event < state.ring_head:
+        record = _record(state, event)
+        if record.kind == EventKind.WALK:
+            record.cycles = cycles
+
+
+@cold
+def count_plain_walk(state: MmuState, vaddr: int, access: int, start: WalkStart) -> None:
+    """The same of a walk that has read one entry, the PTE, and of which no event was recorded."""
+    state.slots[1] = (start.table & ADDRESS) | (((vaddr >> 12) & 511) << 3)
+    count_walk(state, access, start, 1, state.ring_head)

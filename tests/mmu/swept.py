@@ -1,0 +1,66 @@
+"""Cyclic sweeps over pages of 4K through a preset's model: the curve that pointer chases measure on processors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmu import CR4, Access, PhysicalMemory, Registers
+from mmu.event_table import EVENT
+from mmu.geometry import Geometry
+from mmu.model import TlbModel
+from mmu.state import MmuState
+from mmu.translation import load_registers
+
+_TABLE = 0x1000
+_ENTRY = 0x67  # P, R/W, U/S, A, D
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of a sweep came to, of the accesses of one kind."""
+
+    first_level: int
+    second_level: int
+    walks: int
+    #: 0 without a latency.
+    cycles: int
+
+
+class Sweep:
+    """``pages`` pages of 4K side by side from 1G on, all of one frame; A and D are set."""
+
+    def __init__(self, geometry: Geometry, pages: int) -> None:
+        tables = -(-pages // 512)
+        directories = -(-tables // 512)
+        self.ram = PhysicalMemory((3 + directories + tables + 1) * _TABLE)
+        words = self.ram.words
+        first_directory, first_table = 3, 3 + directories
+        words[512] = 2 * _TABLE | _ENTRY  # the PML4E, at 0x1000
+        for n in range(directories):
+            words[2 * 512 + 1 + n] = (first_directory + n) * _TABLE | _ENTRY
+        for n in range(tables):
+            words[first_directory * 512 + n] = (first_table + n) * _TABLE | _ENTRY
+        words[first_table * 512 : first_table * 512 + pages] = _ENTRY
+        self._record = np.zeros(1, dtype=EVENT)
+        self.state = MmuState(ram=self.ram.host, ram_bytes=self.ram.size, ring_capacity=1)
+        self.state.ring = self._record.ctypes.data
+        load_registers(self.state, Registers(cr3=_TABLE, cr4=Registers(cr3=0).cr4 | CR4.PGE, cpl=3))
+        self.model = TlbModel(self.state, geometry)
+        self._vaddrs = ((1 << 30) + np.arange(pages, dtype=np.uint64) * np.uint64(_TABLE)).astype(np.uint64)
+
+    def round(self, access: Access = Access.READ, warm: int = 2) -> Round:
+        """One round, after others that warm the caches."""
+        kinds = np.full(len(self._vaddrs), int(access), np.uint64)
+        for _ in range(warm):
+            self.model.accesses(self._vaddrs, kinds)
+        before, cycles = self.model.access_counters()[access], self._cycles()
+        self.model.accesses(self._vaddrs, kinds)
+        after = self.model.access_counters()[access]
+        grown = {name: after[name] - before[name] for name in after}
+        assert grown["walk_faults"] == 0 and grown["accesses"] == len(self._vaddrs)
+        return Round(grown["l1_hits"], grown["stlb_hits"], grown["walk_completed_4k"], self._cycles() - cycles)
+
+    def _cycles(self) -> int:
+        return 0 if self.model.costs is None else self.model.costs.total
