@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 
 _ALL_ONES = (1 << 64) - 1
-_WHOLE = struct.Struct("<20Q")
-_NO_WORDS = (0,) * 6
+#: The words of a record, where ``x`` is 0: of an event of the MMU that has no entries and no rights;
+_OF_MMU = struct.Struct("<7Q48x6Q8x")
+#: one with entry_1 to entry_5 and old; and one without.
+_WITH_WORDS, _WITHOUT_WORDS = struct.Struct("<4Q32x6Q16x4Q"), struct.Struct("<4Q80xQ8x3Q8x")
+_HEAD, _GRANTED, _LENT, _AHEAD, _CPU = (
+    getattr(MmuState, name).offset // 8 for name in ("ring_head", "granted", "lent", "kernel_ns", "cpu")
+)
+assert _OF_MMU.size == _WITH_WORDS.size == _WITHOUT_WORDS.size == RECORD_BYTES
 
 
 class EventRing:
@@ -46,7 +52,10 @@ class EventRing:
         self._state = state
         self._capacity = capacity
         self._records = HostArray(capacity * RECORD_BYTES, "B")
+        self._words: memoryview[int] = memoryview(state).cast("B").cast("Q")
+        self._rip: ctypes.c_uint64 | None = None
         self._subscribers: list[Callable[[Events], None]] = []
+        self._borrowers: list[Callable[[Events], None]] = []
         self._filter = EventFilter()
         self._held: int | None = None
         self.lost = 0
@@ -54,7 +63,8 @@ class EventRing:
         self.empty_log: Callable[[], None] | None = None
         state.ring = self._records.address
         state.ring_capacity = capacity
-        state.ring_head = state.ring_tail = 0
+        state.ring_head = 0
+        self._taken_to(0)
 
     def enable(self, *kinds: EventKind) -> None:
         """Record these kinds, and no others (no kind: stop recording)."""
@@ -102,24 +112,47 @@ class EventRing:
         """``subscriber(events)`` gets every later event, in batches, in order."""
         self._subscribers.append(subscriber)
 
+    def lend(self, subscriber: Callable[[Events], None]) -> None:
+        """The same, without a copy: the events are the ring's own memory, which holds others once the subscriber has
+        returned."""
+        self._borrowers.append(subscriber)
+
     def __len__(self) -> int:
         return int(self._state.ring_head - self._state.ring_tail)
+
+    def _taken_to(self, tail: int) -> None:
+        """The events before this one have been taken out."""
+        self._state.ring_tail = tail
+        #: The number of the last event for which there is room, and for all that a fill may write behind it.
+        self._last = tail + self._capacity - HEADROOM
+
+    def _take(self) -> tuple[int, int]:
+        """Take out what is there: the numbers of the first event, and of the one behind the last."""
+        tail, head = self._state.ring_tail, self._state.ring_head
+        if self._held is not None and tail < self._held:
+            head = self._held
+        self._taken_to(head)
+        return tail, head
 
     def drain(self) -> EventTable:
         """Take out what is there, oldest first (a copy): ``pandas.DataFrame(events)``, ``polars.DataFrame(events)`` and
         ``pyarrow.table(events)`` make a table of it."""
         from mmu.event_table import table_of  # late: most runs record nothing, and need no numpy
 
-        tail, head = self._state.ring_tail, self._state.ring_head
-        if self._held is not None and tail < self._held:
-            head = self._held
-        self._state.ring_tail = head
-        return table_of(self._records.array, tail, head)
+        return table_of(self._records.array, *self._take())
 
     def flush(self) -> None:
         """Hand what is there to the subscribers."""
-        if self._subscribers and len(self):
-            events = self.drain()
+        if not len(self) or not (self._subscribers or self._borrowers):
+            return
+        from mmu.event_table import pieces_of, table_of  # late, as above
+
+        taken = self._take()
+        for borrower in self._borrowers:
+            for piece in pieces_of(self._records.array, *taken):
+                borrower(piece)
+        if self._subscribers:
+            events = table_of(self._records.array, *taken)
             for subscriber in self._subscribers:
                 subscriber(events)
 
@@ -129,12 +162,12 @@ class EventRing:
             self.empty_log()
         if len(self) + HEADROOM <= self._capacity:
             return
-        if self._subscribers:
+        if self._subscribers or self._borrowers:
             self.flush()
             return
         dropped = min(len(self), max(self._capacity // 2, 2 * HEADROOM))
         self.lost += dropped
-        self._state.ring_tail += dropped
+        self._taken_to(self._state.ring_tail + dropped)
 
     def emit(
         self, kind: EventKind, *, vaddr: int = 0, paddr: int = 0, old: int = 0, new: int = 0, length: int = 0
@@ -145,35 +178,41 @@ class EventRing:
             return
         if state.event_filter and not passes(state, kind, 0, vaddr, length):
             return
-        self._put(
-            kind | state.cpl << 24, state.asid, state.tid, (state.cr3, vaddr, paddr, 0, 0, 0, 0, 0, 0, old, new, length)
-        )
-
-    def note(
-        self,
-        kind: int,
-        asid: int,
-        tid: int,
-        code: int = 0,
-        words: Sequence[int] = _NO_WORDS,
-        new: int = 0,
-        size: int = 0,
-    ) -> None:
-        """Record an event of whoever runs the MMU, whatever is enabled: its ``kind`` is NOTE or larger, and all else
-        means what he says.  ``words``: entry_1 to entry_5, and old.
-        """
-        self._put(kind | code << 32, asid, tid, (0, 0, 0, 0, *words, new, 0), size)
-
-    def _put(self, header: int, asid: int, tid: int, words: Sequence[int], size: int = 0) -> None:
-        """``words`` are those of the record from ``cr3`` to ``length``."""
-        state = self._state
-        if state.ring_head - state.ring_tail + HEADROOM > state.ring_capacity:
-            self.make_room()
-        head, clock = state.ring_head, state.clock
-        rip = ctypes.c_uint64.from_address(state.engine_rip).value if state.engine_rip else 0
-        time = clock + state.kernel_ns & _ALL_ONES
-        _WHOLE.pack_into(
-            self._records.bytes, head % self._capacity * RECORD_BYTES, head, clock, header, asid | state.cpu << 32,
-            *words, rip, time, tid, size << 32,
+        words, bytes_, at, head, clock, rip = self._next()
+        _OF_MMU.pack_into(
+            bytes_, at, head, clock, kind | state.cpl << 24, state.asid | words[_CPU] << 32, state.cr3, vaddr, paddr,
+            old, new, length, rip, clock + words[_AHEAD] & _ALL_ONES, state.tid,
         )  # fmt: skip
-        state.ring_head = head + 1
+        words[_HEAD] = head + 1
+
+    def note(self, kind: int, asid: int, tid: int, code: int = 0, new: int = 0) -> None:
+        """Record an event of whoever runs the MMU, whatever is enabled: its ``kind`` is NOTE or larger, and all else
+        means what he says.
+        """
+        words, bytes_, at, head, clock, rip = self._next()
+        _WITHOUT_WORDS.pack_into(
+            bytes_, at, head, clock, kind | code << 32, asid | words[_CPU] << 32, new, rip,
+            clock + words[_AHEAD] & _ALL_ONES, tid,
+        )  # fmt: skip
+        words[_HEAD] = head + 1
+
+    def note_words(self, kind: int, asid: int, tid: int, code: int, said: Sequence[int], size: int) -> None:
+        """The same, with six words: entry_1 to entry_5, and old."""
+        words, bytes_, at, head, clock, rip = self._next()
+        _WITH_WORDS.pack_into(
+            bytes_, at, head, clock, kind | code << 32, asid | words[_CPU] << 32, *said, rip,
+            clock + words[_AHEAD] & _ALL_ONES, tid, size << 32,
+        )  # fmt: skip
+        words[_HEAD] = head + 1
+
+    def _next(self) -> tuple[memoryview[int], memoryview, int, int, int, int]:
+        """The state's words, the ring and where in it the next record goes; its number, the clock and RIP."""
+        words = self._words
+        head = words[_HEAD]
+        if head > self._last:
+            self.make_room()
+        rip = self._rip
+        if rip is None and self._state.engine_rip:
+            rip = self._rip = ctypes.c_uint64.from_address(self._state.engine_rip)
+        clock = self._state.clock if words[_LENT] else words[_GRANTED]
+        return words, self._records.bytes, head % self._capacity * RECORD_BYTES, head, clock, rip.value if rip else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -61,9 +62,15 @@ class EventTable(np.ndarray[Any, np.dtype[Any]]):
         return pyarrow.table(columns).__arrow_c_stream__(requested_schema)
 
 
-def table_of(ring: npt.NDArray[np.uint8], first: int, end: int) -> EventTable:
-    """A copy of the records [first, end) of a ring, which is given as bytes; numbers go on where the ring ends."""
+def pieces_of(ring: npt.NDArray[np.uint8], first: int, end: int) -> Iterator[EventTable]:
+    """The records [first, end) of a ring, which is given as bytes; numbers go on where the ring ends."""
     size = len(ring)
     start, stop = first * RECORD_BYTES % size, end * RECORD_BYTES % size
-    pieces = [ring[start:stop]] if start < stop or first == end else [ring[start:], ring[:stop]]
-    return np.concatenate(pieces).view(EVENT_COLUMNS).view(EventTable)
+    for piece in [ring[start:stop]] if start < stop or first == end else [ring[start:], ring[:stop]]:
+        if len(piece) or first == end:
+            yield piece.view(EVENT_COLUMNS).view(EventTable)
+
+
+def table_of(ring: npt.NDArray[np.uint8], first: int, end: int) -> EventTable:
+    """A copy of them."""
+    return cast(EventTable, np.concatenate([*pieces_of(ring, first, end)]).view(EventTable))

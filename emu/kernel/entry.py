@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 _CALL, _FAULT, _WAKE = Cost.CALL, Cost.FAULT, Cost.WAKE
+#: Registers with which a call can be given arguments.
+_REGISTERS = 6
 #: From so many bytes on it matters how many a call moves.
 _LARGE = 1024
 #: From here on an address may not be canonical.
@@ -44,7 +46,7 @@ class Entry:
         self._clock = kernel.clock
         self._table: dict[int, Syscall] = {}
         #: The compiled entry of a call, and what it costs.
-        self._entries: dict[int, tuple[Enter, int]] = {}
+        self._entries: dict[int, tuple[Enter, int, int]] = {}
         self._costs = costs_of_calls()
         self._traps = Traps(
             kernel.cpu, kernel.clock, kernel.signals, kernel.out_of_memory, log=kernel.log, log_once=kernel.log_once
@@ -109,16 +111,16 @@ class Entry:
             else:
                 self.register(call)
 
-    def entry_of(self, number: int) -> tuple[Enter, int]:
-        """The compiled entry for a number, and what a call costs.  There are many rows and few are called, so each is
-        compiled at its first call.
+    def entry_of(self, number: int) -> tuple[Enter, int, int]:
+        """The compiled entry for a number, what a call costs, and how many registers hold arguments.  There are many
+        rows and few are called, so each is compiled at its first call.
         """
         compiled = self._entries.get(number)
         if compiled is not None:
             return compiled
         call = self.lookup(number)
         if call is None:
-            return partial(self._not_implemented, number), _CALL
+            return partial(self._not_implemented, number), _CALL, _REGISTERS
         cost = _CALL + self._costs.get(call.name, 0)
         enter = compile_entry(call)
         if number in WHO and number not in self._replaced:
@@ -129,7 +131,7 @@ class Entry:
             enter = self.fast_path.keeps_masks(enter)
         elif number == MUNMAP and number not in self._replaced:
             enter = self.fast_path.keeps_mappings(enter)
-        self._entries[number] = compiled = enter, cost
+        self._entries[number] = compiled = enter, cost, call.in_registers
         return compiled
 
     # -- the loop --------------------------------------------------------------------------------------------------
@@ -226,7 +228,7 @@ class Entry:
             self.fast_path.called(number)
         if task.ptrace is not None and task.ptrace.enter(number):
             return False
-        enter, cost = self._entries.get(number) or self.entry_of(number)
+        enter, cost, many = self._entries.get(number) or self.entry_of(number)
         clock = self._clock
         clock.system_ns += cost
         if clock.system_ns >= clock.look_at:
@@ -236,9 +238,7 @@ class Entry:
             kernel.mm_context.balance()
         tracer = kernel.tracer
         if tracer.syscalls:
-            call = self._table.get(number)
-            shown = registers if call is None else registers[: call.in_registers]
-            tracer.syscall_enter(task, number, call, shown)
+            tracer.syscall_enter(task, number, self._table.get(number), registers[:many])
         if task.seccomp is not None:
             allowed = self._filter(task, number, registers)
             if allowed is not None:

@@ -39,7 +39,11 @@ if TYPE_CHECKING:
 
 _NUMBER = {name: number for number, name in enumerate(RESOLUTIONS)}
 _LOW_32, _LOW_64 = (1 << 32) - 1, (1 << 64) - 1
-_SIX = (0,) * 6
+#: What a call does not have of six arguments, by how many it has.
+_ZEROS = [(0,) * (6 - many) for many in range(7)]
+_SWITCH, _SYSCALL_ENTER, _SYSCALL_EXIT = map(
+    int, (KernelKind.SWITCH, KernelKind.SYSCALL_ENTER, KernelKind.SYSCALL_EXIT)
+)
 #: Of the texts of events that wait in the ring.
 _MOST_CHARACTERS = 1 << 22
 #: What is recorded where nothing else is asked for: everything but each single access.
@@ -91,6 +95,8 @@ class Recorder(Tracer):
         self._recording = True
         self._last: dict[int, int] = {}
         self._calls: dict[int, str] = {}
+        #: Whether everything is recorded now that happens.
+        self._takes_all = False
         #: By process, that of which it has been told what code is mapped.
         self._told: dict[int, AddressSpace] = {}
         self._tells_code = selection.has("mmap")
@@ -121,7 +127,7 @@ class Recorder(Tracer):
         self._state.shared_tables, self._state.first_pids = self._shared.address, self._first_pids.address
         kernel.share_counts.mark(self._shared.view)
         kernel.scheduler.on_turn = self._turn
-        self._ring.subscribe(self._batch)
+        self._ring.lend(self._batch)
         self._accesses = accesses
         selection.choose(self._ring)
         kernel.region.on_change.append(self._switched)
@@ -149,6 +155,7 @@ class Recorder(Tracer):
                 self._tell_code(task)
 
     def _choose(self) -> None:
+        self._takes_all = self._kernel.region.on and self._selection is EVERYTHING
         if self._kernel.region.on:
             self._now()
             self._selection.begin(self._ring, accesses=self._accesses)
@@ -169,7 +176,8 @@ class Recorder(Tracer):
         self._notes, self._characters = notes[told:], 0
         del self._places[:told]
         events = self._selection.of_processes(events)
-        events["seq"] = np.arange(self._seq, self._seq + len(events))
+        if len(events) and (int(events["seq"][0]) != self._seq or self._selection.pids):
+            events["seq"] = np.arange(self._seq, self._seq + len(events))
         self._seq += len(events)
         self._sink.write(Batch(events, notes[:told], self._calls))
 
@@ -199,19 +207,20 @@ class Recorder(Tracer):
         self._note(kind, task.tgid, task.pid, fields)
 
     def _is_chosen(self, task: Task) -> bool:
-        if not self._kernel.region.on:
-            return False
-        return self._selection is EVERYTHING or self._selection.takes_of(task.tgid, task.pid, self._cpu.clock)
+        if self._takes_all:
+            return True
+        return self._kernel.region.on and self._selection.takes_of(task.tgid, task.pid, self._cpu.clock)
 
     def _turn(self, task: Task) -> None:
-        cpu = self._state.cpu
-        self._tell_code(task)
+        cpu, pid, tgid = self._state.cpu, task.pid, task.tgid
+        if self._told.get(tgid) is not task.mm:
+            self._tell_code(task)
         previous = self._last.get(cpu)
-        if previous != task.pid:
-            self._last[cpu] = task.pid
-            self._now()
-            if self.switches and self._is_chosen(task):
-                self._ring.note(KernelKind.SWITCH, task.tgid, task.pid, previous or 0)
+        if previous != pid:
+            self._last[cpu] = pid
+            self._state.kernel_ns = self._clock.ahead_ns()
+            if self.switches and (self._takes_all or self._is_chosen(task)):
+                self._ring.note(_SWITCH, tgid, pid, previous or 0)
 
     def fault_begins(self, mm: AddressSpace, vaddr: int) -> object:
         return self._ring.hold(), mm.tables.pte(vaddr)
@@ -230,23 +239,21 @@ class Recorder(Tracer):
                 self._first_pids.view[frame] = pid
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
-        self._now()
-        if self.enters and self._is_chosen(task):
+        self._state.kernel_ns = self._clock.ahead_ns()
+        if self.enters and (self._takes_all or self._is_chosen(task)):
             if number not in self._calls:
                 self._name(number, call)
-            words = arguments + _SIX[len(arguments) :]
-            self._ring.note(
-                KernelKind.SYSCALL_ENTER, task.tgid, task.pid, number & _LOW_32, words, size=len(arguments)
+            many = len(arguments)
+            self._ring.note_words(
+                _SYSCALL_ENTER, task.tgid, task.pid, number & _LOW_32, arguments + _ZEROS[many], many
             )  # fmt: skip
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
-        self._now()
-        if self.exits and self._is_chosen(task):
+        self._state.kernel_ns = self._clock.ahead_ns()
+        if self.exits and (self._takes_all or self._is_chosen(task)):
             if number not in self._calls:
                 self._name(number, call)
-            self._ring.note(
-                KernelKind.SYSCALL_EXIT, task.tgid, task.pid, number & _LOW_32, new=result & _LOW_64
-            )  # fmt: skip
+            self._ring.note(_SYSCALL_EXIT, task.tgid, task.pid, number & _LOW_32, result & _LOW_64)
 
     def _name(self, number: int, call: Syscall | None) -> None:
         self._calls[number & _LOW_32] = call.name if call is not None else name_of(number)

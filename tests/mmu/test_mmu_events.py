@@ -345,3 +345,32 @@ def test_a_ring_by_itself() -> None:
     (event,) = ring.drain()
     assert said(event) == {"vaddr": 2**64 - 1, "paddr": 2, "old": 3, "new": 4, "length": 5}
     assert event.dtype.itemsize == 160
+
+
+def test_what_borrows_from_a_ring_gets_what_subscribers_get() -> None:
+    """Of a ring that begins again at its beginning, too."""
+    state = MmuState()
+    ring = EventRing(state, 64)
+    given: list[bytes] = []
+    lent: list[bytes] = []
+    ring.subscribe(lambda events: given.append(events.tobytes()))
+    ring.lend(lambda events: lent.append(events.tobytes()))
+    state.granted, state.kernel_ns, state.asid, state.tid = 7, 1 << 40, 3, 4
+    ring.enable(EventKind.FLUSH)
+    for number in range(150):
+        ring.emit(EventKind.FLUSH, vaddr=number)
+        ring.note(17, 1, 2, code=number, new=2**64 - 1 - number)
+        ring.note_words(16, 1, 2, number, range(number, number + 6), 5)
+    ring.flush()
+    assert b"".join(given) == b"".join(lent)
+    assert len(lent) > len(given), "none of the batches was in two pieces"
+    events = np.frombuffer(b"".join(lent), EVENT_COLUMNS)
+    assert events["seq"].tolist() == list(range(450))
+    flush, result, call = events[300:303]
+    assert said(flush) == {"vaddr": 100, "asid": 3, "tid": 4, "clock": 7}
+    assert said(result) == {"error_code": 100, "new": 2**64 - 101, "asid": 1, "tid": 2, "clock": 7}
+    assert int(result["time"]) == 7 + (1 << 40)
+    entries = dict(zip(range(1, 6), range(100, 105), strict=True))
+    assert said(call) == {
+        "error_code": 100, "entries": entries, "old": 105, "size": 5, "asid": 1, "tid": 2, "clock": 7,
+    }  # fmt: skip
