@@ -93,7 +93,7 @@ BEGIN
         SELECT count(*) INTO waiting FROM pg_locks WHERE locktype = 'advisory' AND NOT granted;
         EXIT WHEN waiting = current_setting('demo.clients')::int;
         tries := tries + 1;
-        IF tries > 100000 THEN RAISE EXCEPTION '% clients are there after too long', waiting; END IF;
+        IF tries > 2000 THEN RAISE EXCEPTION '% clients are there after too long', waiting; END IF;
         PERFORM pg_sleep(0.05);
     END LOOP;
 END $$;

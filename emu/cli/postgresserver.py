@@ -90,7 +90,7 @@ def initdb(work: Work) -> Cluster:
     machine = _machine(_FOR_INITDB, work, stdout=archive.write, stderr=said.extend)
     variables = environment(work.programs, work.clients, work.buffers, huge=False)
     task = start(machine, initdb_script(), variables)
-    _run(machine, "initdb", _INITDB)
+    _run(machine, task, "initdb", _INITDB)
     _expect(task.exit_code == 0, "initdb failed", said)
     huge_pages, version = _HUGE_PAGES.search(said), _VERSION.search(said)
     _expect(huge_pages is not None and version is not None, "it did not say how large the buffers are", said)
@@ -139,12 +139,13 @@ class _Server:
         clients = plural(work.clients, "client", "clients")
         title = f"{mode.title}: {clients}, {size_text(work.buffers)}" + (f", {self.tlb}" if self.tlb != "off" else "")
         total = _SERVER + work.clients * _CLIENT + (work.clients + 3) * rows_of(work.buffers) * _ROW
-        reason = _run(machine, title, total)
-        _expect(self._stage == READY and reason == StopReason.CONDITION, f"it ended as: {reason.value}", self.said)
+        reason = _run(machine, task, title, total)
+        _expect(task.alive and self._stage == READY, f"the server did not come so far: {reason.value}", self.said)
         worked = {name: value - self._counted[name] for name, value in self._counts().items()}
         snapshot, server, shared = self._look(begun)
-        reason = _run(machine, f"{title}: its end", None)
-        _expect(reason == StopReason.EXITED and task.exit_code == 0, f"it ended as: {reason.value}", self.said)
+        reason = _run(machine, task, f"{title}: its end", None)
+        _expect(not task.alive and task.exit_code == 0, f"the work failed: {reason.value}", self.said)
+        machine.run()  # who has ended with the script, but later
         _expect(len(self._ended) > 0, "no backend came later", self.said)
         usage, until = self._ended[0]
         probe = Probe(usage.min_flt, usage.link_faults, usage.hw_faults, until, usage.system_ns - until)
@@ -249,18 +250,20 @@ def _machine(memory: int, work: Work, **options: Any) -> Machine:
         raise UsageError(str(error)) from None
 
 
-def _run(machine: Machine, title: str, instructions: int | None) -> StopReason:
-    """Run it, with a bar on the terminal or a line before, and a line behind."""
-    began, clock = time.perf_counter(), machine.kernel.cpu
+def _run(machine: Machine, script: Task, title: str, instructions: int | None) -> StopReason:
+    """Run it until everything, or the script in it, has ended, with a bar on the terminal or a line before, and a line
+    behind.
+    """
+    began, cpu = time.perf_counter(), machine.kernel.cpu
     if not on_terminal():
         print(f"{title} ...", file=sys.stderr, flush=True)
     with progress(title, instructions) as report:
 
         def look() -> bool:
-            report(clock.clock)
-            return False
+            report(cpu.clock)
+            return not script.alive  # it failed, and has left a server behind
 
-        reason = machine.run(interrupted=look)
+        reason = machine.run(until=look)
     print(f"{title}: {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
     return reason
 
