@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 import guests
-from emu.cli import sga
+from emu.cli import postgres, sga
 from emu.cli.arguments import Parser, UsageError, format_size, output_path, parse_size, whole_number
 from emu.cli.progress import Report, on_terminal, progress
 from emu.cli.screen import Screen
@@ -34,6 +34,11 @@ from mmu.memory import MAX_BYTES, PAGE_SHIFT, PAGE_SIZE
 OBJECT = 2 << 40
 _MOUNT_POINT = "/sys/fs/mshare"
 _DEFAULT_OUTPUT = "unimmu-demo.svg"
+#: What has no meaning here, and with what it has.
+_NEEDS = {
+    "plain": "--sga", "json": "--sga or --postgres", "clients": "--postgres", "shared_buffers": "--postgres",
+    "root": "--postgres", "tlb": "--postgres", "cpus": "--postgres",
+}  # fmt: skip
 _MAX_PROCESSES = 512  # of `sharers`
 #: Instructions from one look at the progress to the next.
 _STEP = 100_000
@@ -74,6 +79,7 @@ examples:
   unimmu demo --quick
   unimmu demo --processes 64 --size 256M --output demo.html
   unimmu demo --sga --quick --json sga.json
+  unimmu demo --postgres --clients 50 --shared-buffers 128M --level pud
 """
 
 
@@ -85,6 +91,10 @@ def add_arguments(parser: Parser) -> None:
         help="the problem that mshare was made for: 1500 processes that share 300G, all of it mapped",
     )  # fmt: skip
     parser.add_argument(
+        "--postgres", action="store_true",
+        help="a real server: PostgreSQL of this system, unchanged, with its buffers mapped in four ways",
+    )  # fmt: skip
+    parser.add_argument(
         "--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G (with --sga: 100 and 16G)"
     )
     parser.add_argument(
@@ -94,16 +104,40 @@ def add_arguments(parser: Parser) -> None:
         help=f"how many processes, 1 to {_MAX_PROCESSES} (with --sga: 4000)",
     )
     parser.add_argument("--size", type=parse_size, metavar="SIZE", help="how much memory they share, such as 64M or 1G")
-    parser.add_argument("--level", choices=("pmd", "pud"), default="pmd", help="which tables are shared (default: pmd)")
+    parser.add_argument(
+        "--level", choices=("pte", "pmd", "pud"), default="pmd",
+        help="which tables are shared (default: pmd; pte with --postgres only)",
+    )  # fmt: skip
     parser.add_argument(
         "--output", type=pathlib.Path, metavar="FILE",
-        help=f"the picture: FILE.svg, or FILE.html for a page that has the figures too (default: {_DEFAULT_OUTPUT})",
+        help=f"the picture: FILE.svg, or FILE.html for a page that has the figures too (default: {_DEFAULT_OUTPUT};"
+        " with --postgres FILE.svg, unimmu-postgres.svg)",
     )  # fmt: skip
     parser.add_argument(
         "--plain", type=whole_number, metavar="N",
         help="with --sga: how many processes map the memory without sharing tables (default: 3)",
     )  # fmt: skip
-    parser.add_argument("--json", type=output_path, metavar="FILE", help="with --sga: write the figures as JSON")
+    parser.add_argument(
+        "--json", type=output_path, metavar="FILE", help="with --sga or --postgres: write the figures as JSON"
+    )
+    parser.add_argument(
+        "--clients", type=whole_number, metavar="N",
+        help="with --postgres: how many clients, each with a backend (default: 8)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shared-buffers", type=parse_size, metavar="SIZE",
+        help="with --postgres: the buffers of the server (default: 16M)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--root", metavar="DIR", help="with --postgres: the directory that has PostgreSQL installed (default: /)"
+    )
+    parser.add_argument(
+        "--tlb", metavar="PRESET,...",
+        help="with --postgres: whose TLB misses are counted; the work is done with each (default: skylake-sp; off)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cpus", type=whole_number, metavar="N", help="with --postgres: vCPUs of the machine (default: 2)"
+    )
 
 
 def options_from(arguments: argparse.Namespace) -> DemoOptions:
@@ -111,9 +145,11 @@ def options_from(arguments: argparse.Namespace) -> DemoOptions:
     processes = arguments.processes if arguments.processes is not None else 4 if arguments.quick else 8
     size = arguments.size if arguments.size is not None else (64 << 20) if arguments.quick else 1 << 30
     output: pathlib.Path = arguments.output or pathlib.Path(_DEFAULT_OUTPUT)
-    for option in ("plain", "json"):
+    for option, needed in _NEEDS.items():
         if getattr(arguments, option) is not None:
-            raise UsageError(f"--{option} needs --sga")
+            raise UsageError(f"--{option.replace('_', '-')} needs {needed}")
+    if arguments.level == "pte":
+        raise UsageError("--level pte needs --postgres")
     if not 1 <= processes <= _MAX_PROCESSES:
         raise UsageError(f"--processes {processes}: it must be from 1 to {_MAX_PROCESSES}")
     if size < PAGE_SIZE or size % PAGE_SIZE:
@@ -133,10 +169,14 @@ def options_from(arguments: argparse.Namespace) -> DemoOptions:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run both, print the figures, write the picture."""
+    if arguments.sga and arguments.postgres:
+        raise UsageError("--sga and --postgres are two demos: give one of them")
     if arguments.sga:
         if arguments.output is not None:
             raise UsageError("--output: --sga draws no picture")
         return sga.run(arguments, _show)
+    if arguments.postgres:
+        return postgres.run(arguments, _show)
     options = options_from(arguments)
     console = Screen(file_width=120)
     snapshots = [_run_sharers(options, mode) for mode in _MODES]

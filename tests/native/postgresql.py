@@ -51,10 +51,18 @@ class Cluster(NamedTuple):
         )  # fmt: skip
 
 
+def _not_root() -> pwd.struct_passwd:
+    """Who also runs the server in ``unimmu demo --postgres``."""
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """A new one, made by the host's initdb."""
-    owner = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
+    owner = _not_root() if os.getuid() == 0 else pwd.getpwuid(os.getuid())
     with tempfile.TemporaryDirectory(prefix="unimmu-") as place:
         directory = Path(place)
         shutil.copytree(SCRIPTS, directory / "scripts")

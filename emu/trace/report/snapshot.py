@@ -5,7 +5,7 @@ Everything about sharing is read from the entries in physical memory, so that a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -109,8 +109,16 @@ class Snapshot:
         return process.pagetable_bytes // PAGE_SIZE - len(own)
 
 
-def take_snapshot(machine: Machine, label: str, title: str, start: int, length: int, wall_s: float) -> Snapshot:
-    """Measure every living process, in the order of their pids.
+def take_snapshot(
+    machine: Machine,
+    label: str,
+    title: str,
+    start: int,
+    length: int,
+    wall_s: float,
+    tasks: Sequence[Task] | None = None,
+) -> Snapshot:
+    """Measure every living process, in the order of their pids, or those of ``tasks``.
 
     Each process's walk is the MMU's, from its own CR3 (and sets A bits, as any walk does).  Raises
     :class:`mmu.PageFault` where a process has not touched the range's first page.
@@ -124,7 +132,7 @@ def take_snapshot(machine: Machine, label: str, title: str, start: int, length: 
         title=title,
         start=start,
         length=length,
-        processes=tuple(_process(machine, walker, task, start, length) for task in machine.tasks),
+        processes=tuple(_process(machine, walker, task, start, length) for task in tasks or machine.tasks),
         hosts=tuple(HostTables(mm.name, mm.tables.table_bytes, _all_tables(mm)) for mm in hosts),
         walks=counters.walks,
         walk_loads=counters.walk_loads,

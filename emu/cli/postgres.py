@@ -1,0 +1,133 @@
+"""``unimmu demo --postgres``: Debian's PostgreSQL, unchanged, on page tables of four kinds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from emu.cli.arguments import UsageError, format_size
+from emu.cli.messages import version
+from emu.cli.postgresguest import VERSIONS
+from emu.cli.postgresserver import Cluster, Mode, Work, initdb, serve
+from emu.cli.screen import Screen
+from emu.cli.tlb import preset_or_file
+from emu.trace.report.figures import Grid
+from emu.trace.report.postgres import ServerFigures, grid, in_words
+from emu.trace.report.sharing import draw_sharing
+from emu.trace.report.units import size_text
+from mmu.memory import MAX_BYTES
+
+CLIENTS, BUFFERS, CPUS = 8, 16 << 20, 2
+_TLB = "skylake-sp"
+_OUTPUT = "unimmu-postgres.svg"
+_MAX_CLIENTS = 1000
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class PostgresOptions:
+    """What to run, with which TLBs (of more than one, the work is done again with each), and what to write."""
+
+    work: Work
+    level: str
+    tlbs: tuple[str, ...]
+    output: pathlib.Path
+    json: pathlib.Path | None
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The ways to map the buffers, plain first and msharefs last."""
+        return (
+            Mode("plain", "plain MAP_SHARED"),
+            Mode("huge pages", "huge pages", huge=True),
+            Mode("ptshare", "ptshare", ptshare=True),
+            Mode("msharefs", f"msharefs, level={self.level}", options=f"level={self.level},anonymous=on"),
+        )
+
+
+def programs_in(root: str) -> str:
+    """Where the newest PostgreSQL in a root is, as its guests see it.  UsageError says how to get one."""
+    found = pathlib.Path(root, VERSIONS.lstrip("/")).glob("*/bin/postgres")
+    versions = sorted((int(path.parts[-3]) for path in found if path.parts[-3].isdigit()), reverse=True)
+    if not versions:
+        raise UsageError(
+            f"--root {root}: no PostgreSQL in {VERSIONS}: apt install postgresql-15, or name a root that has it"
+        )
+    return f"{VERSIONS}/{versions[0]}/bin"
+
+
+def options_from(arguments: argparse.Namespace) -> PostgresOptions:
+    """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
+    for option in ("quick", "processes", "size", "plain"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option} has no meaning with --postgres")
+    clients = CLIENTS if arguments.clients is None else arguments.clients
+    buffers = BUFFERS if arguments.shared_buffers is None else arguments.shared_buffers
+    root = arguments.root or "/"
+    if not 1 <= clients <= _MAX_CLIENTS:
+        raise UsageError(f"--clients {clients}: it must be from 1 to {_MAX_CLIENTS}")
+    if buffers < 1 << 20 or buffers % (1 << 20):
+        raise UsageError(f"--shared-buffers {format_size(buffers)}: it must be a multiple of 1M, and not 0")
+    tlbs = tuple(dict.fromkeys(filter(None, (arguments.tlb or _TLB).split(","))))
+    for name in tlbs if tlbs != ("off",) else ():
+        preset_or_file(name, "--tlb")
+    output: pathlib.Path = arguments.output or pathlib.Path(_OUTPUT)
+    if output.suffix != ".svg":
+        raise UsageError(f"--output {output}: the name must end in .svg")
+    for option, path in (("output", output), ("json", arguments.json)):
+        if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
+            raise UsageError(f"--{option} {path}: its directory does not exist, or it is a directory itself")
+    work = Work(root, programs_in(root), clients, buffers, arguments.cpus or CPUS)
+    if work.memory > MAX_BYTES:
+        raise UsageError(f"--shared-buffers {format_size(buffers)}: a machine has at most {size_text(MAX_BYTES)}")
+    return PostgresOptions(work, arguments.level, tlbs, output, arguments.json)
+
+
+def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> int:
+    """Make a cluster, run its server in each way, print the figures side by side, and write the picture."""
+    options = options_from(arguments)
+    console = Screen(file_width=120)
+    try:
+        cluster = initdb(options.work)
+        runs = [_measured(options, cluster, mode) for mode in options.modes]
+    except MemoryError as error:
+        raise UsageError(f"the host does not have enough memory: {error}") from None
+    plain, shared = runs[0], runs[-1]
+    show(console, grid(runs, options.work.buffers))
+    console.print("audit: nothing is lost: every table, frame and reference of each machine was recounted")
+    _write(options.output, "--output", draw_sharing(plain.snapshot, shared.snapshot))
+    console.print(f"picture: {options.output}\n", soft_wrap=True)
+    console.print(in_words(plain, shared), style="bold", soft_wrap=True)
+    if options.json is not None:
+        report = {
+            "schema": _SCHEMA,
+            "unimmu": version(),
+            "postgres": cluster.version,
+            "clients": options.work.clients,
+            "shared_buffers_bytes": options.work.buffers,
+            "cpus": options.work.cpus,
+            "level": options.level,
+            "runs": [run.as_json() for run in runs],
+            "audit": {"findings": []},
+        }
+        _write(options.json, "--json", json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def _measured(options: PostgresOptions, cluster: Cluster, mode: Mode) -> ServerFigures:
+    """With the first TLB; of the others only the misses."""
+    first, *others = options.tlbs
+    figures = serve(options.work, cluster, mode, first)
+    for name in others:
+        figures.tlb_misses.update(serve(options.work, cluster, mode, name).tlb_misses)
+    return figures
+
+
+def _write(path: pathlib.Path, option: str, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{option} {path}: {error.strerror}") from None

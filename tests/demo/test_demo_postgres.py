@@ -1,0 +1,134 @@
+"""``unimmu demo --postgres``: a real server whose buffers are mapped in several ways, here with few clients."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import tarfile
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from emu.cli import postgres
+from emu.cli.main import main
+from emu.cli.postgresguest import rows_of
+from emu.cli.postgresserver import Cluster, Mode, Work, serve
+from emu.trace.report.postgres import ServerFigures, grid, in_words
+from emu.trace.report.sharing import draw_sharing
+from tests.booted import MIB
+from tests.native.postgresql import SERVER, cluster
+
+needs_postgres = pytest.mark.skipif(not SERVER.exists(), reason="PostgreSQL 15 is not installed")
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["demo", *words]) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--postgres", "--root", "."], "no PostgreSQL in /usr/lib/postgresql: apt install postgresql-15, or name a"),
+        (["--postgres", "--clients", "0"], "--clients 0: it must be from 1 to 1000"),
+        (["--postgres", "--shared-buffers", "1000K"], "--shared-buffers 1000K: it must be a multiple of 1M"),
+        (["--postgres", "--tlb", "zen99"], "--tlb: "),
+        (["--postgres", "--output", "x.html"], "--output x.html: the name must end in .svg"),
+        (["--postgres", "--json", "no/x.json"], "--json no/x.json: its directory does not exist"),
+        (["--postgres", "--sga"], "--sga and --postgres are two demos"),
+        (["--postgres", "--processes", "3"], "--processes has no meaning with --postgres"),
+        (["--clients", "3"], "--clients needs --postgres"),
+        (["--shared-buffers", "16M"], "--shared-buffers needs --postgres"),
+        (["--level", "pte"], "--level pte needs --postgres"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(capfd: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+    assert said in complaint(capfd, *words)
+
+
+def test_the_newest_version_of_a_root_is_taken(tmp_path: pathlib.Path) -> None:
+    for version in ("9", "13", "15", "odd"):
+        place = tmp_path / "usr/lib/postgresql" / version / "bin"
+        place.mkdir(parents=True)
+        (place / "postgres").touch()
+    assert postgres.programs_in(str(tmp_path)) == "/usr/lib/postgresql/15/bin"
+
+
+def test_the_machine_has_room_for_all_tables() -> None:
+    def work(clients: int, buffers: int) -> int:
+        return Work("/", "/bin", clients, buffers, 1).memory
+
+    assert work(8, 16 * MIB) % 4096 == 0
+    assert work(108, 16 * MIB) - work(8, 16 * MIB) >= 100 * (16 * MIB >> 9)
+    assert work(8, 116 * MIB) - work(8, 16 * MIB) >= 300 * MIB, "buffers, the file in half of the memory, huge pages"
+
+
+def test_rows_fill_three_quarters_of_the_buffers() -> None:
+    assert rows_of(16 * MIB) == 2 * (16 * MIB // 8192 * 3 // 4) == 3072
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, ServerFigures]:
+    """The same work of two clients in two ways, on a cluster that the host has made."""
+    with cluster() as made:
+        archive = io.BytesIO()
+        settings = "autovacuum = off\nmax_parallel_workers_per_gather = 0\nshared_buffers = 8MB\n"
+        with (made.directory / "data" / "postgresql.conf").open("a") as file:
+            file.write(settings + "unix_socket_directories = '/tmp/postgres'\n")
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(made.directory / "data", "data")
+    found = Cluster(archive.getvalue(), 0, "15")
+    work = Work("/", str(SERVER.parent), 2, 8 * MIB, 1)
+    modes = (Mode("plain", "plain MAP_SHARED"), Mode("msharefs", "msharefs", options="level=pmd,anonymous=on"))
+    return {mode.label: serve(work, found, mode, "off") for mode in modes}
+
+
+@needs_postgres
+def test_backends_that_share_tables_take_fewer_faults_and_less_memory(runs: dict[str, ServerFigures]) -> None:
+    plain, shared = runs["plain"], runs["msharefs"]
+    assert plain.backends == shared.backends == 2
+    assert plain.snapshot.length > 7 * MIB and abs(plain.snapshot.length - shared.snapshot.length) < 64 << 10
+    assert plain.faults("link") == plain.shared_pagetable_bytes == plain.probe.link_faults == 0
+    assert shared.faults("link") == 2 and shared.probe.link_faults == 1, "a link for each backend"
+    leaf = shared.snapshot.hosts[0].tables[1]
+    assert shared.shared_pagetable_bytes == (len(leaf) + 3) * 4096, "PTE tables, a PMD, a PUD and the host mm's PGD"
+    assert shared.snapshot.is_shared(1) and shared.snapshot.is_shared(2) and not plain.snapshot.is_shared(1)
+    # what a backend does not have any more: the tables of its buffers, and the faults that filled them
+    assert plain.backend_pagetable_bytes - shared.backend_pagetable_bytes in range(4 * 4096, 10 * 4096)
+    assert plain.probe.minor_faults - shared.probe.minor_faults > 6 * MIB // (64 << 10)
+    assert plain.probe.attach_ns > shared.probe.attach_ns and plain.probe.exit_ns > shared.probe.exit_ns > 0
+
+
+@needs_postgres
+def test_the_figures_stand_side_by_side(runs: dict[str, ServerFigures]) -> None:
+    both = [runs["plain"], runs["msharefs"]]
+    table = grid(both, 8 * MIB)
+    rows: dict[str, Any] = {row[0].strip(): row[1:] for row in table.rows}
+    assert table.headers == ("", "plain", "msharefs") and "8 MiB of buffers and 2 clients" in table.title
+    assert rows["link faults of the backends"] == ("0", "2")
+    assert rows["page tables of the server, kB"] == tuple(f"{run.pagetable_bytes >> 10:,}" for run in both)
+    said = in_words(*both)
+    assert said.startswith("2 backends: ") and said.endswith(" and 1 link.")
+    report = both[1].as_json()
+    assert report["link_faults"] == 2 and report["probe"]["link_faults"] == 1 and report["tlb_misses"] == {}
+    assert "2 processes" in draw_sharing(both[0].snapshot, both[1].snapshot)
+
+
+def test_misses_of_every_preset_have_a_row() -> None:
+    run = SimpleNamespace(**dict.fromkeys(("pagetable_bytes", "shared_pagetable_bytes", "backend_pagetable_bytes"), 0))
+    run.faults = lambda kind: 0
+    run.label, run.backends, run.cpu_s = "plain", 1, 0.0
+    run.walks = run.walk_loads = run.shootdowns = run.receivers = 0
+    run.probe = SimpleNamespace(minor_faults=0, link_faults=0, attach_ns=0, exit_ns=0)
+    run.tlb_misses = {"zen4": 1234, "skylake-sp": 5}
+    rows = {row[0]: row[1:] for row in grid([run], MIB).rows}  # type: ignore[list-item]
+    assert rows["TLB misses, zen4"] == ("1,234",) and rows["TLB misses, skylake-sp"] == ("5",)
