@@ -52,6 +52,10 @@ def add_arguments(parser: Parser) -> None:
         "--tlb", metavar="PRESET|FILE.toml", help="the model of --reasons (`unimmu presets` lists them)"
     )  # fmt: skip
     how.add_argument(
+        "--pcids", type=number_from(1, 4094), metavar="N",
+        help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
+    )  # fmt: skip
+    how.add_argument(
         "--kinds", type=_kinds, metavar="K,...",
         help="only these kinds of access, together: load, store, fetch (default: loads and stores, and fetches apart)",
     )  # fmt: skip
@@ -90,6 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
         with open(arguments.file, "rb"):  # pyarrow's own words for one that is not there are long
             pass
         batches, sizes_known = _peeked(stream)
+        if arguments.pcids is not None:
+            from emu.lab.pcids import with_pcids
+
+            batches = with_pcids(batches, arguments.pcids)
         analyses = _analyses(arguments, sizes_known)
         with progress("the stream is read", None) as report:
             total = analyse(_reported(batches, report), analyses)

@@ -14,6 +14,7 @@ from emu.cli.progress import Report, progress
 from emu.cli.tlb import preset_or_file, with_settings
 
 if TYPE_CHECKING:
+    from emu.lab.batch import Batch
     from emu.lab.simulation import Simulation
     from emu.lab.stream_file import PageBatch
     from mmu.geometry import Geometry
@@ -52,6 +53,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--seed", type=number_from(0), metavar="N",
         help="of random replacement (default: that of the run that was recorded)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pcids", type=number_from(1, 4094), metavar="N",
+        help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
     )  # fmt: skip
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all counters to FILE as JSON")
 
@@ -100,12 +105,11 @@ def _simulated(
     arguments: argparse.Namespace, geometries: Sequence[Geometry], report: Report
 ) -> tuple[int, list[dict[str, Any]]]:
     """How many accesses there are, and what each model has counted."""
-    from emu.lab.simulation import less, parted
-    from emu.lab.stream_file import read_pages
+    from emu.lab.simulation import less
 
     simulation = _simulation(arguments, geometries)
     before: list[dict[str, Any]] | None = None
-    for batch in _with_report(parted(read_pages(arguments.file), arguments.warm_up), report):
+    for batch in _with_report(_batches(arguments), report):
         simulation.add(batch)
         if before is None and arguments.warm_up and simulation.accesses >= arguments.warm_up:
             before = simulation.figures()
@@ -113,6 +117,20 @@ def _simulated(
     if arguments.warm_up:  # of a stream that is shorter nothing is counted
         figures = [less(now, old) for now, old in zip(figures, before or figures, strict=True)]
     return simulation.accesses, figures
+
+
+def _batches(arguments: argparse.Namespace) -> Iterator[Batch | PageBatch]:
+    from emu.lab.simulation import parted
+
+    if arguments.pcids is None:
+        from emu.lab.stream_file import read_pages
+
+        return parted(read_pages(arguments.file), arguments.warm_up)
+    from emu.lab.pcids import with_pcids
+    from emu.lab.stream import open_stream
+
+    stream = open_stream(arguments.file, ("page", "kind", "space", "vcpu", "shift"))
+    return parted(with_pcids(stream, arguments.pcids), arguments.warm_up)
 
 
 def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -> Simulation:
@@ -124,7 +142,7 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
     return Simulation(geometries, int(facts["memory_bytes"]), seed)
 
 
-def _with_report(batches: Iterator[PageBatch], report: Report) -> Iterator[PageBatch]:
+def _with_report(batches: Iterator[Batch | PageBatch], report: Report) -> Iterator[Batch | PageBatch]:
     done = 0
     for batch in batches:
         yield batch
