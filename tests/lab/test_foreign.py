@@ -138,8 +138,12 @@ def test_tables_of_addresses(tmp_path: Path) -> None:
     assert rows_of(open_stream(csv)) == [(0, 0x1000, 0), (0, 0x3000, 0)]
     pq.write_table(pa.table({"addr": pa.array([TOP, 5], pa.uint64()), "kind": ["fetch", "load"]}), plain)
     assert rows_of(open_stream(plain)) == [(2, TOP, 0), (0, 5, 0)] and not has_tables(plain)
-    for text, what in (("address\n12x\n", "'12x' is no vaddr"), ("page\n1\n", "no column of addresses"),
-                       ("vaddr,kind\n1,jump\n", "'jump' is no kind"), ("vaddr,pid\n1\n", "Expected 2 columns")):  # fmt: skip
+    for text, what in (
+        ("address\n12x\n", "'12x' is no vaddr"),
+        ("page\n1\n", "no column of addresses"),
+        ("vaddr,kind\n1,jump\n", "'jump' is no kind"),
+        ("vaddr,pid\n1\n", "Expected 2 columns"),
+    ):
         csv.write_text(text)
         with pytest.raises(StreamError, match=what):
             list(open_stream(csv))
