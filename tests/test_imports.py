@@ -71,6 +71,7 @@ LIBRARIES = {
     "pandas": "pandas",
     "polars": "polars",
     "rich": "rich",
+    "distributed": "distributed",
     "pytest": "pytest",
     "hypothesis": "hypothesis",
 }

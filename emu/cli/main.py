@@ -42,7 +42,7 @@ _SPEAK_FOR_THEMSELVES = ("AddressSpaceTooSmall", "CompileError", "ModuleError", 
 #: What printing meets; files that are opened by name have one in their errors.
 _WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 #: How to install what only some commands need.
-_EXTRA = {"pyarrow": ": pip install 'unimmu[trace]'"}
+_EXTRA = {"pyarrow": ": pip install 'unimmu[trace]'", "distributed": ": pip install 'unimmu[dask]'"}
 
 
 def main(argv: Sequence[str] | None = None, at_end: Callable[[int], None] | None = None) -> int:

@@ -1,0 +1,193 @@
+"""A point of a sweep: what it runs, the key of its content, and running it in a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_PACKAGES = ("mmu", "emu", "msharefs", "sharing", "guests")
+#: What a process is that runs one point: it ends when the one that waits for it does (prctl PR_SET_PDEATHSIG).
+_PROGRAM = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv.pop(1)): sys.exit(70)
+from emu.cli.entry import main
+main()
+"""
+#: The last lines of what a run complains of that are kept.
+_TOLD = 2000
+#: How often somebody who waits for a run looks whether to stop, in seconds.
+_LOOK_S = 0.2
+
+
+class Killed(Exception):
+    """The process of a point was ended by a signal that nobody expected: another attempt may go well."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The words of the command behind ``unimmu``, and what else decides what comes of it: the contents of the files
+    that they name, as path and SHA-256, and the code.
+
+    ``directory`` and ``timeout_s`` say how to run it, and are no part of its key.
+    """
+
+    words: tuple[str, ...]
+    inputs: tuple[tuple[str, str], ...]
+    code: str
+    directory: str
+    timeout_s: float
+
+    @property
+    def key(self) -> str:
+        """Its content in 32 hexadecimal digits."""
+        content = json.dumps([self.words, self.inputs, self.code])
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+    def to_bytes(self) -> bytes:
+        """As it travels to another process."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Point:
+        """What :meth:`to_bytes` has made."""
+        held = json.loads(data)
+        return cls(tuple(held["words"]), tuple((path, digest) for path, digest in held["inputs"]), held["code"],
+                   held["directory"], held["timeout_s"])  # fmt: skip
+
+
+def point_of(words: tuple[str, ...], directory: Path, timeout_s: float) -> Point:
+    """The point that runs this command in a directory."""
+    return Point(words, tuple(_inputs(words, directory)), code_digest(), str(directory), timeout_s)
+
+
+def _inputs(words: tuple[str, ...], directory: Path) -> Iterator[tuple[str, str]]:
+    """The files that a command names: a word, or what stands before a colon in one; and guests that come with us."""
+    import guests
+
+    names = [part for word in words for part in dict.fromkeys((word, word.partition(":")[0])) if part]
+    for name in dict.fromkeys(names):
+        path = directory / name
+        if path.is_file():
+            yield name, file_digest(path, path.stat().st_mtime_ns)
+        elif words[0] == "run" and name in guests.NAMES:
+            yield name, file_digest(Path(guests.path(name)), 0)
+
+
+@functools.cache
+def file_digest(path: Path, _changed: int) -> str:
+    """The SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@functools.cache
+def code_digest() -> str:
+    """The digest of all code that a run may use: with another one, other results may come."""
+    digest = hashlib.sha256(sys.version.encode())
+    root = Path(__file__).resolve().parents[2]
+    for package in _PACKAGES:
+        for path in sorted((root / package).rglob("*")):
+            if path.suffix in (".py", ".toml"):
+                digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def run_point(data: bytes, stopped: threading.Event | None = None) -> bytes:
+    """Run a point, given by its :meth:`Point.to_bytes`; returns JSON: ``figures``, or an ``error`` in a line; and
+    ``seconds``.  :class:`Killed`, also where somebody sets ``stopped``.
+    """
+    point = Point.from_bytes(data)
+    begun = time.monotonic()
+    outcome = _refused(point) or _run(point, stopped or threading.Event())
+    return json.dumps({**outcome, "seconds": round(time.monotonic() - begun, 3)}).encode()
+
+
+def _refused(point: Point) -> dict[str, Any] | None:
+    """Why a point cannot be run here, where it came from another host."""
+    if not os.path.isdir(point.directory):
+        return {"error": f"{os.uname().nodename}: there is no directory {point.directory}"}
+    if code_digest() != point.code:
+        return {"error": f"{os.uname().nodename}: another unimmu than where the sweep was started"}
+    if dict(_inputs(point.words, Path(point.directory))) != dict(point.inputs):
+        return {"error": f"{os.uname().nodename}: the files that the command names are others here"}
+    return None
+
+
+def _run(point: Point, stopped: threading.Event) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="unimmu-point-") as scratch:
+        figures = os.path.join(scratch, "figures.json")
+        verbs = 2 if point.words[0] == "tlb" else 1
+        words = [*point.words[:verbs], "--json", figures, *point.words[verbs:]]
+        with open(os.path.join(scratch, "told"), "w+b") as told:
+            status = _status_of(words, point, told, stopped)
+            if status is None:
+                return {"error": f"not ready after {point.timeout_s:g} seconds"}
+            if status < 0:
+                raise Killed(f"ended by {signal.Signals(-status).name}")
+            if status:
+                told.seek(max(0, told.seek(0, os.SEEK_END) - _TOLD))
+                lines = [line for line in told.read().decode("utf-8", "replace").splitlines() if line.strip()]
+                return {"error": f"exit status {status}{f': {lines[-1]}' if lines else ''}"}
+        try:
+            return {"figures": flat(_like_a_run(json.loads(Path(figures).read_bytes())))}
+        except (OSError, ValueError) as error:
+            return {"error": f"the run wrote no figures: {error}"}
+
+
+def _status_of(words: list[str], point: Point, told: BinaryIO, stopped: threading.Event) -> int | None:
+    """The exit status of ``unimmu`` with these words; None if it took too long."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(os.getpid()), *words], cwd=point.directory, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}, stdout=subprocess.DEVNULL, stderr=told,
+    )  # fmt: skip
+    until = time.monotonic() + point.timeout_s
+    with process:
+        try:
+            while (left := until - time.monotonic()) > 0 and not stopped.is_set():
+                try:
+                    return process.wait(min(left, _LOOK_S))
+                except subprocess.TimeoutExpired:
+                    continue
+        finally:
+            process.kill()
+    return -signal.SIGKILL if stopped.is_set() else None
+
+
+def _like_a_run(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a replay of one model by the names that a run's have."""
+    match figures:
+        case {"models": [{**model}], "accesses": int(accesses)}:
+            return {"accesses": accesses, "mmu": model}
+    return figures
+
+
+def flat(figures: Mapping[str, Any]) -> dict[str, int | float]:
+    """The numbers of a run's JSON by their paths: ``mmu.walks``.  Of a list of objects, how many they are
+    (``processes.count``), and the sums of their numbers (``processes.minor_faults``)."""
+    found: dict[str, int | float] = {}
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            found.update((f"{name}.{inner}", number) for inner, number in flat(value).items())
+        elif isinstance(value, list):
+            objects = [flat(one) for one in value if isinstance(one, dict)]
+            found[f"{name}.count"] = len(value)
+            for inner in dict.fromkeys(key for one in objects for key in one):
+                found[f"{name}.{inner}"] = sum(one.get(inner, 0) for one in objects)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[name] = value
+    return found

@@ -1,0 +1,260 @@
+"""The specification of a sweep, a file of TOML: what is run at each point, and along which axes.
+
+A point is one value of each axis, and runs one command.  ``{NAME}`` in the texts of ``program``, ``trace`` and
+``options`` stands for the point's value of that axis; the axes of :data:`OPTIONS` become options by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from string import Formatter
+from typing import Any, NamedTuple
+
+#: Axes that need not be named in a text, and their options.
+OPTIONS: Mapping[str, str] = {
+    "tlb": "--tlb", "seed": "--seed", "cpus": "--cpus", "mem": "--mem", "mount": "--mount", "slice": "--slice",
+}  # fmt: skip
+#: Of these, those that a replay has.
+_OF_REPLAY = ("tlb", "seed")
+_KNOWN = {"": {"title", "program", "trace", "options", "timeout", "axes", "report"}, "report": {"across", "measures"}}
+#: Points of a sweep, at most.
+MOST_POINTS = 100_000
+_TIMEOUT_S = 3600.0
+_MEASURE = re.compile(r"(\S+)(?: per (?:([0-9]+) )?(\S+))?")
+
+
+class BadSpec(ValueError):
+    """A specification that is none; the message gives the file, the line, and the field."""
+
+
+class Value(NamedTuple):
+    """A value on an axis: what it is called, and what stands for it in the command."""
+
+    label: str
+    text: str
+
+
+class Measure(NamedTuple):
+    """A figure, or ``factor`` times one by another: ``mmu.walks per 1000 instructions``."""
+
+    text: str
+    figure: str
+    by: str | None
+    factor: int
+
+    def of(self, figures: Mapping[str, Any]) -> float | None:
+        """Its value for a point's figures; None if they do not have it."""
+        value = figures.get(self.figure)
+        if value is None or self.by is None:
+            return None if value is None else float(value)
+        whole = figures.get(self.by)
+        return self.factor * value / whole if whole else None
+
+
+class Task(NamedTuple):
+    """What is run at a point: its labels by axis, and the words of the command behind ``unimmu``."""
+
+    labels: dict[str, str]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A sweep.  Files that are named in it are found from the directory of the specification."""
+
+    path: Path
+    title: str
+    program: str | None
+    trace: str | None
+    options: str
+    timeout_s: float
+    axes: dict[str, tuple[Value, ...]]
+    across: str
+    measures: tuple[Measure, ...]
+
+    @property
+    def directory(self) -> Path:
+        """Where commands run."""
+        return self.path.resolve().parent
+
+    def tasks(self) -> list[Task]:
+        """All points, the last axis first to change."""
+        return [self._task(dict(zip(self.axes, values, strict=True))) for values in product(*self.axes.values())]
+
+    def _task(self, values: Mapping[str, Value]) -> Task:
+        texts = {name: value.text for name, value in values.items()}
+        options = shlex.split(self.options.format_map(texts))
+        for name, value in texts.items():
+            if name in OPTIONS and name not in self._named() and value:
+                options += [OPTIONS[name], value]
+        labels = {name: value.label for name, value in values.items()}
+        if self.trace is not None:
+            return Task(labels, ("tlb", "sim", *options, self.trace.format_map(texts)))
+        assert self.program is not None
+        return Task(labels, ("run", *options, *shlex.split(self.program.format_map(texts))))
+
+    def _named(self) -> set[str]:
+        return {name for text in (self.program, self.trace, self.options) if text for name in _fields(text)}
+
+
+def read_spec(path: str | Path) -> Spec:
+    """Read a file.  :class:`BadSpec` for one that is no specification; OSError as opening has it."""
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+        return _Reader(path, text, tomllib.loads(text)).spec()
+    except UnicodeDecodeError as error:
+        raise BadSpec(f"{path}: not UTF-8 at byte {error.start}: this is no TOML") from None
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        raise BadSpec(f"{path}{f':{line[1]}' if line else ''}: {error}") from None
+    except RecursionError:
+        raise BadSpec(f"{path}: too many brackets in one another: this is no sweep") from None
+
+
+class _Reader:
+    """The fields of a file, each of the type that it must have."""
+
+    def __init__(self, path: Path, text: str, tables: dict[str, Any]) -> None:
+        self._path, self._text, self._tables = path, text, tables
+
+    def _wrong(self, table: str, key: str, message: str) -> BadSpec:
+        line = _line_of(self._text, table, key)
+        where = f"{table}.{key}" if table and key else table or key
+        return BadSpec(f"{self._path}{f':{line}' if line else ''}: {f'{where}: ' if where else ''}{message}")
+
+    def spec(self) -> Spec:
+        """The whole."""
+        report = self._table("report", required=False)
+        for table, found in (("", self._tables), ("report", report)):
+            for key in found.keys() - _KNOWN[table]:
+                raise self._wrong(table, key, f"not known; there are {', '.join(sorted(_KNOWN[table]))}")
+        program, trace = self._string("program"), self._string("trace")
+        if (program is None) == (trace is None):
+            raise self._wrong("", "trace" if trace else "", "a sweep has either a program or a trace")
+        axes = self._axes()
+        spec = Spec(
+            path=self._path,
+            title=self._string("title") or self._path.name,
+            program=program,
+            trace=trace,
+            options=self._string("options") or "",
+            timeout_s=self._timeout(),
+            axes=axes,
+            across=self._across(report, axes),
+            measures=self._measures(report),
+        )
+        self._check_names(spec)
+        return spec
+
+    def _table(self, name: str, *, required: bool) -> dict[str, Any]:
+        found = self._tables.get(name, None if required else {})
+        if not isinstance(found, dict):
+            raise self._wrong(name, "", f"a table is needed: [{name}]")
+        return found
+
+    def _string(self, key: str) -> str | None:
+        found = self._tables.get(key)
+        if found is not None and (not isinstance(found, str) or not found.isprintable()):
+            raise self._wrong("", key, f"a text is needed, not {found!r:.60}")
+        return found
+
+    def _timeout(self) -> float:
+        found = self._tables.get("timeout", _TIMEOUT_S)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1e7:
+            raise self._wrong("", "timeout", f"seconds are needed, not {found!r:.60}")
+        return float(found)
+
+    def _axes(self) -> dict[str, tuple[Value, ...]]:
+        axes, points = {}, 1
+        for name, values in self._table("axes", required=True).items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise self._wrong("axes", name, "letters, digits and _ make the name of an axis")
+            if not isinstance(values, list) or not values:
+                raise self._wrong("axes", name, "a list of values is needed")
+            axes[name] = tuple(self._value(name, value) for value in values)
+            labels = [value.label for value in axes[name]]
+            if double := next((label for label in labels if labels.count(label) > 1), None):
+                raise self._wrong("axes", name, f"{double!r} is there twice")
+            points *= len(values)
+            if points > MOST_POINTS:
+                raise self._wrong("axes", name, f"more than {MOST_POINTS:,} points")
+        if not axes:
+            raise self._wrong("axes", "", "there is none")
+        return axes
+
+    def _value(self, axis: str, value: Any) -> Value:
+        if isinstance(value, dict):
+            if value.keys() != {"name", "value"}:
+                raise self._wrong("axes", axis, "a value that is a table has a name and a value")
+            return Value(self._value(axis, value["name"]).text, self._value(axis, value["value"]).text)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self._wrong("axes", axis, f"a text or a number is needed, not {value!r:.60}")
+        return Value(str(value), str(value))
+
+    def _across(self, report: Mapping[str, Any], axes: Mapping[str, Any]) -> str:
+        found = report.get("across", next(reversed([name for name in axes if name != "seed"] or [*axes])))
+        if found not in axes:
+            raise self._wrong("report", "across", f"there is no axis {found!r:.60}; there are {', '.join(axes)}")
+        return str(found)
+
+    def _measures(self, report: Mapping[str, Any]) -> tuple[Measure, ...]:
+        found = report.get("measures", ["mmu.walks", "instructions"])
+        if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
+            raise self._wrong("report", "measures", "a list of texts is needed")
+        measures = []
+        for text in found:
+            match = _MEASURE.fullmatch(text)
+            if match is None:
+                raise self._wrong("report", "measures", f"{text!r} is neither FIGURE nor FIGURE per [NUMBER] FIGURE")
+            measures.append(Measure(text, match[1], match[3], int(match[2] or 1)))
+        return tuple(measures)
+
+    def _check_names(self, spec: Spec) -> None:
+        """Every name in a text is an axis, every axis is used, and every command can be split into words."""
+        used: set[str] = set()
+        for key in ("program", "trace", "options"):
+            text = getattr(spec, key)
+            if text is None:
+                continue
+            try:
+                used |= (names := _fields(text))
+                if names <= spec.axes.keys():
+                    shlex.split(text.format_map({name: values[0].text for name, values in spec.axes.items()}))
+            except ValueError as error:
+                raise self._wrong("", key, f"{error}") from None
+            for name in sorted(names - spec.axes.keys()):
+                raise self._wrong("", key, f"there is no axis {name!r}; there are {', '.join(spec.axes)}")
+        allowed = OPTIONS if spec.trace is None else _OF_REPLAY
+        for name in spec.axes:
+            if name not in used and name not in allowed:
+                raise self._wrong("axes", name, f"used nowhere: write {{{name}}} in program or options")
+
+
+def _fields(text: str) -> set[str]:
+    """The names in braces.  ValueError for what is no text with such names."""
+    names = set()
+    for _, name, form, conversion in Formatter().parse(text):
+        if name is not None:
+            if not name.isidentifier() or form or conversion:
+                raise ValueError(f"{{{name}}} is no name of an axis; {{{{ stands for a brace")
+            names.add(name)
+    return names
+
+
+def _line_of(text: str, table: str, key: str) -> int:
+    """The line of a key of a table, else of the table's heading, from 1; 0 if neither is found."""
+    here, heading = "", 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := re.match(r"\s*\[\s*([^\]]*?)\s*\]", line):
+            here = found[1]
+            heading = number if here == table else heading
+        elif here == table and key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*=""", line):
+            return number
+    return heading

@@ -1,0 +1,113 @@
+"""Specifications of sweeps: what they come to, and what is said of those that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emu.lab.point import Point, flat, point_of
+from emu.lab.spec import BadSpec, Measure, Spec, read_spec
+
+GOOD = """
+title = "t"
+program = "gups {size} 100"
+options = "--mem 64M"
+timeout = 5
+[axes]
+tlb = ["zen4", { name = "none", value = "" }]
+size = ["1M", "2M"]
+seed = [0, 7]
+[report]
+across = "size"
+measures = ["mmu.walks per 1000 instructions", "wall_s"]
+"""
+
+
+def spec_of(tmp_path: Path, text: str) -> Spec:
+    (tmp_path / "s.toml").write_text(text)
+    return read_spec(tmp_path / "s.toml")
+
+
+def test_the_points_are_the_product_of_the_axes(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, GOOD)
+    tasks = spec.tasks()
+    assert len(tasks) == 8 and (spec.timeout_s, spec.across) == (5, "size")
+    assert tasks[1].labels == {"tlb": "zen4", "size": "1M", "seed": "7"}
+    assert tasks[1].words == ("run", "--mem", "64M", "--tlb", "zen4", "--seed", "7", "gups", "1M", "100")
+    assert tasks[-1].words == ("run", "--mem", "64M", "--seed", "7", "gups", "2M", "100")
+    assert spec.measures[0] == Measure("mmu.walks per 1000 instructions", "mmu.walks", "instructions", 1000)
+
+
+def test_a_trace_is_replayed(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, 'trace = "{which}.parquet"\n[axes]\nwhich = ["a"]\ntlb = ["zen4"]')
+    assert spec.tasks()[0].words == ("tlb", "sim", "--tlb", "zen4", "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("[axes]", "[axes"), ":6: "),
+        (("timeout = 5", "timeout = -1"), ":5: timeout: seconds are needed, not -1"),
+        (("timeout = 5", "timeout = true"), ":5: timeout: seconds are needed, not True"),
+        (('title = "t"', "titel = 1"), ":2: titel: not known; there are axes, options,"),
+        (('title = "t"', 'trace = "x"'), ":2: trace: a sweep has either a program or a trace"),
+        (('"gups {size} 100"', "7"), ":3: program: a text is needed, not 7"),
+        (('"gups {size} 100"', '"gups {siez}"'), ":3: program: there is no axis 'siez'; there are tlb, size, seed"),
+        (('"gups {size} 100"', '"gups"'), ":8: axes.size: used nowhere: write {size} in program or options"),
+        (('"gups {size} 100"', '"gups {size:x}"'), ":3: program: {size} is no name of an axis"),
+        (('"gups {size} 100"', '"gups \'{size}"'), ":3: program: No closing quotation"),
+        (("seed = [0, 7]", "seed = []"), ":9: axes.seed: a list of values is needed"),
+        (("seed = [0, 7]", "seed = [0, 0]"), ":9: axes.seed: '0' is there twice"),
+        (("seed = [0, 7]", "seed = [[0]]"), ":9: axes.seed: a text or a number is needed, not [0]"),
+        (("seed = [0, 7]", 'seed = [{ name = "a" }]'), ":9: axes.seed: a value that is a table has a name and a value"),
+        (('across = "size"', 'across = "siez"'), ":11: report.across: there is no axis 'siez'"),
+        (('"wall_s"', '"a by b"'), ":12: report.measures: 'a by b' is neither FIGURE nor FIGURE per [NUMBER] FIGURE"),
+        (("[report]", "[[report]]"), ": report: a table is needed: [report]"),
+    ],
+)
+def test_what_is_wrong_is_told_with_line_and_field(tmp_path: Path, change: tuple[str, str], told: str) -> None:
+    assert change[0] in GOOD
+    with pytest.raises(BadSpec) as failure:
+        spec_of(tmp_path, GOOD.replace(*change))
+    assert str(failure.value).startswith(str(tmp_path / "s.toml")) and told in str(failure.value)
+
+
+def test_too_many_points_are_refused(tmp_path: Path) -> None:
+    axes = "\n".join(f"a{n} = {[*range(10)]}" for n in range(6))
+    with pytest.raises(BadSpec, match=r"axes\.a5: more than 100,000 points"):
+        spec_of(tmp_path, f'program = "x {" ".join(f"{{a{n}}}" for n in range(6))}"\n[axes]\n{axes}')
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_bytes(b"a = \xff")
+    with pytest.raises(BadSpec, match="not UTF-8 at byte 4"):
+        read_spec(tmp_path / "s.toml")
+
+
+def test_the_key_is_of_the_content(tmp_path: Path) -> None:
+    """Of the words, and of the files that they name, not of where they are."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for directory in (here, there):
+        directory.mkdir()
+        (directory / "my.toml").write_text("one")
+    words = ("run", "--tlb", "my.toml:a", "hello")
+    first = point_of(words, here, 1)
+    assert [path for path, _ in first.inputs] == ["my.toml", "hello"]
+    assert point_of(words, there, 2).key == first.key != point_of((*words, "x"), here, 1).key
+    assert Point.from_bytes(first.to_bytes()) == first
+    (there / "my.toml").write_text("another")
+    assert point_of(words, there, 1).key != first.key
+
+
+def test_figures_are_flat() -> None:
+    figures = {
+        "a": 1,
+        "b": {"c": 2.5, "d": {"e": 3}},
+        "s": "x",
+        "t": True,
+        "n": None,
+        "l": [{"x": 1}, {"x": 2, "y": 5}],
+    }
+    assert flat(figures) == {"a": 1, "b.c": 2.5, "b.d.e": 3, "l.count": 2, "l.x": 3, "l.y": 5}
+    assert Measure("", "a", "b.c", 10).of(flat(figures)) == 4 and Measure("", "a", "z", 1).of({"a": 1}) is None
