@@ -13,7 +13,7 @@ from enum import Enum
 
 import numpy as np
 
-from emu.lab.batch import CONTROL, Batch, Controls, Op, StreamError, controls_of
+from emu.lab.batch import CONTROL, Batch, Controls, Op, Register, StreamError, controls_of
 from emu.lab.page_policy_loop import NO_MEMORY, REMEMBERED, Mapper
 from mmu.host_array import HostArray
 from mmu.memory import PAGE_SIZE, PhysicalMemory
@@ -22,6 +22,8 @@ from mmu.objectcode import load
 #: The memory for tables: enough for those of 8 TiB of pages of 4K.
 TABLE_BYTES = 16 << 30
 _FIRST_PAGE = 1 << 40
+#: So that the identity has room for the upper half of the address space.
+_PHYSICAL_BITS = 52
 _CONTROLS = 1 << 14
 
 
@@ -67,6 +69,8 @@ class PageMapper:
         vaddr = np.ascontiguousarray(batch.vaddr)
         changes = np.flatnonzero(np.diff(batch.space)) + 1
         made: list[Controls] = []
+        if self._loaded is None:
+            made.append(controls_of([(0, Op.REGISTER, 0, Register.MAXPHYADDR, _PHYSICAL_BITS)]))
         for begin, end in zip([0, *changes.tolist()], [*changes.tolist(), len(batch)], strict=True):
             if begin == end:
                 continue

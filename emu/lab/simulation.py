@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -180,10 +180,7 @@ class Simulation:
         return [model.figures() for model in self.models]
 
 
-AnyBatch = TypeVar("AnyBatch", Batch, PageBatch)
-
-
-def parted(batches: Iterator[AnyBatch], at: int) -> Iterator[AnyBatch]:
+def parted(batches: Iterator[Batch | PageBatch], at: int) -> Iterator[Batch | PageBatch]:
     """The same accesses, in batches of which one ends behind the first ``at`` accesses, if there are so many."""
     for batch in batches:
         if 0 < at < len(batch):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from emu.lab.batch import Batch
     from emu.lab.simulation import Simulation
     from emu.lab.stream_file import PageBatch
+
+    Batches = Iterator[Batch | PageBatch]
     from mmu.geometry import Geometry
 
 _EXAMPLES = """\
@@ -38,7 +40,11 @@ def add_arguments(parser: Parser) -> None:
         "`unimmu run --tlb` counts when the program runs there."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("file", metavar="FILE", help="the stream (`unimmu run --record FILE`)")
+    parser.add_argument(
+        "file", metavar="FILE",
+        help="the stream: what `unimmu run --record` wrote, or a trace of ChampSim, DynamoRIO (memtrace) or lackey, or "
+        "a table of addresses, .csv or .parquet (docs/tlb-lab.md)",
+    )  # fmt: skip
     parser.add_argument(
         "--tlb", action="append", required=True, metavar="A,B,...",
         help=f"the models: presets (`unimmu presets`), files FILE.toml, or {_ALL} presets (repeatable)",
@@ -46,6 +52,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--tlb-set", action="append", default=[], metavar="ARRAY.FIELD=VALUE,...",
         help="every model with something else in it: l2.ways=8,l2.policy=fifo (docs/mmu.md; repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pages", choices=("4k", "thp", "1g", "identity"),
+        help="how pages are mapped where a stream of another tool has no page tables: 4 KiB (default), 2 MiB or 1 GiB "
+        "each, in the order in which they are used; or 4 KiB where the physical address is the virtual one",
     )  # fmt: skip
     parser.add_argument(
         "--warm-up", type=number_from(0), default=0, metavar="N", help="do not count the first N accesses"
@@ -105,11 +116,11 @@ def _simulated(
     arguments: argparse.Namespace, geometries: Sequence[Geometry], report: Report
 ) -> tuple[int, list[dict[str, Any]]]:
     """How many accesses there are, and what each model has counted."""
-    from emu.lab.simulation import less
+    from emu.lab.simulation import less, parted
 
-    simulation = _simulation(arguments, geometries)
+    simulation, batches = _simulation(arguments, geometries)
     before: list[dict[str, Any]] | None = None
-    for batch in _with_report(_batches(arguments), report):
+    for batch in _with_report(parted(batches, arguments.warm_up), report):
         simulation.add(batch)
         if before is None and arguments.warm_up and simulation.accesses >= arguments.warm_up:
             before = simulation.figures()
@@ -119,30 +130,33 @@ def _simulated(
     return simulation.accesses, figures
 
 
-def _batches(arguments: argparse.Namespace) -> Iterator[Batch | PageBatch]:
-    from emu.lab.simulation import parted
-
-    if arguments.pcids is None:
-        from emu.lab.stream_file import read_pages
-
-        return parted(read_pages(arguments.file), arguments.warm_up)
-    from emu.lab.pcids import with_pcids
-    from emu.lab.stream import open_stream
-
-    stream = open_stream(arguments.file, ("page", "kind", "space", "vcpu", "shift"))
-    return parted(with_pcids(stream, arguments.pcids), arguments.warm_up)
-
-
-def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -> Simulation:
+def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -> tuple[Simulation, Batches]:
+    """The models, and what they are to be given: the tables are those of the run, or made by a policy."""
+    from emu.lab.page_policy import TABLE_BYTES, PageMapper, PagePolicy
     from emu.lab.simulation import Simulation
-    from emu.lab.stream_file import facts_of
+    from emu.lab.stream import has_tables, open_stream
+    from emu.lab.stream_file import facts_of, read_pages
 
+    if not has_tables(arguments.file):
+        if arguments.pcids is not None:
+            raise UsageError(f"--pcids {arguments.pcids}: {arguments.file} does not say when CR3 was loaded")
+        mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value))
+        batches: Batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
+        return Simulation(geometries, TABLE_BYTES, arguments.seed or 0), batches
+    if arguments.pages is not None:
+        raise UsageError(f"--pages {arguments.pages}: {arguments.file} has the page tables of the run that it is of")
     facts = facts_of(arguments.file)
     seed = int(facts.get("seed", 0)) if arguments.seed is None else arguments.seed
-    return Simulation(geometries, int(facts["memory_bytes"]), seed)
+    simulation = Simulation(geometries, int(facts["memory_bytes"]), seed)
+    if arguments.pcids is None:
+        return simulation, read_pages(arguments.file)
+    from emu.lab.pcids import with_pcids
+
+    stream = open_stream(arguments.file, ("page", "kind", "space", "vcpu", "shift"))
+    return simulation, with_pcids(stream, arguments.pcids)
 
 
-def _with_report(batches: Iterator[Batch | PageBatch], report: Report) -> Iterator[Batch | PageBatch]:
+def _with_report(batches: Batches, report: Report) -> Batches:
     done = 0
     for batch in batches:
         yield batch
