@@ -146,6 +146,8 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
     if arguments.pages is not None:
         raise UsageError(f"--pages {arguments.pages}: {arguments.file} has the page tables of the run that it is of")
     facts = facts_of(arguments.file)
+    if "memory_bytes" not in facts:
+        raise UsageError(f"{arguments.file}: it does not say how much memory the machine had (--record does)")
     seed = int(facts.get("seed", 0)) if arguments.seed is None else arguments.seed
     simulation = Simulation(geometries, int(facts["memory_bytes"]), seed)
     if arguments.pcids is None:
