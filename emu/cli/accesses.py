@@ -11,9 +11,9 @@ from emu.cli.arguments import UsageError, output_name
 from emu.cli.messages import version
 
 if TYPE_CHECKING:
-    from emu.cli.outputs import OutputFile
     from emu.machine import Machine
 
+Write = Callable[[bytes], None]
 #: The TLB that is modelled where nobody says which: every model gets the same accesses.
 DEFAULT_TLB = "textbook"
 _SUFFIX = ".parquet"
@@ -45,8 +45,9 @@ def check(arguments: argparse.Namespace) -> None:
 class _Written(io.RawIOBase):
     """A file of a run, for who writes Parquet."""
 
-    def __init__(self, file: OutputFile) -> None:
-        self._file = file
+    def __init__(self, write: Write) -> None:
+        super().__init__()
+        self._write = write
         self._at = 0
 
     def writable(self) -> bool:
@@ -56,15 +57,16 @@ class _Written(io.RawIOBase):
         return self._at
 
     def write(self, data: Any) -> int:
-        self._file.write(bytes(data))
+        self._write(bytes(data))
         self._at += len(data)
         return len(data)
 
 
 class Accesses:
-    """The recorder of a run and its file."""
+    """The recorder of a run."""
 
-    def __init__(self, machine: Machine, file: OutputFile, arguments: argparse.Namespace) -> None:
+    def __init__(self, machine: Machine, write: Write, arguments: argparse.Namespace) -> None:
+        """``write`` puts a piece into the file."""
         from emu.lab.recorder import record_machine
         from emu.lab.stream_file import StreamWriter
 
@@ -79,7 +81,7 @@ class Accesses:
             "tlb": mmu.tlb.geometry.name,
             "unimmu": version(),
         }
-        self._writer = StreamWriter(_Written(file), facts)
+        self._writer = StreamWriter(_Written(write), facts)
         self._recorder = record_machine(machine, self._writer.write)
 
     def finish(self) -> None:

@@ -170,7 +170,7 @@ class Outputs:
         if self._region is not None and self._region.tracer is not None:
             tracers.append(self._region.tracer)
         self._recorder: Recorder | None = None
-        self._accesses = _accesses(machine, self._files["--record"], arguments) if arguments.record else None
+        self._accesses = _accesses(machine, self._files["--record"].write, arguments) if arguments.record else None
         self._summary: Callable[[], None] | None = None
         if options is not None:
             tracers.append(self._strace(machine, options))
@@ -270,10 +270,10 @@ def _check_record(name: str) -> None:
     needs_library(f"--record {name}")
 
 
-def _accesses(machine: Machine, file: OutputFile, arguments: argparse.Namespace) -> Accesses:
+def _accesses(machine: Machine, write: Callable[[bytes], None], arguments: argparse.Namespace) -> Accesses:
     from emu.cli.accesses import Accesses
 
-    return Accesses(machine, file, arguments)
+    return Accesses(machine, write, arguments)
 
 
 def _region(machine: Machine, arguments: argparse.Namespace, first: Task, program: str) -> WatchedRegion | None:

@@ -227,7 +227,7 @@ def _replay_some(state: MmuState, runs: int, end: int) -> None:
 
 
 @inlined
-def _state_of(replay: Replay, vcpu: int) -> MmuState:
+def state_of(replay: Replay, vcpu: int) -> MmuState:
     return MmuState.from_address(load64(replay.states + vcpu * 8))
 
 
@@ -238,7 +238,7 @@ def _load_cr3(state: MmuState, cr3: int) -> None:
 
 
 @native
-def _control(replay: Replay, state: MmuState, op: int, vcpu: int, a: int, b: int) -> None:
+def do_control(replay: Replay, state: MmuState, op: int, vcpu: int, a: int, b: int) -> None:
     """Do what a control says; ``state`` is that of its vCPU."""
     if op == Op.ENTRY:
         if a < state.ram_bytes:
@@ -265,9 +265,9 @@ def replay(replay: Replay, runs: int, begin: int, end: int, controls: int, last:
         word = load64(controls + 16)
         at = word & _LOW_32
         if at > begin:
-            _replay_some(_state_of(replay, replay.turn), runs + begin * RUN_BYTES, runs + at * RUN_BYTES)
+            _replay_some(state_of(replay, replay.turn), runs + begin * RUN_BYTES, runs + at * RUN_BYTES)
             begin = at
         vcpu = (word >> 40) & 0xFF
-        _control(replay, _state_of(replay, vcpu), (word >> 32) & 0xFF, vcpu, load64(controls), load64(controls + 8))
+        do_control(replay, state_of(replay, vcpu), (word >> 32) & 0xFF, vcpu, load64(controls), load64(controls + 8))
         controls += CONTROL_BYTES
-    _replay_some(_state_of(replay, replay.turn), runs + begin * RUN_BYTES, runs + end * RUN_BYTES)
+    _replay_some(state_of(replay, replay.turn), runs + begin * RUN_BYTES, runs + end * RUN_BYTES)

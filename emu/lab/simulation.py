@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,11 @@ class _Gathered:
         return self._made[apart]
 
 
+def gathered(batch: Batch | PageBatch) -> _Gathered:
+    """The runs of a batch."""
+    return _Gathered(batch)
+
+
 class Simulated:
     """A geometry that a stream goes through: a model for each vCPU that appears."""
 
@@ -85,7 +90,7 @@ class Simulated:
         self._states: list[MmuState] = []
         self._models: list[TlbModel] = []
         self._addresses = np.zeros(_MOST_VCPUS, np.uint64)
-        self._replay = Replay(states=self._addresses.ctypes.data)
+        self.native = Replay(states=self._addresses.ctypes.data)
         self._registers = Registers(cr3=0)
         #: Walks leave a record here, which nobody reads.
         self._event = EventRecord()
@@ -134,12 +139,13 @@ class Simulated:
         for stop in (*np.flatnonzero(controls["op"] == Op.REGISTER).tolist(), len(controls)):
             end = int(controls["at"][stop]) if stop < len(controls) else number
             at, last = (controls.ctypes.data + CONTROL_BYTES * each for each in (first, stop))
-            native(ctypes.addressof(self._replay), runs.ctypes.data, begin, end, at, last)
+            native(ctypes.addressof(self.native), runs.ctypes.data, begin, end, at, last)
             if stop < len(controls):
-                self._set(Register(int(controls["a"][stop])), int(controls["b"][stop]))
+                self.set_register(Register(int(controls["a"][stop])), int(controls["b"][stop]))
             first, begin = stop + 1, end
 
-    def _set(self, register: Register, value: int) -> None:
+    def set_register(self, register: Register, value: int) -> None:
+        """A register other than CR3 has a new value, on every vCPU."""
         changed: dict[str, Any] = {_FIELD[register]: value}
         self._registers = replace(self._registers, **changed)
         for state in self._states:
@@ -174,10 +180,7 @@ class Simulation:
         return [model.figures() for model in self.models]
 
 
-AnyBatch = TypeVar("AnyBatch", Batch, PageBatch)
-
-
-def parted(batches: Iterator[AnyBatch], at: int) -> Iterator[AnyBatch]:
+def parted(batches: Iterator[Batch | PageBatch], at: int) -> Iterator[Batch | PageBatch]:
     """The same accesses, in batches of which one ends behind the first ``at`` accesses, if there are so many."""
     for batch in batches:
         if 0 < at < len(batch):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import cast
 
 from emu.lab.batch import (
     BATCH,
@@ -20,30 +22,55 @@ from emu.lab.batch import (
 )
 
 Reader = Callable[[str, Sequence[str]], Iterator[Batch]]
-
-
-def _recorded(path: str, fields: Sequence[str]) -> Iterator[Batch]:
-    from emu.lab.stream_file import read
-
-    return read(path, fields)
-
-
-#: By the end of the name.
-READERS: Mapping[str, Reader] = {".parquet": _recorded}
+#: By the end of the name: the reader, a function of a module of this package.
+READERS: Mapping[str, str] = {
+    ".parquet": "stream_file:read",
+    ".csv": "foreign.addresses:read_csv",
+    ".lackey": "foreign.lackey:read",
+    ".champsim": "foreign.champsim:read",
+    ".champsimtrace": "foreign.champsim:read",
+    ".memtrace": "foreign.memtrace:read",
+    ".trace": "foreign.memtrace:read",
+}
+_COMPRESSED = {".parquet": (), ".csv": (), ".memtrace": (".gz", ".zip"), ".trace": (".gz", ".zip")}
 
 
 def open_stream(path: str | os.PathLike[str], fields: Sequence[str] = tuple(FIELDS)) -> Iterator[Batch]:
-    """The batches of a file, whose name ends as :data:`READERS` has it.
+    """The batches of a file, whose name ends as :data:`READERS` has it, perhaps with .gz or .xz behind that.
 
-    ``fields``: what the caller wants, which may cost much less than all; the other arrays are of zeros.  "page" in
-    place of "vaddr": the first address of the 4K page.  :class:`StreamError` if the file is no such stream, OSError if
-    it cannot be read.
+    ``fields``: what the caller wants, which may cost much less than all; the other arrays may be of zeros.  "page" in
+    place of "vaddr": the first address of the 4K page will do.  :class:`StreamError` if the file is no such stream,
+    OSError if it cannot be read.
     """
-    name = os.fspath(path)
-    for suffix, reader in READERS.items():
-        if name.endswith(suffix):
-            return reader(name, fields)
+    return _reader(os.fspath(path))(os.fspath(path), fields)
+
+
+def has_tables(path: str | os.PathLike[str]) -> bool:
+    """Whether a stream tells of its page tables: whether it was recorded here.  Raises as :func:`open_stream`."""
+    return _reader(os.fspath(path)) is _function(READERS[".parquet"])
+
+
+def _function(where: str) -> Reader:
+    module, _, name = where.partition(":")
+    return cast(Reader, getattr(import_module(f"emu.lab.{module}"), name))
+
+
+def _reader(name: str) -> Reader:
+    for suffix, where in READERS.items():
+        if name.endswith((suffix, *(suffix + more for more in _COMPRESSED.get(suffix, (".gz", ".xz"))))):
+            with open(name, "rb"):
+                pass  # pyarrow's own words for one that cannot be read are long
+            return _function("foreign.addresses:read_parquet" if _is_plain(name) else where)
     raise StreamError(f"{name}: no access stream by its name; one ends in {', '.join(READERS)}")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether this is a Parquet file that was not recorded here."""
+    if not name.endswith(".parquet"):
+        return False
+    from emu.lab.stream_file import is_recorded
+
+    return not is_recorded(name)
 
 
 __all__ = [
@@ -59,5 +86,6 @@ __all__ = [
     "Register",
     "StreamError",
     "controls_of",
+    "has_tables",
     "open_stream",
 ]

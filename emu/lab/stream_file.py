@@ -39,7 +39,7 @@ SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in _COLU
 _DICTIONARIES = ["rip", "pid", "space", "pcid", "vcpu", "op"]
 _IN_BYTES = ["page", "offset", "access", "at"]
 #: Those that a simulation reads are to be read fast.
-_SIMULATED = ("page", "access")
+_COMPRESSION = {name: "lz4" if name in ("page", "access") else "zstd" for name in _COLUMNS}
 #: The op of a page, and how many pages a batch may have.
 _PAGE, _MOST_PAGES = 255, 1 << 16
 _SHIFT, _OFFSET = np.uint64(12), np.uint64(0xFFF)
@@ -84,7 +84,7 @@ class StreamWriter:
         """``path``: a name, or a file to write to; ``facts``: what else the file's metadata is to say."""
         said = {FORMAT_KEY: FORMAT_VERSION, **{name.encode(): text.encode() for name, text in (facts or {}).items()}}
         self._writer = pq.ParquetWriter(
-            path, SCHEMA.with_metadata(said), compression={name: "lz4" if name in _SIMULATED else "zstd" for name in _COLUMNS},
+            path, SCHEMA.with_metadata(said), compression=_COMPRESSION,
             use_dictionary=_DICTIONARIES, column_encoding=dict.fromkeys(_IN_BYTES, "BYTE_STREAM_SPLIT"),
             write_statistics=["op"], data_page_size=1 << 23, dictionary_pagesize_limit=1 << 22,
         )  # fmt: skip

@@ -91,8 +91,8 @@ def test_the_first_accesses_may_be_left_out() -> None:
     whole, parts = (Simulation([load_preset("zen4")], MEMORY) for _ in range(2))
     for batch in batches:
         whole.add(batch)
-    for batch in parted(iter(batches), 50):
-        parts.add(batch)
+    for some in parted(iter(batches), 50):
+        parts.add(some)
         if parts.accesses == 50:
             before = parts.figures()
     assert parts.figures() == whole.figures()

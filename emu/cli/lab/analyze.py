@@ -22,6 +22,7 @@ examples:
   unimmu tlb analyze a.parquet                           every analysis, as tables
   unimmu tlb analyze --reuse --kinds load,store a.parquet
   unimmu tlb analyze --huge --entries 1536 --json huge.json a.parquet
+  unimmu tlb analyze --reasons --tlb zen4 a.parquet
   unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
 """
 _KINDS = {"load": 1, "store": 2, "fetch": 4}
@@ -42,7 +43,18 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     chosen.add_argument("--working-set", action="store_true", help="how many pages are used, over time")
     chosen.add_argument("--huge", action="store_true", help="which ranges would be worth a page of 2 MiB or 1 GiB")
+    chosen.add_argument(
+        "--reasons", action="store_true",
+        help="why a modelled TLB misses: cold, capacity, conflict, invalidation (with --tlb)",
+    )  # fmt: skip
     how = parser.add_argument_group("how")
+    how.add_argument(
+        "--tlb", metavar="PRESET|FILE.toml", help="the model of --reasons (`unimmu presets` lists them)"
+    )  # fmt: skip
+    how.add_argument(
+        "--pcids", type=number_from(1, 4094), metavar="N",
+        help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
+    )  # fmt: skip
     how.add_argument(
         "--kinds", type=_kinds, metavar="K,...",
         help="only these kinds of access, together: load, store, fetch (default: loads and stores, and fetches apart)",
@@ -82,6 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
         with open(arguments.file, "rb"):  # pyarrow's own words for one that is not there are long
             pass
         batches, sizes_known = _peeked(stream)
+        if arguments.pcids is not None:
+            from emu.lab.pcids import with_pcids
+
+            batches = with_pcids(batches, arguments.pcids)
         analyses = _analyses(arguments, sizes_known)
         with progress("the stream is read", None) as report:
             total = analyse(_reported(batches, report), analyses)
@@ -124,7 +140,7 @@ def _analyses(arguments: argparse.Namespace, sizes_known: bool) -> list[Analysis
     from emu.lab.analysis import CODE, DATA, HugeCandidates, Reuse, WorkingSets
 
     kinds = (DATA, CODE) if arguments.kinds is None else (arguments.kinds,)
-    every = not (arguments.reuse or arguments.working_set or arguments.huge)
+    every = not (arguments.reuse or arguments.working_set or arguments.huge or arguments.reasons)
     chosen: list[Analysis] = []
     if arguments.reuse or every:
         chosen.append(Reuse(kinds, faults=not sizes_known))
@@ -132,7 +148,25 @@ def _analyses(arguments: argparse.Namespace, sizes_known: bool) -> list[Analysis
         chosen.append(WorkingSets(arguments.window, kinds))
     if arguments.huge or every:
         chosen.append(HugeCandidates(arguments.entries, arguments.kinds or DATA, faults=not sizes_known))
+    if arguments.reasons or (every and arguments.tlb is not None):
+        chosen.append(_reasons(arguments))
     return chosen
+
+
+def _reasons(arguments: argparse.Namespace) -> Analysis:
+    from emu.cli.tlb import preset_or_file
+    from emu.lab.reasons import Reasons
+    from emu.lab.stream_file import facts_of, is_recorded
+
+    if arguments.tlb is None:
+        raise UsageError("--reasons: of which TLB? --tlb says it")
+    geometry = preset_or_file(arguments.tlb, "analyze --tlb").geometry
+    if not is_recorded(arguments.file):
+        raise UsageError(f"--reasons {arguments.file}: a model walks page tables, which only a recorded stream has")
+    facts = facts_of(arguments.file)
+    if "memory_bytes" not in facts:
+        raise UsageError(f"--reasons {arguments.file}: it does not say how much memory the machine had")
+    return Reasons(geometry, int(facts["memory_bytes"]), int(facts.get("seed", 0)))
 
 
 def _reported(batches: Iterator[Batch], report: Any) -> Iterator[Batch]:

@@ -14,8 +14,11 @@ from emu.cli.progress import Report, progress
 from emu.cli.tlb import preset_or_file, with_settings
 
 if TYPE_CHECKING:
+    from emu.lab.batch import Batch
     from emu.lab.simulation import Simulation
     from emu.lab.stream_file import PageBatch
+
+    Batches = Iterator[Batch | PageBatch]
     from mmu.geometry import Geometry
 
 _EXAMPLES = """\
@@ -37,7 +40,11 @@ def add_arguments(parser: Parser) -> None:
         "`unimmu run --tlb` counts when the program runs there."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("file", metavar="FILE", help="the stream (`unimmu run --record FILE`)")
+    parser.add_argument(
+        "file", metavar="FILE",
+        help="the stream: what `unimmu run --record` wrote, or a trace of ChampSim, DynamoRIO (memtrace) or lackey, or "
+        "a table of addresses, .csv or .parquet (docs/tlb-lab.md)",
+    )  # fmt: skip
     parser.add_argument(
         "--tlb", action="append", required=True, metavar="A,B,...",
         help=f"the models: presets (`unimmu presets`), files FILE.toml, or {_ALL} presets (repeatable)",
@@ -47,11 +54,20 @@ def add_arguments(parser: Parser) -> None:
         help="every model with something else in it: l2.ways=8,l2.policy=fifo (docs/mmu.md; repeatable)",
     )  # fmt: skip
     parser.add_argument(
+        "--pages", choices=("4k", "thp", "1g", "identity"),
+        help="how pages are mapped where a stream of another tool has no page tables: 4 KiB (default), 2 MiB or 1 GiB "
+        "each, in the order in which they are used; or 4 KiB where the physical address is the virtual one",
+    )  # fmt: skip
+    parser.add_argument(
         "--warm-up", type=number_from(0), default=0, metavar="N", help="do not count the first N accesses"
     )
     parser.add_argument(
         "--seed", type=number_from(0), metavar="N",
         help="of random replacement (default: that of the run that was recorded)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pcids", type=number_from(1, 4094), metavar="N",
+        help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
     )  # fmt: skip
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all counters to FILE as JSON")
 
@@ -101,11 +117,10 @@ def _simulated(
 ) -> tuple[int, list[dict[str, Any]]]:
     """How many accesses there are, and what each model has counted."""
     from emu.lab.simulation import less, parted
-    from emu.lab.stream_file import read_pages
 
-    simulation = _simulation(arguments, geometries)
+    simulation, batches = _simulation(arguments, geometries)
     before: list[dict[str, Any]] | None = None
-    for batch in _with_report(parted(read_pages(arguments.file), arguments.warm_up), report):
+    for batch in _with_report(parted(batches, arguments.warm_up), report):
         simulation.add(batch)
         if before is None and arguments.warm_up and simulation.accesses >= arguments.warm_up:
             before = simulation.figures()
@@ -115,16 +130,35 @@ def _simulated(
     return simulation.accesses, figures
 
 
-def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -> Simulation:
+def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -> tuple[Simulation, Batches]:
+    """The models, and what they are to be given: the tables are those of the run, or made by a policy."""
+    from emu.lab.page_policy import TABLE_BYTES, PageMapper, PagePolicy
     from emu.lab.simulation import Simulation
-    from emu.lab.stream_file import facts_of
+    from emu.lab.stream import has_tables, open_stream
+    from emu.lab.stream_file import facts_of, read_pages
 
+    if not has_tables(arguments.file):
+        if arguments.pcids is not None:
+            raise UsageError(f"--pcids {arguments.pcids}: {arguments.file} does not say when CR3 was loaded")
+        mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value))
+        batches: Batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
+        return Simulation(geometries, TABLE_BYTES, arguments.seed or 0), batches
+    if arguments.pages is not None:
+        raise UsageError(f"--pages {arguments.pages}: {arguments.file} has the page tables of the run that it is of")
     facts = facts_of(arguments.file)
+    if "memory_bytes" not in facts:
+        raise UsageError(f"{arguments.file}: it does not say how much memory the machine had (--record does)")
     seed = int(facts.get("seed", 0)) if arguments.seed is None else arguments.seed
-    return Simulation(geometries, int(facts["memory_bytes"]), seed)
+    simulation = Simulation(geometries, int(facts["memory_bytes"]), seed)
+    if arguments.pcids is None:
+        return simulation, read_pages(arguments.file)
+    from emu.lab.pcids import with_pcids
+
+    stream = open_stream(arguments.file, ("page", "kind", "space", "vcpu", "shift"))
+    return simulation, with_pcids(stream, arguments.pcids)
 
 
-def _with_report(batches: Iterator[PageBatch], report: Report) -> Iterator[PageBatch]:
+def _with_report(batches: Batches, report: Report) -> Batches:
     done = 0
     for batch in batches:
         yield batch

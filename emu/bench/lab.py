@@ -1,0 +1,147 @@
+"""Replaying a recorded stream of accesses: through one model, through eight in one pass, where everything misses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+import guests
+from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, median_ratio
+from emu.lab.batch import Batch
+from emu.lab.page_policy import TABLE_BYTES, PageMapper, PagePolicy
+from emu.lab.recorder import record_machine
+from emu.lab.simulation import Simulation
+from emu.lab.stream_file import StreamWriter, facts_of, read, read_pages
+from emu.machine import Machine
+from mmu.presets import load_preset
+
+#: Two levels of data TLB, and one of instruction TLB.
+PRESET = "skylake-sp"
+_EIGHT = (PRESET, "ice-lake-sp", "sapphire-rapids", "granite-rapids", "zen2", "zen3", "zen4", "zen5")
+_MEMORY = 256 << 20
+#: More pages than all levels have.
+_MISSING_PAGES = 8192
+_MISSING_ACCESSES = 1 << 18
+#: How many times as long the longer one of two streams is.
+_LONGER = 8
+_READ_IT = """
+import resource, sys
+from emu.bench.lab import replayed
+replayed(sys.argv[1], ["skylake-sp"])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def lab(rounds: int, turns: int) -> Measurement:
+    """Streams of two processes on a region that they share, and of random updates."""
+    with tempfile.TemporaryDirectory() as directory:
+        stream, longer, random = (os.path.join(directory, f"{name}.parquet") for name in ("stream", "longer", "random"))
+        accesses = recorded(stream, "region_stress", ("2", str(max(1, turns // 4))))
+        updates = recorded(random, "gups", ("64M", str(turns * 20_000)))
+        _repeat(stream, longer)
+        missing = list(PageMapper(PagePolicy.FOUR_K).mapped(_missing()))
+        taken = alternate(
+            rounds,
+            {
+                "one": partial(cpu_seconds, partial(replayed, stream, [PRESET])),
+                "eight": partial(cpu_seconds, partial(replayed, stream, _EIGHT)),
+                "random": partial(cpu_seconds, partial(replayed, random, [PRESET])),
+                "random, eight": partial(cpu_seconds, partial(replayed, random, _EIGHT)),
+                "missing": partial(cpu_seconds, partial(_simulate, missing)),
+            },
+        )
+        kib, longer_kib = (_resident_kib(path) for path in (stream, longer))
+        size = os.path.getsize(random) / updates
+    figures = (
+        Figure(
+            "lab_replay_maccesses",
+            f"replay of a recorded stream through {PRESET}: million accesses a second, the file read",
+            accesses / median(taken["one"]) / 1e6, "M/s", aim=Aim(60, at_most=False),
+        ),
+        Figure(
+            "lab_eight_ratio", "  eight models in one pass / one", median_ratio(taken["eight"], taken["one"]),
+            aim=Aim(5),
+        ),
+        Figure("lab_random_maccesses", "  of random updates", updates / median(taken["random"]) / 1e6, "M/s"),
+        Figure(
+            "lab_random_eight_ratio", "  eight models of that / one",
+            median_ratio(taken["random, eight"], taken["random"]),
+        ),
+        Figure(
+            "lab_missing_maccesses", "  where each access misses everywhere",
+            _MISSING_ACCESSES / median(taken["missing"]) / 1e6, "M/s", aim=Aim(15, at_most=False),
+        ),
+        Figure("lab_bytes", "a stream of random updates: bytes an access", size, "B", aim=Aim(3)),
+        Figure(
+            "lab_memory_growth", f"memory of a replay: a stream {_LONGER} times as long / that", longer_kib / kib,
+            aim=Aim(1.1),
+        ),
+    )  # fmt: skip
+    return Measurement("lab", taken, figures)
+
+
+def recorded(path: str, program: str, arguments: Sequence[str]) -> int:
+    """Record a guest; returns how many accesses it has made."""
+    machine, accesses = Machine(_MEMORY, tlb=PRESET, stdout=lambda data: None), 0
+    machine.spawn(guests.path(program), arguments)
+    writer = StreamWriter(path, {"memory_bytes": str(_MEMORY)})
+
+    def write(batch: Batch) -> None:
+        nonlocal accesses
+        accesses += len(batch)
+        writer.write(batch)
+
+    recorder = record_machine(machine, write)
+    machine.run()
+    recorder.finish()
+    writer.close()
+    return accesses
+
+
+def replayed(path: str, names: Sequence[str]) -> Simulation:
+    """Replay a file through presets."""
+    simulation = Simulation([load_preset(name) for name in names], int(facts_of(path)["memory_bytes"]))
+    for batch in read_pages(path):
+        simulation.add(batch)
+    return simulation
+
+
+def _repeat(path: str, longer: str) -> None:
+    """Write a stream that is the same again and again."""
+    writer = StreamWriter(longer, facts_of(path))
+    for _ in range(_LONGER):
+        for batch in read(path):
+            writer.write(batch)
+    writer.close()
+
+
+def _missing() -> Iterator[Batch]:
+    pages = np.arange(_MISSING_ACCESSES, dtype=np.uint64) % np.uint64(_MISSING_PAGES)
+    yield Batch.of(vaddr=(pages << np.uint64(12)) + np.uint64(0x1000_0000))
+
+
+def _simulate(batches: Sequence[Batch]) -> None:
+    simulation = Simulation([load_preset(PRESET)], TABLE_BYTES)
+    for batch in batches:
+        simulation.add(batch)
+    walks = simulation.figures()[0]["perf"]["dTLB-load-misses"]
+    if walks != _MISSING_ACCESSES:
+        raise RuntimeError(f"bench: {_MISSING_ACCESSES - walks} accesses did not miss")
+
+
+def _resident_kib(path: str) -> int:
+    """The most memory that a process has had which replays a file."""
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", _READ_IT, path]
+    ran = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise RuntimeError(f"bench: {ran.stderr.splitlines()[-1]}")
+    return int(ran.stdout)
