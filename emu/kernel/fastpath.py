@@ -287,12 +287,12 @@ class FastPath:
         kernel, state = self._kernel, self._made()
         for number in (MMAP, MPROTECT, MUNMAP):
             self._costs[number] = kernel.entry.entry_of(number)[1]
-        return LateWork(self._cpu, kernel.mm_context, kernel.futexes, state)
+        return LateWork(self._cpu, kernel.mm_context, kernel.futexes, self.faults, state)
 
     def _take_back(self, task: Task) -> bool:
         late = self._late
         assert late is not None
-        late.take_back(task.mm)
+        late.take_back(task)
         self.stands = late.stands is not None
         if not self.masks:
             self._is_ready()

@@ -114,6 +114,9 @@ class FastState(ctypes.Structure):
     entries: int  # host address of the EntryWork
     flush_page: int  # of tlb_flush_page()
     engine_cpu: int  # its first argument
+    faults: int  # host address of the FaultState, or 0: no fault is answered where it has been mapped again
+    page_bits: int  # the entry of a page that is written to there, but for its frame
+    zeroing: int  # host address of memset()
     # and the one word at which somebody waits
     word: int  # its address, or 0
     woken: int  # how many have been woken

@@ -16,12 +16,14 @@ from emu.mm.commit import Overcommit
 from emu.mm.flags import VmFlags
 from emu.mm.foreseen import Foreseen, foresee
 from emu.mm.kmem import VM_AREA_STRUCT
+from emu.mm.pagetable import RW, D
 from mmu import unicorn_abi
 from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
+    from emu.kernel.fastfaults import FastFaults
     from emu.kernel.faststate import FastState
     from emu.kernel.futex import Futexes
     from emu.kernel.task import Task
@@ -72,11 +74,12 @@ class Standing:
 class LateWork:
     """What native code has been told, and what it leaves to the kernel."""
 
-    def __init__(self, cpu: Cpu, context: MmContext, futexes: Futexes, state: FastState) -> None:
-        self._context, self._futexes, self._state = context, futexes, state
-        state.flush_page, state.engine_cpu = (
-            unicorn_abi.symbol_address("tlb_flush_page_x86_64"), unicorn_abi.cpu_state(cpu.uc),
-        )  # fmt: skip
+    def __init__(
+        self, cpu: Cpu, context: MmContext, futexes: Futexes, faults: FastFaults, state: FastState
+    ) -> None:  # fmt: skip
+        self._context, self._futexes, self._faults, self._state = context, futexes, faults, state
+        state.flush_page = unicorn_abi.symbol_address("tlb_flush_page_x86_64")
+        state.engine_cpu, (state.zeroing, _) = unicorn_abi.cpu_state(cpu.uc), unicorn_abi.memory_functions()
         self._next: Foreseen | None = None
         self._left = _FEW
         #: The mapping that is there, and whether native code has been told of it.
@@ -144,16 +147,16 @@ class LateWork:
 
     # -- what it has left ------------------------------------------------------------------------------------------
 
-    def take_back(self, mm: AddressSpace) -> None:
+    def take_back(self, task: Task) -> None:
         """The kernel goes on for a task: do what has been asked for meanwhile."""
         state, coming = self._state, self._next
         if state.unmapped:
-            self._unmap()
+            self._unmap(task)
         elif coming is not None:
             self._next, state.place = None, 0
             if state.mapped:
                 self._left = 1
-                self._map(mm, coming)
+                self._map(task.mm, coming)
             else:
                 self._left = _PATIENCE
         if state.woken:
@@ -173,10 +176,11 @@ class LateWork:
             return
         state.entries = context.entries.work_for(mm)
         if state.entries:
-            state.guard = low
+            state.guard, state.faults = low, self._faults.record_for(mm)
+            state.page_bits = made[1].page_bits | RW | D
             self.stands = Standing(mm, coming, *made)
 
-    def _unmap(self) -> None:
+    def _unmap(self, task: Task) -> None:
         """What stands has been unmapped, and perhaps mapped again."""
         state, stands = self._state, self.stands
         assert stands is not None
@@ -185,11 +189,13 @@ class LateWork:
         if unmapped != 1:
             raise AssertionError("LateWork: a frame has no reference to drop")
         mm.note_peak()
-        self._context.entries.cleared(mm, state.pages)
+        freed = self._context.entries.cleared(mm, state.pages)
         mm.hiwater_bytes = max(mm.hiwater_bytes, mm.total_bytes)
         if mapped and state.low == stands.guard.end and state.high == stands.stack.end:
             stands.renew()
             state.stands = 1
+            if state.faults and self._faults.came_again(task, freed):
+                mm.vmas.anon_vma_prepare(stands.stack)
             return
         stands.remove()
         self.drop()

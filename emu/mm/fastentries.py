@@ -117,10 +117,12 @@ class FastEntries:
             return 0
         return self._work if self._frames.only_counted and self._nobody_told() else 0
 
-    def cleared(self, mm: Owner, pages: int) -> None:
-        """So many entries have been cleared, as :meth:`clear` does it."""
-        if pages:
-            self._dropped(mm, pages, sorted)
+    def cleared(self, mm: Owner, pages: int) -> list[int]:
+        """So many entries have been cleared, as :meth:`clear` does it; the frames that are free now, lowest first."""
+        if not pages:
+            return []
+        self._dropped(mm, pages, sorted)
+        return sorted(self._freed.view[: self._done[0]].tolist())
 
     def can_clear_all(self, mm: Owner) -> bool:
         """Whether :meth:`clear_ranges` may be tried, of VMAs without UFFD_WP."""
