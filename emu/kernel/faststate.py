@@ -141,3 +141,18 @@ class FastState(ctypes.Structure):
     windows: int  # and of the engine's first TLB window
 
     _fields_ = fields(__annotations__)
+
+
+def place_of(field: str) -> int:
+    """Which of its words a field is: Python reads and writes those of a memoryview in a third of the time."""
+    offset: int = getattr(FastState, field).offset
+    return offset // 8
+
+
+#: Those that each entry of the engine needs.
+SYSTEM_NS, LOOK_AT, ANSWERED, SIGNALS, BLOCKED, MASKS, TASK_SIZE = map(
+    place_of, ("system_ns", "look_at", "answered", "signals", "blocked", "masks", "task_size")
+)
+PLACE, MAPPED, LOW, HIGH, STANDS, UNMAPPED, PAGES, WORD, WOKEN = map(
+    place_of, ("place", "mapped", "low", "high", "stands", "unmapped", "pages", "word", "woken")
+)

@@ -121,8 +121,13 @@ class FastEntries:
         """So many entries have been cleared, as :meth:`clear` does it; the frames that are free now, lowest first."""
         if not pages:
             return []
-        self._dropped(mm, pages, sorted)
-        return sorted(self._freed.view[: self._done[0]].tolist())
+        freed, anon, cached, _, _, _ = self._done[:6]
+        mm.rss_anon -= anon
+        mm.rss_cache -= cached
+        frames: list[int] = sorted(self._freed.view[:freed].tolist())
+        if freed:
+            self._frames.have_gone(frames[::-1], self._kinds.view)
+        return frames
 
     def can_clear_all(self, mm: Owner) -> bool:
         """Whether :meth:`clear_ranges` may be tried, of VMAs without UFFD_WP."""

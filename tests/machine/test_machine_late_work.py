@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from emu.kernel import fastpath, latework
+from emu.kernel import fastfaults, fastpath, latework
 from emu.machine import Machine
 from emu.mm import fastentries
 from emu.mm.foreseen import Foreseen
 from tests.machine.test_machine_fast_path import Ran, run
 
 _MAP, _GIVE, _UNMAP = "@p = mmap 0 140K {} PRIVATE|MAP_ANONYMOUS 0 0", "@mprotect p+8K 132K RW", "@munmap p 140K"
+#: With what may be left of others around it.
+_ALL = "@munmap p-64K 204K"
 _STACK = "\n".join((_MAP.format("PROT_NONE"), _GIVE, "@store p+136K 5"))
 _TURN = f"{_STACK}\n{_UNMAP}"
 
@@ -84,26 +86,32 @@ def _some(chance: Random) -> list[str]:
 
 
 def _by_chance(seed: int) -> str:
+    """Most results are not printed, since nothing stands any more behind a write(2)."""
     chance, lines = Random(seed), [_TURN]
-    for _ in range(40):
-        rights = chance.choice(("PROT_NONE", "PROT_NONE", "PROT_NONE", "PROT_READ", "RW"))
-        lines += [_MAP.format(rights), "say p-0x7fff00000000"]
+    for _ in range(60):
+        rights = chance.choices(("PROT_NONE", "PROT_READ", "RW"), (6, 1, 1))[0]
+        lines.append(_MAP.format(rights))
         lines += chance.choices((_GIVE, "@mprotect p+4K 136K RW", "@mprotect p+8K 16K RW", ""), (9, 1, 1, 1))
-        if chance.randrange(3):
-            lines += [f"store p+{chance.randrange(8, 140)}K 1", f"load p+{chance.randrange(8, 140)}K"]
-        if not chance.randrange(3):
+        if chance.randrange(4):
+            lines.append(f"store p+{chance.randrange(2, 34) * 4}K {chance.randrange(1 << 20)}")
+            lines += [f"{what} p+{chance.randrange(35) * 4}K 1" for what in chance.choices(("load", "store"), k=2)]
+        if not chance.randrange(6):
             lines += [chance.choice(_some(chance)) for _ in range(chance.randrange(1, 4))]
-        lines += chance.choices((_UNMAP, "@munmap p 136K", "munmap p 139K", ""), (14, 1, 1, 1))
-        if not chance.randrange(5):
-            lines += [chance.choice(("load p+16K", "store p+40K 1", "maps p 140K", "load p"))]
-    return "\n".join(lines)
+        lines += chance.choices((_UNMAP, "@munmap p 136K", "munmap p 139K", "", _ALL), (28, 1, 1, 1, 9))
+        if not chance.randrange(6):
+            lines += [chance.choice(("load p+16K", "store p+40K 1", "maps p 140K", "load p", "say p-0x7fff00000000"))]
+    lines = [line.replace(" 1", "") if line.startswith("load") else line for line in lines]
+    silent = {line for line in lines if line.startswith(("load", "store", "munmap", "madvise")) and chance.randrange(6)}
+    return "\n".join(f"@{line}" if line in silent and ";" not in line else line for line in lines)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_by_chance(seed: int, eager: list[str]) -> None:
+@pytest.mark.parametrize("seed", range(9))
+def test_by_chance(seed: int, eager: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if seed % 3:  # nothing that stands is unmapped natively as long as faults may be answered elsewhere
+        monkeypatch.setattr(fastfaults, "_FEW", 1 << 40)
     ours, kernels = _both(_by_chance(seed), seed=seed)
     assert ours.seen == kernels.seen
-    assert "make" in eager
+    assert eager.count("make") + eager.count("renew") > 5
 
 
 def test_the_same_stack_again_and_again(eager: list[str]) -> None:
