@@ -31,7 +31,7 @@ from emu.kernel.faststate import (
     PipeRecord,
     Run,
 )
-from emu.kernel.latecalls import REFUSED, maps_as_before, protects, protects_as_before, unmap, unmappable
+from emu.kernel.latecalls import REFUSED, expect_faults, maps_as_before, protects, protects_as_before, unmap, unmappable
 from emu.kernel.sigregs import SignalRegisters, make_frame, take_frame
 from emu.kernel.usermemory import NOWHERE, READABLE, WRITABLE, buffer, translated, use
 from emu.linux.cost import Cost
@@ -230,10 +230,11 @@ def _mprotect(path: FastState, trap: TrapState, cost: int) -> bool:
     if not protects_as_before(path, trap.registers):
         return False
     protects(path, trap.registers)
-    if _done(path, trap, cost, 0):
-        return True
-    path.high = 0
-    return False
+    if not _done(path, trap, cost, 0):
+        path.high = 0
+        return False
+    expect_faults(path)
+    return True
 
 
 @native

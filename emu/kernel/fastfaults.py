@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from emu.kernel.faststate import FastState
     from emu.kernel.faultfill import FaultState
     from emu.kernel.task import Task
-    from emu.mm.address_space import MmContext
+    from emu.mm.address_space import AddressSpace, MmContext
     from emu.mm.vma import Vma
 
 #: So many faults of that kind come to the kernel before any is answered natively.
@@ -155,13 +155,39 @@ class FastFaults:
             self._done[:] = _NOTHING
             if taken:
                 rss.came(task.mm, self._coming, taken, copies=copies, cached=cached)
-            usage = task.usage
-            usage.hw_faults += number
-            usage.min_flt += number
-            self.answered += number
-            self._context.clock.look_at = self._path().look_at
+            self._count(task, number)
         self._learn(number)
         return vmas
+
+    # -- pages that have gone natively, and come again -----------------------------------------------------------------
+
+    def record_for(self, mm: AddressSpace) -> int:
+        """The host address of the record, for faults in memory that is mapped again (:mod:`emu.kernel.latework`);
+        0 if somebody could see the difference."""
+        state, context = self._cpu.mmu.state, self._context
+        if not self.possible or state.event_mask or state.windows or self._counted() or mm.may_have_huge:
+            return 0
+        if context.frames.memcg is not None or context.flusher.detector is not None:
+            return 0
+        return ctypes.addressof(self._made())
+
+    def came_again(self, task: Task, frames: list[int]) -> bool:
+        """Some of these frames, in this order, may have been taken for such memory: whether any has been."""
+        state = self._state
+        assert state is not None
+        state.number, taken = 0, state.taken
+        if taken:
+            self._done[:] = _NOTHING
+            rss.came(task.mm, Coming(0, frames, len(frames), zero=False), taken, copies=0, cached=0)
+            self._count(task, taken)
+        return taken != 0
+
+    def _count(self, task: Task, number: int) -> None:
+        usage = task.usage
+        usage.hw_faults += number
+        usage.min_flt += number
+        self.answered += number
+        self._context.clock.look_at = self._path().look_at
 
     def _learn(self, number: int) -> None:
         """So many faults have been answered: how soon to try again, and with how many frames."""

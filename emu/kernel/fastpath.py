@@ -13,19 +13,27 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
+from emu.hooks import TrapState
 from emu.kernel.fastfaults import FastFaults
 from emu.kernel.faststate import (
+    ANSWERED,
+    BLOCKED,
     CALLS,
     CLOCK_GETTIME,
     DESCRIPTORS,
     FUTEX,
     KILL,
+    LOOK_AT,
+    MASKS,
     MMAP,
     MPROTECT,
     MUNMAP,
     READ,
+    SIGNALS,
     SIGPROCMASK,
     SIGRETURN,
+    SYSTEM_NS,
+    TASK_SIZE,
     WRITE,
     FastState,
     Run,
@@ -50,6 +58,8 @@ if TYPE_CHECKING:
     from emu.linux.syscall import Enter, Registers
     from emu.mm.vma import Vma
 
+#: Which word of the TrapState that is.
+_ANSWER: int = TrapState.answer.offset // 8  # type: ignore[attr-defined]
 #: After a change of the mask that was answered, the next one is prepared for in so many entries of the engine.
 _SOON = 8
 #: getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid: what they say changes by other calls only.
@@ -123,6 +133,8 @@ class FastPath:
                 reg_write=symbol("uc_reg_write"), scratch=ctypes.addressof(self._words),
                 windows=unicorn_abi.tlb_windows(uc),
             )  # fmt: skip
+            self._record = memoryview(self._state).cast("B").cast("Q")
+            self._trap = memoryview(cpu.trap).cast("B").cast("Q")
             self._answer = load("emu.kernel.fastcalls")["answer"].address
             cpu.trap.fast_path = ctypes.addressof(self._state)
             for number in (READ, WRITE, SIGPROCMASK, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME):
@@ -137,59 +149,61 @@ class FastPath:
         assert state is not None
         if self._signals is not None:
             self._prepare_signals(task, state, self._signals)
-        late, tells = self._late, False
+        record, clock, late = self._record, self._clock, self._late
+        tells = False
         if self.masks:
-            signals = task.signals
+            signals, tracer = task.signals, self._kernel.tracer
             waits = signals.pending or signals.shared or signals.saved_mask is not None
-            if waits or task.seccomp is not None or self._pair is not None or self._kernel.tracer.syscalls:
-                state.masks = 0
+            if waits or task.seccomp is not None or self._pair is not None or tracer.syscalls:
+                record[MASKS] = 0
             else:
-                state.masks, state.blocked, state.task_size = 1, signals.blocked, task.mm.task_size
-                tells = late is not None and not self.faults.given and not self._kernel.tracer.active
+                record[MASKS], record[BLOCKED], record[TASK_SIZE] = 1, signals.blocked, task.mm.task_size
+                tells = late is not None and not self.faults.given and not tracer.active
         if late is not None:
             if tells:
-                self._foreseen = late.tell(task)
+                self._foreseen = late.tell(task.mm)
             elif late.told:
                 late.withdraw()
         if self._clock_of_thread is not None:
             usage = task.usage if self._clock_of_thread else task.group.usage()
             since, system_since, _ = self._kernel.scheduler.turn_began
             state.clock_began = usage.cpu_ns - since - system_since
-        state.system_ns, state.look_at = self._clock.system_ns, self._clock.look_at
-        self._cpu.trap.answer = self._answer
+        record[SYSTEM_NS], record[LOOK_AT] = clock.system_ns, clock.look_at
+        self._trap[_ANSWER] = self._answer
         self.begun = True
 
     def end(self) -> list[Vma]:
         """Python goes on: bring the kernel's own objects up to date.  Returns the mappings in which page faults have
         been answered."""
-        state, task = self._state, self._kernel.scheduler.current
-        assert state is not None and task is not None
+        record, task = self._record, self._kernel.scheduler.current
+        assert task is not None
         self.begun = False
-        self._cpu.trap.answer = 0
-        answered = state.answered
+        self._trap[_ANSWER] = 0
+        answered = record[ANSWERED]
         if not answered and self._pair is None and not self.faults.given:  # nothing has been done
             if self.masks:
                 self._prepare_less()
             if self._foreseen:
-                self._foreseen = self._take_back(task)
+                self._take_back(task)
             return []
-        self._clock.system_ns, state.answered = state.system_ns, 0
+        self._clock.system_ns, record[ANSWERED] = record[SYSTEM_NS], 0
         self.answered += answered
         if self.masks:
             if answered:
                 self.masks = _SOON
-                if state.masks or state.signals:
-                    task.signals.blocked = state.blocked
+                if record[MASKS] or record[SIGNALS]:
+                    task.signals.blocked = record[BLOCKED]
             else:
                 self._prepare_less()
-        elif self._signals is not None and state.signals:
-            task.signals.blocked = state.blocked
+        elif self._signals is not None and record[SIGNALS]:
+            task.signals.blocked = record[BLOCKED]
         if self._foreseen:
-            self._foreseen = self._take_back(task)
+            self._take_back(task)
         pair, self._pair = self._pair, None
         if pair is not None:
             self._is_ready()
             self._patience = _TURNS if answered >= _WORTH else min(2 * self._patience, _MOST_TURNS)
+            state = self._made()
             if answered:
                 self._settle(pair, state)
             state.current = 0
@@ -287,16 +301,15 @@ class FastPath:
         kernel, state = self._kernel, self._made()
         for number in (MMAP, MPROTECT, MUNMAP):
             self._costs[number] = kernel.entry.entry_of(number)[1]
-        return LateWork(self._cpu, kernel.mm_context, kernel.futexes, state)
+        return LateWork(self._cpu, kernel.mm_context, kernel.futexes, self.faults, state)
 
-    def _take_back(self, task: Task) -> bool:
-        late = self._late
+    def _take_back(self, task: Task) -> None:
+        late, self._foreseen = self._late, False
         assert late is not None
-        late.take_back(task.mm)
+        late.take_back(task)
         self.stands = late.stands is not None
         if not self.masks:
             self._is_ready()
-        return False
 
     def run_begins(self) -> None:
         """The machine goes on, and whoever has it may have changed anything."""

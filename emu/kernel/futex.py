@@ -27,6 +27,7 @@ ANY_BIT = 0xFFFF_FFFF
 #: FUTEX_WAITERS, FUTEX_OWNER_DIED, FUTEX_TID_MASK, ROBUST_LIST_LIMIT.
 WAITERS, OWNER_DIED, TID_MASK, _ROBUST_LIMIT = 1 << 31, 1 << 30, (1 << 30) - 1, 2048
 Key = Hashable
+_WRITE = Access.WRITE
 
 
 def futex_key(mm: AddressSpace, address: int, *, private: bool) -> Key:
@@ -141,8 +142,9 @@ class Futexes:
 
     def wake_the_only_one(self) -> None:
         """Wake that one."""
-        (key,) = self.waiters
-        self.wake(key, 1)
+        _, (waiter,) = self.waiters.popitem()
+        waiter.woken = True
+        waiter.queue.wake_all()
 
     def wake(self, key: Key, most: int, bits: int = ANY_BIT) -> int:
         """Wake up to ``most`` waiters of a word (at least one); returns how many.  LinuxError(EINVAL) if some wait for
@@ -179,6 +181,12 @@ class Futexes:
 
     def wake_word(self, mm: AddressSpace, address: int) -> None:
         """Wake one waiter of a word that the kernel has just written (CLONE_CHILD_CLEARTID)."""
+        if not self.waiters and not self.pi and not address % 4:
+            try:
+                get_user_page(mm, address, _WRITE)  # as for a key
+                return
+            except LinuxError:
+                pass
         try:
             self.wake(futex_key(mm, address, private=False), 1)
         except LinuxError:

@@ -7,11 +7,12 @@ where it is known what comes of it, and a task is woken that waits for a word.
 from __future__ import annotations
 
 from emu.kernel.faststate import FastState
+from emu.kernel.faultfill import FaultRange, FaultState
 from emu.linux.cost import Cost
 from emu.mm.entrystate import MARKERS, EntryWork
 from emu.mm.entrywork import clear_range, table_of
 from emu.mm.pagetable import ADDRESS, HERE
-from mmu.native import call3, load64, native
+from mmu.native import call3, load64, native, store64
 from mmu.state import MmuState
 
 _RDX, _RSI, _RDI, _R8, _R9, _R10 = 16, 48, 56, 64, 72, 80
@@ -19,6 +20,8 @@ _PAGE, _IN_PAGE = 4096, 0xFFF
 _WHOLE_PAGES = 0xFFFF_FFFF_FFFF_F000
 _PAGE_SHIFT, _IN_TABLE = 12, 511
 _MAPPED = Cost.MAPPED
+#: So many frames may be taken again.
+MOST_FRAMES = 8
 #: It is left to the kernel.
 REFUSED = (1 << 64) - 1
 
@@ -52,6 +55,30 @@ def protects(path: FastState, registers: int) -> None:
     """That part."""
     path.low = load64(registers + _RDI)
     path.high = path.low + ((load64(registers + _RSI) + _IN_PAGE) & _WHOLE_PAGES)
+
+
+@native
+def expect_faults(path: FastState) -> None:
+    """What has been unmapped is there again, as it was: the frames that it had are those that its pages get next."""
+    if path.faults == 0 or path.unmapped != 1 or path.low != path.guard or path.high != path.place + path.length:
+        return
+    work, faults = EntryWork.from_address(path.entries), FaultState.from_address(path.faults)
+    if work.freed == 0 or work.freed > MOST_FRAMES:
+        return
+    last, number = 0, 0
+    while number < work.freed:  # the lowest is taken first
+        at, least = 0, REFUSED
+        while at < work.freed:
+            frame = load64(work.freed_frames + at * 8)
+            if frame > last and frame < least:
+                least = frame
+            at += 1
+        store64(faults.listed + number * 8, least)
+        last, number = least, number + 1
+    found = FaultRange.from_address(faults.ranges)
+    found.start, found.end, found.read, found.write, found.copy = path.low, path.high, 0, path.page_bits, 0
+    faults.first, faults.frames, faults.zeroing, faults.number = 0, number, path.zeroing, 1
+    path.turn_end = 0  # as it is not known
 
 
 @native

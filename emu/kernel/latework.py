@@ -11,17 +11,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emu.kernel.faststate import HIGH, LOW, MAPPED, PAGES, PLACE, STANDS, UNMAPPED, WOKEN, WORD
 from emu.linux.limits import Rlimit
 from emu.mm.commit import Overcommit
 from emu.mm.flags import VmFlags
 from emu.mm.foreseen import Foreseen, foresee
 from emu.mm.kmem import VM_AREA_STRUCT
+from emu.mm.pagetable import RW, D
 from mmu import unicorn_abi
 from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.cpu import Cpu
+    from emu.kernel.fastfaults import FastFaults
     from emu.kernel.faststate import FastState
     from emu.kernel.futex import Futexes
     from emu.kernel.task import Task
@@ -40,19 +43,19 @@ _NO_RIGHTS = 1 << 63
 class Standing:
     """A mapping as it was foreseen: a part without rights, and above it one that has some."""
 
-    __slots__ = ("_bits", "_changes", "foreseen", "guard", "mm", "stack")
+    __slots__ = ("_changes", "_seen", "foreseen", "guard", "mm", "stack")
 
     def __init__(self, mm: AddressSpace, foreseen: Foreseen, guard: Vma, stack: Vma) -> None:
         self.mm, self.foreseen, self.guard, self.stack = mm, foreseen, guard, stack
-        self._changes, self._bits = mm.vmas.changes, self._seen()
-
-    def _seen(self) -> tuple[object, ...]:
-        guard, stack = self.guard, self.stack
-        return guard.prot, guard.bits, guard.end, stack.prot, stack.bits, stack.end
+        self._changes, self._seen = mm.vmas.changes, (guard.allowed, guard.bits, stack.allowed, stack.bits)
 
     def is_as_made(self, mm: AddressSpace) -> bool:
-        """Whether it is one of this address space, in which nothing has been mapped or unmapped since."""
-        return mm is self.mm and mm.vmas.changes == self._changes and self._seen() == self._bits
+        """Whether it is one of this address space, in which nothing has been mapped or unmapped since, and it has the
+        rights and flags that it had."""
+        if mm is not self.mm or mm.vmas.changes != self._changes:
+            return False
+        guard, stack = self.guard, self.stack
+        return (guard.allowed, guard.bits, stack.allowed, stack.bits) == self._seen
 
     def renew(self) -> None:
         """It has been unmapped, and mapped again."""
@@ -72,13 +75,17 @@ class Standing:
 class LateWork:
     """What native code has been told, and what it leaves to the kernel."""
 
-    def __init__(self, cpu: Cpu, context: MmContext, futexes: Futexes, state: FastState) -> None:
-        self._context, self._futexes, self._state = context, futexes, state
-        state.flush_page, state.engine_cpu = (
-            unicorn_abi.symbol_address("tlb_flush_page_x86_64"), unicorn_abi.cpu_state(cpu.uc),
-        )  # fmt: skip
+    def __init__(
+        self, cpu: Cpu, context: MmContext, futexes: Futexes, faults: FastFaults, state: FastState
+    ) -> None:  # fmt: skip
+        self._context, self._futexes, self._faults, self._state = context, futexes, faults, state
+        state.flush_page = unicorn_abi.symbol_address("tlb_flush_page_x86_64")
+        state.engine_cpu, (state.zeroing, _) = unicorn_abi.cpu_state(cpu.uc), unicorn_abi.memory_functions()
+        self._record = memoryview(state).cast("B").cast("Q")
         self._next: Foreseen | None = None
         self._left = _FEW
+        #: The record for faults that are answered in what is mapped again, or 0.
+        self._expects = 0
         #: The mapping that is there, and whether native code has been told of it.
         self.stands: Standing | None = None
         self.told = False
@@ -113,18 +120,18 @@ class LateWork:
             return False
         return context.limit(Rlimit.AS) is None and context.limit(Rlimit.DATA) is None
 
-    def tell(self, task: Task) -> bool:
-        """A task is about to enter the engine, and no fault is answered in what it has mapped: whether native code may
-        wake another one, or unmap what stands."""
-        word, stands = 0, self.stands
+    def tell(self, mm: AddressSpace) -> bool:
+        """A task with this memory is about to enter the engine, and no fault is answered in what it has mapped: whether
+        native code may wake another one, or unmap what stands."""
+        word, stands, record = 0, self.stands, self._record
         if self._futexes.waiters:
-            self._state.word = word = self._futexes.only_word(task.mm.serial)
-        if stands is None or self._next is not None or not stands.is_as_made(task.mm):
+            record[WORD] = word = self._futexes.only_word(mm.serial)
+        if stands is None or self._next is not None or not stands.is_as_made(mm):
             if self.told:
                 self.withdraw()
             return word != 0 or self._next is not None
         if not self.told:
-            self._state.place, self._state.stands, self.told = stands.foreseen.start, 1, True
+            record[PLACE], record[STANDS], self.told = stands.foreseen.start, 1, True
         return True
 
     def withdraw(self) -> None:
@@ -144,28 +151,28 @@ class LateWork:
 
     # -- what it has left ------------------------------------------------------------------------------------------
 
-    def take_back(self, mm: AddressSpace) -> None:
+    def take_back(self, task: Task) -> None:
         """The kernel goes on for a task: do what has been asked for meanwhile."""
-        state, coming = self._state, self._next
-        if state.unmapped:
-            self._unmap()
+        record, coming = self._record, self._next
+        if record[UNMAPPED]:
+            self._unmap(task)
         elif coming is not None:
-            self._next, state.place = None, 0
-            if state.mapped:
+            self._next, record[PLACE] = None, 0
+            if record[MAPPED]:
                 self._left = 1
-                self._map(mm, coming)
+                self._map(task.mm, coming)
             else:
                 self._left = _PATIENCE
-        if state.woken:
-            state.woken = 0
+        if record[WOKEN]:
+            record[WOKEN] = 0
             self._futexes.wake_the_only_one()
         else:
-            state.word = 0
+            record[WORD] = 0
 
     def _map(self, mm: AddressSpace, coming: Foreseen) -> None:
         """Make a mapping; it may be one that can be unmapped natively."""
         state, context = self._state, self._context
-        low, high = state.low, state.high
+        low, high = self._record[LOW], self._record[HIGH]
         made = coming.make(mm, low, high)
         if made is None or high - low > SINGLE_PAGE_CEILING << PAGE_SHIFT:
             return
@@ -173,23 +180,27 @@ class LateWork:
             return
         state.entries = context.entries.work_for(mm)
         if state.entries:
-            state.guard = low
+            state.guard, state.page_bits = low, made[1].page_bits | RW | D
+            state.faults = self._expects = self._faults.record_for(mm)
             self.stands = Standing(mm, coming, *made)
 
-    def _unmap(self) -> None:
+    def _unmap(self, task: Task) -> None:
         """What stands has been unmapped, and perhaps mapped again."""
-        state, stands = self._state, self.stands
+        record, stands = self._record, self.stands
         assert stands is not None
-        mm, unmapped, mapped = stands.mm, state.unmapped, state.mapped
-        state.unmapped = 0
+        mm, unmapped, mapped = stands.mm, record[UNMAPPED], record[MAPPED]
+        record[UNMAPPED] = 0
         if unmapped != 1:
             raise AssertionError("LateWork: a frame has no reference to drop")
         mm.note_peak()
-        self._context.entries.cleared(mm, state.pages)
-        mm.hiwater_bytes = max(mm.hiwater_bytes, mm.total_bytes)
-        if mapped and state.low == stands.guard.end and state.high == stands.stack.end:
+        freed = self._context.entries.cleared(mm, record[PAGES])
+        if mm.total_bytes > mm.hiwater_bytes:
+            mm.hiwater_bytes = mm.total_bytes
+        if mapped and record[LOW] == stands.guard.end and record[HIGH] == stands.stack.end:
             stands.renew()
-            state.stands = 1
+            record[STANDS] = 1
+            if self._expects and self._faults.came_again(task, freed):
+                mm.vmas.anon_vma_prepare(stands.stack)
             return
         stands.remove()
         self.drop()

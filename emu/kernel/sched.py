@@ -93,7 +93,7 @@ class Scheduler:
         """``tasks``: every task, by number; ``turn``: ns of a vCPU's turn (of one vCPU: the time slice), or the least
         and the most, between which each is chosen by ``random``.
         """
-        self._cpu = cpu
+        self._cpu, self._state = cpu, cpu.mmu.state
         self._clock = clock
         self._flusher = flusher
         self._tasks = tasks
@@ -324,7 +324,7 @@ class Scheduler:
 
     def account(self, task: Task) -> None:
         """Add the instructions that the current task has retired, and the kernel's work for it, to its usage."""
-        instructions, system_ns = self._cpu.clock, self._clock.system_ns
+        instructions, system_ns = self._state.clock, self._clock.system_ns
         retired, system = instructions - self._since, system_ns - self._system_since
         vcpu, usage = self.vcpus[task.cpu], task.usage
         usage.instructions += retired
@@ -540,7 +540,7 @@ class Scheduler:
             task.context.restore()
             self._loaded = task
         clock = self._clock
-        self._since, self._system_since = instructions, system_ns = cpu.clock, clock.system_ns
+        self._since, self._system_since = instructions, system_ns = self._state.clock, clock.system_ns
         self._turn_start = instructions + cpu.trap.iterations + system_ns
         if vcpu.last is not task:
             vcpu.last = task

@@ -117,10 +117,17 @@ class FastEntries:
             return 0
         return self._work if self._frames.only_counted and self._nobody_told() else 0
 
-    def cleared(self, mm: Owner, pages: int) -> None:
-        """So many entries have been cleared, as :meth:`clear` does it."""
-        if pages:
-            self._dropped(mm, pages, sorted)
+    def cleared(self, mm: Owner, pages: int) -> list[int]:
+        """So many entries have been cleared, as :meth:`clear` does it; the frames that are free now, lowest first."""
+        if not pages:
+            return []
+        freed, anon, cached, _, _, _ = self._done[:6]
+        mm.rss_anon -= anon
+        mm.rss_cache -= cached
+        frames: list[int] = sorted(self._freed.view[:freed].tolist())
+        if freed:
+            self._frames.have_gone(frames[::-1], self._kinds.view)
+        return frames
 
     def can_clear_all(self, mm: Owner) -> bool:
         """Whether :meth:`clear_ranges` may be tried, of VMAs without UFFD_WP."""

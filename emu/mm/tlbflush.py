@@ -182,7 +182,7 @@ class TlbFlusher:
     def switch_cpu(self, cpu: int, mm: Flushed, pid: int, tid: int) -> None:
         """Let a vCPU have its turn, with the process ``pid``, its thread ``tid`` and its ``mm``."""
         mmu = self._mmu
-        if cpu != mmu.processor:
+        if self.cpus > 1 and cpu != mmu.processor:
             mmu.switch_to(cpu, loads_cr3=mm is not self._loaded[cpu])
         state = mmu.state
         state.asid, state.tid = pid, tid

@@ -15,12 +15,13 @@ from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMESPEC, Opaque
 from emu.linux.syscall import NUMBER, RestartByTimeout, Result, Syscall
 from emu.linux.words import Choice
+from mmu.registers import Access
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 
-_PRIVATE, _CLOCK_REALTIME = 128, 256
+_PRIVATE, _CLOCK_REALTIME, _WAIT_PRIVATE, _READ = 128, 256, 128, Access.READ
 
 
 class FutexOp(Choice, prefix="FUTEX_"):
@@ -66,6 +67,8 @@ def sys_futex(
     kernel: Kernel, task: Task, address: int, op: int, value: int, timeout: int, other: int, value3: int
 ) -> Result:
     """futex(2)."""
+    if op == _WAIT_PRIVATE and not timeout:
+        return _wait(kernel, task, address, value, True, ANY_BIT, None, False)
     private = bool(op & _PRIVATE)
     command = _COMMANDS.get(op & ~(_PRIVATE | _CLOCK_REALTIME))
     if command is None:
@@ -158,8 +161,10 @@ def _wait(
 ) -> Result:  # fmt: skip
     if not bits:
         raise LinuxError(errno.EINVAL)
-    key = futex_key(task.mm, address, private=private)
-    if INT.read(task.mm, address) != value:
+    mm = task.mm
+    key = futex_key(mm, address, private=private)
+    paddr = mm.translate(address, _READ)
+    if int.from_bytes(mm.frames.ram.view[paddr : paddr + 4], "little", signed=True) != value:
         raise LinuxError(errno.EAGAIN)
     return futex_wait(kernel.futexes, kernel.clock, Waiter(key, bits), deadline, time_of_day=of_day)
 

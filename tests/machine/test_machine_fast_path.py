@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -33,9 +34,16 @@ class Ran:
     answered: int
 
 
-def run(words: str, *, watched: bool = False, prepare: Callable[[Machine], object] | None = None, **kind: Any) -> Ran:
+def run(
+    words: str,
+    *,
+    watched: bool = False,
+    prepare: Callable[[Machine], object] | None = None,
+    standard_input: str = "",
+    **kind: Any,
+) -> Ran:
     out = io.BytesIO()
-    machine = Machine(64 << 20, stdout=out, stderr=out, **kind)
+    machine = Machine(64 << 20, stdin=io.BytesIO(standard_input.encode()), stdout=out, stderr=out, **kind)
     if watched:
         machine.kernel.tracer = Watcher()
     if prepare is not None:
@@ -53,6 +61,7 @@ def run(words: str, *, watched: bool = False, prepare: Callable[[Machine], objec
         "vcpus": [(vcpu.instructions, vcpu.system_ns, vcpu.switches) for vcpu in kernel.scheduler.vcpus],
         "mmu": kernel.cpu.mmu.counters,
         "kmem": kernel.frames.kmem.charged,
+        "memory": zlib.crc32(machine.ram.view),
     }
     return Ran(seen, kernel.entry.fast_path.answered)
 
