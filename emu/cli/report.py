@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emu.cli.arguments import format_size
 from emu.cli.regioncounts import RegionCounts, kernel_counts
 from emu.cpu import Cpu
 from emu.kernel.kernel import Kernel
@@ -158,7 +159,7 @@ def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:
     which models none.
     """
     if mmu.tlb is None:
-        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}, "latency": None}
+        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}, "latency": None, "nested": None}
     from mmu.entries import ENTRY_NAME
     from mmu.perf_events import perf_events
 
@@ -180,6 +181,7 @@ def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:
         "structure_caches": structures,
         "perf": perf_events(mmu, cpu),
         "latency": _latency(models),
+        "nested": _nested(models),
     }
 
 
@@ -195,9 +197,29 @@ def _latency(models: Sequence[TlbModel]) -> dict[str, Any] | None:
         for access, each in model.costs.cycles().items():
             cycles[access.name.lower()]["stlb_hit_cycles"] += each.stlb_hits
             cycles[access.name.lower()]["walk_cycles"] += each.walks
-        for name, sides in model.costs.loads().items():
-            loads[name] = loads.get(name, 0) + sum(sides)
+        for nested in (False, True):
+            for name, sides in model.costs.loads(nested=nested).items():
+                loads[name] = loads.get(name, 0) + sum(sides)
     return {"cycles": sum(sum(each.values()) for each in cycles.values()), "by_access": cycles, "walk_loads": loads}
+
+
+def _nested(models: Sequence[TlbModel]) -> dict[str, Any] | None:
+    """What was done in the second dimension of paging; None where there is none."""
+    from mmu.entries import ENTRY_NAME
+
+    found: dict[str, Any] = {"structure_caches": {}}
+    for model in models:
+        if model.second is None:
+            return None
+        found["page_size"] = 1 << 12 + 9 * (model.second.nested.page_level - 1)
+        for name, number in dataclasses.asdict(model.second.counts).items():
+            found[name] = found.get(name, 0) + number
+        for level, (lookups, hits) in model.second.cache_counters().items():
+            if level:
+                cache = found["structure_caches"].setdefault(ENTRY_NAME[level], {"lookups": 0, "hits": 0})
+                cache["lookups"] += lookups
+                cache["hits"] += hits
+    return found
 
 
 def to_json(run: dict[str, Any]) -> bytes:
@@ -220,6 +242,7 @@ def stats_text(run: dict[str, Any], command: str) -> str:
             "",
             *_perf_lines(mmu["perf"]),
             *_latency_lines(mmu),
+            *_nested_lines(mmu),
             "",
             *_tlb_lines(mmu),
         ]
@@ -289,6 +312,19 @@ def _latency_lines(mmu: dict[str, Any]) -> list[str]:
     lines.append(_count(walks, "cycles of walks", f"{walks / number:.1f} a walk" if number else ""))
     return lines + [_count(n, f"loads, {name}", "entries that walks found there")
                     for name, n in latency["walk_loads"].items() if n]  # fmt: skip
+
+
+def _nested_lines(mmu: dict[str, Any]) -> list[str]:
+    """Entries that walks read in each dimension."""
+    nested, loads, walks = mmu["nested"], mmu["walk_loads"], mmu["walks"]
+    if nested is None:
+        return []
+    each = f"{(loads + nested['loads']) / walks:.2f} a walk of both dimensions" if walks else ""
+    lines = ["", _count(loads, "guest entries", "read by walks"), _count(nested["loads"], "EPT entries", each)]
+    lines.append(_count(nested["walks"], "EPT walks", f"through pages of {format_size(nested['page_size'])}"))
+    if nested["tlb_hits"]:
+        lines.append(_count(nested["tlb_hits"], "nested TLB hits", "guest-physical pages that were cached"))
+    return [*lines, _count(nested["cycles"], "cycles of EPT", "")] if mmu["latency"] else lines
 
 
 def _tlb_lines(mmu: dict[str, Any]) -> list[str]:
