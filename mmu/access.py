@@ -116,7 +116,7 @@ def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
     event, loads = state.ring_head, state.walk_loads
     status = walk_from(state, vaddr, access, start)
     if state.walk_cost != 0:
-        count_walk(state, access, start, state.walk_loads - loads, event)
+        count_walk(state, access, start, state.walk_loads - loads, event, status == Status.OK)
     counts = _counts(state, access)
     if status != Status.OK:
         counts.walk_faults += 1

@@ -15,8 +15,8 @@ from mmu.native import inlined, load32, load64, native, store32, store64
 from mmu.registers import PCID_MASK
 from mmu.state import WordArray, fields
 
-#: In the frame of a held translation: this 2M page is a piece of a 1G page.
-SMASHED = 1
+#: In the frame of a held translation: this page is a piece of a larger one, whose level stands above that bit.
+SMASHED, WHOLE_SHIFT = 1, 1
 GLOBAL_TAG = 0x1000
 _PCID_FIELD = 0x1FFF
 _EVERYBODY = GLOBAL_TAG << 3
@@ -58,7 +58,7 @@ class TlbArray(ctypes.Structure):
 class Held(ctypes.Structure):
     """The translation that a tag stands for."""
 
-    frame: int  # its address; bit 0: SMASHED
+    frame: int  # its address; bit 0: SMASHED, bits 1 and 2: the level of the whole page then
     every: int  # AND of the entries
     any_xd: int  # OR of the entries, of which XD counts
     leaf: int  # the leaf entry
@@ -132,6 +132,19 @@ def held_at(array: TlbArray, index: int) -> Held:
 def frame_at(array: TlbArray, index: int) -> int:
     """The frame address of a place."""
     return held_at(array, index).frame & _NOT_SMASHED
+
+
+@inlined
+def as_piece(frame: int, whole: int) -> int:
+    """The frame of a piece of a page of level ``whole``."""
+    return frame | (whole << WHOLE_SHIFT) | SMASHED
+
+
+@native
+def whole_of(array: TlbArray, index: int) -> int:
+    """The level of the page of which a piece is held there; 0 for a whole page."""
+    frame = held_at(array, index).frame
+    return (frame >> WHOLE_SHIFT) & 3 if frame & SMASHED != 0 else 0
 
 
 @inlined

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mmu.latency import Latency
 from mmu.registers import Access
+from mmu.second_dimension import SecondDimension
 from mmu.state import MmuState
 from mmu.walk_cost import WalkCacheRecord, WalkCost
 
@@ -32,7 +33,7 @@ class AccessCycles:
 class TranslationCosts:
     """Cycles and loads; ``state`` has the place of the record from here on."""
 
-    def __init__(self, state: MmuState, latency: Latency) -> None:
+    def __init__(self, state: MmuState, latency: Latency, second: SecondDimension | None = None) -> None:
         self.latency = latency
         self._keep: list[npt.NDArray[np.uint64]] = []
         self._caches = (WalkCacheRecord * max(1, len(latency.walk_caches)))()
@@ -44,6 +45,7 @@ class TranslationCosts:
             cache.set_mask, cache.ways, cache.cycles = shape.sets - 1, shape.ways, shape.cycles
         self.record.caches = ctypes.addressof(self._caches)
         self.record.caches_end = self.record.caches + len(latency.walk_caches) * ctypes.sizeof(WalkCacheRecord)
+        self.record.nested = 0 if second is None else ctypes.addressof(second.record)
         state.walk_cost = ctypes.addressof(self.record)
 
     def _words(self, number: int) -> int:
@@ -61,11 +63,14 @@ class TranslationCosts:
         record = self.record
         return {access: AccessCycles(record.stlb_cycles[access], record.walk_cycles[access]) for access in Access}
 
-    def loads(self) -> dict[str, tuple[int, int]]:
-        """Loads of walks by the cache that had the line, or "memory": of walks for data, and for fetches."""
+    def loads(self, *, nested: bool = False) -> dict[str, tuple[int, int]]:
+        """Loads of walks by the cache that had the line, or "memory": of walks for data, and for fetches; of entries of
+        the guest, or of the second dimension (``nested``).
+        """
         caches = zip(self.latency.walk_caches, self._caches, strict=False)
-        found = {shape.name: tuple(cache.hits) for shape, cache in caches}
-        return {**found, "memory": tuple(self.record.memory_loads)}
+        counted = {**{shape.name: cache.hits for shape, cache in caches}, "memory": self.record.memory_loads}
+        data, fetch = (2, 3) if nested else (0, 1)
+        return {name: (loads[data], loads[fetch]) for name, loads in counted.items()}
 
     def records(self) -> list[tuple[Any, type[ctypes.Structure]]]:
         """The memory of all that is counted, and what it holds."""

@@ -25,7 +25,7 @@ from mmu.native import call1, cold, entry, inlined, load8, load32, load64, nativ
 from mmu.registers import Access
 from mmu.replacement import touch
 from mmu.state import MmuState, Status
-from mmu.tlb import arrays_for, kind_bit, level_of_found, paddr_of, peek, same_arrays
+from mmu.tlb import arrays_for, held_level, kind_bit, level_of_found, paddr_of, peek, same_arrays
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, canonical, walk
 from mmu.windows import WINDOW_SHIFT, is_alone, slot_of, take_first_window, window_of
@@ -109,6 +109,7 @@ def _translate(state: MmuState, vaddr: int, access: int) -> int:
     if quiet_walk(state, vaddr, access) != Status.OK:
         return 0
     rights = walked.rights
+    walked.level = held_level(state, walked.level)
     walked.rights = rights_to_grant(state, vaddr, access, found, True)
     return rights
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
 from mmu.latency import Latency, wrong_in_latency
+from mmu.nested import Nested, wrong_in_nested
 
 #: The most arrays of a geometry, and the most entries of one of its arrays.
 MAX_ARRAYS = 16
@@ -98,8 +99,8 @@ class Geometry:
     ``structure_caches`` maps the level of a paging-structure entry (5 PML5E, 4 PML4E, 3 PDPTE, 2 PDE) to how many
     entries its fully associative LRU cache has, or to a :class:`StructureShape`; 0 or absent: none.  ``inclusive``: a
     translation that leaves the second level leaves the first too.  ``smash_1g``: a 1G page enters the second level as
-    the 2M piece that was touched.  ``latency``: what translations cost, if that is to be counted.  ``provenance`` gives
-    the source of each number.
+    the 2M piece that was touched.  ``latency``: what translations cost, if that is counted.  ``nested``: the second
+    dimension of paging, if there is one.  ``provenance`` gives the source of each number.
 
     No source describes a processor completely; the presets (:func:`mmu.load_preset`) give the source of each number.
 
@@ -115,6 +116,7 @@ class Geometry:
     inclusive: bool = False
     smash_1g: bool = False
     latency: Latency | None = None
+    nested: Nested | None = None
     provenance: str = ""
 
     def structure(self, level: int) -> StructureShape:
@@ -172,6 +174,10 @@ def check_geometry(geometry: Geometry) -> None:
         wrong = wrong_in_latency(geometry.latency)
         if wrong is not None:
             raise BadGeometry(geometry.name, wrong, "latency")
+    if geometry.nested is not None:
+        wrong = wrong_in_nested(geometry.nested)
+        if wrong is not None:
+            raise BadGeometry(geometry.name, wrong, "nested")
 
 
 def _wrong_in_structure(level: int, shape: StructureShape) -> str | None:

@@ -16,9 +16,13 @@ from mmu.array_record import GLOBAL_TAG, SMASHED, Held, TlbArray, context_of, le
 from mmu.costs import COUNTED, TranslationCosts
 from mmu.engine_sync import MAX_PIECES
 from mmu.entries import RW, XD, D, page_bytes
-from mmu.geometry import MAX_ARRAYS, Array, Geometry, IndexHash, Kinds, PageSizes, check_geometry
+from mmu.geometry import Array, Geometry, IndexHash, check_geometry
+from mmu.latency import Latency
+from mmu.lookup_lists import lookup_lists, shared_kinds
+from mmu.nested_walk import NestedTables
 from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
+from mmu.second_dimension import SecondDimension
 from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
 from mmu.structure_cache import HINTS, HeldTable, StructureCache
@@ -38,6 +42,7 @@ _COUNTED: dict[type[ctypes.Structure], tuple[str, ...]] = {
     TlbArray: ("counts", "hits", "misses", "evictions", "invalidations", "drops"),
     StructureCache: ("lookups", "hits"),
     AccessCounts: ("l1_hits", "stlb_hits", "walk_completed", "walk_faults"),
+    NestedTables: ("walks", "loads", "tlb_hits", "cycles"),
     **COUNTED,
 }
 
@@ -96,7 +101,7 @@ class CachedTranslation(ShownInHex):
     """One entry of an array: the page, its size in bytes, whose it is, and the frame it stands for.
 
     ``writable`` and ``executable`` are the AND and the OR over the entries of every level, whatever the registers say.
-    ``smashed``: it is a 2M piece of a 1G page.
+    ``smashed``: it is a piece of a larger page.
     """
 
     _hexadecimal: ClassVar[frozenset[str]] = frozenset(("vaddr", "page_size", "paddr"))
@@ -160,15 +165,25 @@ class TlbModel:
             self._make_array(record, array)
         self._make_structure_caches()
         state.tlb_number, state.tlb_arrays = len(geometry.arrays), ctypes.addressof(self._arrays)
-        state.tlb_lists = self._lists().ctypes.data
-        state.tlb_shared = self._shared().ctypes.data
+        lists, shared = lookup_lists(geometry, ctypes.addressof(self._arrays)), shared_kinds(geometry)
+        self._keep += [lists, shared]
+        state.tlb_lists, state.tlb_shared = lists.ctypes.data, shared.ctypes.data
         state.access_counts = ctypes.addressof(self._counts)
         state.structure_caches = ctypes.addressof(self._caches)
         state.tlb_random = seed & 0xFFFF_FFFF_FFFF_FFFF or 1
         state.inclusive, state.smash_1g = geometry.inclusive, geometry.smash_1g
         state.pieces, state.pieces_number = self._words(MAX_PIECES).ctypes.data, 0
         #: What translations cost; None if the geometry has no latency.
-        self.costs = None if geometry.latency is None else TranslationCosts(state, geometry.latency)
+        self.costs: TranslationCosts | None = None
+        #: The second dimension of paging; None if the geometry has none.
+        self.second: SecondDimension | None = None
+        if geometry.nested is not None:
+            self.second = SecondDimension(geometry.nested, state.ram_bytes)
+            state.nested_level = geometry.nested.page_level
+        if geometry.latency is not None:
+            self.costs = TranslationCosts(state, geometry.latency, self.second)
+        elif self.second is not None:
+            self._without_latency = TranslationCosts(state, Latency(0), self.second)
 
     def _words(self, number: int) -> Words:
         words = np.zeros(number, dtype=np.uint64)
@@ -193,34 +208,6 @@ class TlbModel:
             cache.entries, cache.ways, cache.set_mask = shape.entries, shape.ways, shape.sets - 1
             cache.replacement = shape.replacement
             cache.hints = self._words(HINTS).ctypes.data
-
-    def _lists(self) -> Words:
-        """The addresses of the arrays to look up, in order, by access and level."""
-        lists = self._words(3 * 2 * (MAX_ARRAYS + 1)).reshape(3, 2, MAX_ARRAYS + 1)
-        for access in Access:
-            for level in (1, 2):
-                asked = [ctypes.addressof(array) for array in self._arrays
-                         if array.level == level and array.kinds & (1 << access)]  # fmt: skip
-                lists[access, level - 1, : len(asked)] = asked
-        return lists
-
-    def _shared(self) -> Words:
-        """The kinds of access that find a translation installed by a walk, by the walk's access and page level; at
-        level 0, those that look into the same arrays."""
-        shared = self._words(3 * 4).reshape(3, 4)
-        asked = {access: [array.kinds >> access & 1 for array in self.geometry.arrays] for access in Access}
-        for access in Access:
-            shared[access, 0] = sum(1 << other for other in Access if asked[other] == asked[access])
-            mine = [array for array in self.geometry.arrays if array.kinds & (1 << access)]
-            for level in (1, 2, 3):
-                size = PageSizes(1 << (level - 1))
-                takers = [array for array in mine if array.page_sizes & size]
-                if self.geometry.smash_1g and size == PageSizes.G1:
-                    whole = [array for array in takers if array.level == 1]
-                    pieces = [array for array in mine if array.page_sizes & PageSizes.M2]
-                    takers = [*(whole or (a for a in pieces if a.level == 1)), *(a for a in pieces if a.level == 2)]
-                shared[access, level] = sum(kind for kind in Kinds(7) if any(array.kinds & kind for array in takers))
-        return shared
 
     # -- accesses --------------------------------------------------------------------------------------------------
 
@@ -335,6 +322,8 @@ class TlbModel:
         ]  # fmt: skip
         if self.costs is not None:
             records += self.costs.records()
+        if self.second is not None:
+            records += self.second.records()
         found = []
         for memory, record in records:
             rows = np.frombuffer(memoryview(memory).cast("B"), np.uint64).reshape(len(memory), -1)
@@ -388,7 +377,7 @@ def _describe(tag: int, held: Held) -> CachedTranslation:
         vaddr=vaddr_of(tag),
         page_size=page_bytes(level_of(tag)),
         pcid=None if context == GLOBAL_TAG else context,
-        paddr=held.frame & ~SMASHED,
+        paddr=held.frame & ~0xFFF,
         dirty=bool(held.leaf & D),
         smashed=bool(held.frame & SMASHED),
         writable=bool(held.every & RW),

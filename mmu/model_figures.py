@@ -32,6 +32,7 @@ def model_figures(geometry: Geometry, models: Sequence[TlbModel], perf: Mapping[
         "structure_caches": structures,
         "perf": dict(perf),
         "latency": _latency(models),
+        "nested": _nested(models),
     }
 
 
@@ -47,6 +48,24 @@ def _latency(models: Sequence[TlbModel]) -> dict[str, Any] | None:
         for access, each in model.costs.cycles().items():
             cycles[access.name.lower()]["stlb_hit_cycles"] += each.stlb_hits
             cycles[access.name.lower()]["walk_cycles"] += each.walks
-        for name, sides in model.costs.loads().items():
-            loads[name] = loads.get(name, 0) + sum(sides)
+        for nested in (False, True):
+            for name, sides in model.costs.loads(nested=nested).items():
+                loads[name] = loads.get(name, 0) + sum(sides)
     return {"cycles": sum(sum(each.values()) for each in cycles.values()), "by_access": cycles, "walk_loads": loads}
+
+
+def _nested(models: Sequence[TlbModel]) -> dict[str, Any] | None:
+    """What was done in the second dimension of paging; None where there is none."""
+    found: dict[str, Any] = {"structure_caches": {}}
+    for model in models:
+        if model.second is None:
+            return None
+        found["page_size"] = 1 << 12 + 9 * (model.second.nested.page_level - 1)
+        for name, number in dataclasses.asdict(model.second.counts).items():
+            found[name] = found.get(name, 0) + number
+        for level, (lookups, hits) in model.second.cache_counters().items():
+            if level:
+                cache = found["structure_caches"].setdefault(ENTRY_NAME[level], {"lookups": 0, "hits": 0})
+                cache["lookups"] += lookups
+                cache["hits"] += hits
+    return found

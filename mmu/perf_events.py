@@ -24,11 +24,13 @@ _GENERIC = {
 }
 _COMPLETED = {"_4K": "walk_completed_4k", "_2M_4M": "walk_completed_2m", "_1G": "walk_completed_1g"}
 #: Where a walk found an entry: the walk caches from the first on, or memory.
+_SIDES = ("DTLB", "ITLB", "EPT_DTLB", "EPT_ITLB")
 _FOUND = ("L1", "L2", "L3", "L4", "MEMORY")
 #: The names of what is counted only where the geometry has latencies: cycles, and where the entries were.
 LATENCY_NAMES = (
     *(f"{prefix}.{what}" for prefix in _PREFIX.values() for what in ("WALK_PENDING", "WALK_ACTIVE")),
-    *(f"PAGE_WALKER_LOADS.{kind}_{found}" for kind in ("DTLB", "ITLB") for found in _FOUND),
+    *(f"PAGE_WALKER_LOADS.{kind}_{found}" for kind in _SIDES for found in _FOUND),
+    "EPT.WALK_PENDING",
 )
 #: Every other name.
 NAMES = (
@@ -71,7 +73,10 @@ def events_of(model: TlbModel, walk_loads: int) -> dict[str, int]:
         for suffix, name in _COMPLETED.items():
             events[f"{prefix}.WALK_COMPLETED{suffix}"] = kind[name]
     events["PAGE_WALKER_LOADS"] = walk_loads
-    return events if model.costs is None else events | _of_latency(model.costs)
+    if model.costs is None:
+        return events
+    second = model.second
+    return events | _of_latency(model.costs) | {"EPT.WALK_PENDING": 0 if second is None else second.counts.cycles}
 
 
 def _of_latency(costs: TranslationCosts) -> dict[str, int]:
@@ -79,9 +84,10 @@ def _of_latency(costs: TranslationCosts) -> dict[str, int]:
     events: dict[str, int] = {}
     for access, cycles in costs.cycles().items():
         events |= dict.fromkeys((f"{_PREFIX[access]}.WALK_PENDING", f"{_PREFIX[access]}.WALK_ACTIVE"), cycles.walks)
-    *caches, memory = costs.loads().values()
-    caches += [(0, 0)] * (len(_FOUND) - 1 - len(caches))
-    for side, kind in enumerate(("DTLB", "ITLB")):
-        for found, loads in zip(_FOUND, (*caches, memory), strict=True):
-            events[f"PAGE_WALKER_LOADS.{kind}_{found}"] = loads[side]
+    for nested in (False, True):
+        *caches, memory = costs.loads(nested=nested).values()
+        caches += [(0, 0)] * (len(_FOUND) - 1 - len(caches))
+        for side, kind in enumerate(_SIDES[2:] if nested else _SIDES[:2]):
+            for found, loads in zip(_FOUND, (*caches, memory), strict=True):
+                events[f"PAGE_WALKER_LOADS.{kind}_{found}"] = loads[side]
     return events

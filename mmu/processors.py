@@ -18,7 +18,7 @@ PLAIN_FILLS = "plain_fills"
 #: The addresses of the translation caches.
 MODEL = (
     "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "tlb_time", "tlb_random", "structure_caches",
-    "access_counts", "walk_cost", "pieces", "pieces_number",
+    "access_counts", "walk_cost", "smashed", "pieces", "pieces_number",
 )  # fmt: skip
 _FIELDS = (*REGISTERS, *COUNTERS, PLAIN_FILLS, *MODEL)
 

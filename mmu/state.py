@@ -182,6 +182,9 @@ class MmuState(ctypes.Structure):
     access_counts: int  # address of AccessCounts[3], by access
     last_access: LastAccess
     walk_cost: int  # address of a mmu.walk_cost.WalkCost; 0: nobody asks what translations cost
+    #: The level of the second dimension's leaf entries, above which no translation is held; 0: there is none.
+    nested_level: int
+    smashed: int  # pieces of a larger page have been installed
     page_of: int  # address of uint64[windows][frames]: the page number that stands in a window for a frame, plus 1
     frames: int
     windows: int

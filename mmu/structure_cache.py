@@ -75,7 +75,7 @@ def _set_at(cache: StructureCache, vaddr: int, level: int) -> int:
 
 
 @native
-def _find(cache: StructureCache, vaddr: int, level: int, pcid: int) -> int:
+def find_table(cache: StructureCache, vaddr: int, level: int, pcid: int) -> int:
     """The host address of the entry; 0 if it is not held."""
     key = _key(vaddr, level, pcid)
     hint = cache.hints + (page_of(vaddr, level) & (HINTS - 1)) * 8
@@ -104,12 +104,12 @@ def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> Wal
         if cache.entries != 0:
             if not quiet:
                 cache.lookups += 1
-            at = _find(cache, vaddr, level, state.pcid)
+            at = find_table(cache, vaddr, level, state.pcid)
             if at != 0:
                 held = HeldTable.from_address(at)
                 if not quiet:
                     cache.hits += 1
-                    _note_use(state, cache, held, False)
+                    note_use(state, cache, held, False)
                 return WalkStart(level, level - 1, held.table, held.every, held.any_xd)
         level += 1
     return root
@@ -119,8 +119,15 @@ def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> Wal
 def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, every: int, any_xd: int) -> None:
     """Install an entry that refers to a table, read by a completed walk, in the cache of its level."""
     cache = _cache(state, level)
-    if cache.entries == 0:
-        return
+    if cache.entries != 0:
+        install_table(state, cache, vaddr, level, state.pcid, table, every, any_xd)
+
+
+@native
+def install_table(
+    state: MmuState, cache: StructureCache, vaddr: int, level: int, pcid: int, table: int, every: int, any_xd: int
+) -> None:
+    """Install an entry of this level in a cache, which has some."""
     at = first = _set_at(cache, vaddr, level)
     end = at + cache.ways * _HELD_BYTES
     chosen, oldest, full = at, _ALL_ONES, True
@@ -135,15 +142,15 @@ def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, e
     if full and cache.replacement == Replacement.RANDOM:
         chosen = first + next_random(state) % cache.ways * _HELD_BYTES
     held = HeldTable.from_address(chosen)
-    held.key = _key(vaddr, level, state.pcid)
+    held.key = _key(vaddr, level, pcid)
     held.table = table
     held.every = every | A
     held.any_xd = any_xd
-    _note_use(state, cache, held, True)
+    note_use(state, cache, held, True)
 
 
 @inlined
-def _note_use(state: MmuState, cache: StructureCache, held: HeldTable, installed: bool) -> None:
+def note_use(state: MmuState, cache: StructureCache, held: HeldTable, installed: bool) -> None:
     """Note a use of an entry, for replacement."""
     state.tlb_time += 1
     if cache.replacement == Replacement.LFU:
@@ -174,7 +181,7 @@ def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
     while level <= 5:
         cache = _cache(state, level)
         if cache.entries != 0:
-            at = _find(cache, vaddr, level, pcid)
+            at = find_table(cache, vaddr, level, pcid)
             if at != 0:
                 HeldTable.from_address(at).key = 0
         level += 1

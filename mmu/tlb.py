@@ -17,9 +17,9 @@ from typing import NamedTuple
 from mmu.array_record import (
     ARRAY_BYTES,
     GLOBAL_TAG,
-    SMASHED,
     Found,
     TlbArray,
+    as_piece,
     context_of,
     entries_of,
     find,
@@ -36,6 +36,7 @@ from mmu.array_record import (
     tag_at,
     tag_of,
     vaddr_of,
+    whole_of,
 )
 from mmu.engine_held import drop_in_engine, engine_may_hold
 from mmu.engine_sync import forget_page, tell_engine
@@ -52,7 +53,7 @@ _LIST_BYTES = (MAX_ARRAYS + 1) * 8
 
 
 class Leaf(NamedTuple):
-    """What a walk installs: the level of the leaf entry, the frame's address (bit 0: SMASHED), AND and OR of all
+    """What a walk installs: the level of the leaf entry, the frame's address (as Held has it), AND and OR of all
     entries, and the leaf entry itself.
     """
 
@@ -234,17 +235,30 @@ def promote(state: MmuState, access: int, vaddr: int, found: Found) -> None:
     _install_level(state, 1, access, vaddr, leaf_of(found))
 
 
+@inlined
+def held_level(state: MmuState, level: int) -> int:
+    """The level as which a page of this level is held: no higher than the second dimension's pages (SDM vol. 3, 29.4.1,
+    combined mappings)."""
+    return state.nested_level if state.nested_level != 0 and level > state.nested_level else level
+
+
 @native
 def install_walked(state: MmuState, access: int, vaddr: int) -> None:
     """The result of a walk enters the second level, then the first; a 1G page as its 2M piece, if the processor smashes
-    1G pages.
+    1G pages, and any page as a piece of the size that the second dimension's pages have, if that is less.
     """
     walked = state.walked
     entry = walked.leaf | (A | D if access == Access.WRITE else A)
-    mask = (1 << (12 + 9 * (walked.level - 1))) - 1
-    whole = Leaf(walked.level, walked.paddr & (_ALL_ONES ^ mask), walked.every | A, walked.any_xd, entry)
-    piece = Leaf(2, (walked.paddr & _PIECE) | SMASHED, whole.every, whole.any_xd, entry)
-    smash = walked.level == 3 and state.smash_1g != 0
+    level = held_level(state, walked.level)
+    mask = (1 << (12 + 9 * (level - 1))) - 1
+    frame = walked.paddr & (_ALL_ONES ^ mask)
+    smash = level == 3 and state.smash_1g != 0
+    if level != walked.level:
+        frame = as_piece(frame, walked.level)
+    if smash or level != walked.level:
+        state.smashed = 1
+    whole = Leaf(level, frame, walked.every | A, walked.any_xd, entry)
+    piece = Leaf(2, as_piece(walked.paddr & _PIECE, 3), whole.every, whole.any_xd, entry)
     _install_level(state, 2, access, vaddr, piece if smash else whole)
     _install_level(state, 1, access, vaddr, piece if smash and not _takes_1g(state, access) else whole)
 
@@ -347,16 +361,15 @@ def _remove_in_set(
 
 @native
 def _remove_pieces(state: MmuState, array: TlbArray, vaddr: int, pcid: int, globals_too: bool, dropped: bool) -> None:
-    """Remove the pieces of the 1G page that holds ``vaddr``, since they were one translation."""
-    giga = page_of(vaddr, 3)
+    """Remove the pieces of the larger page that holds ``vaddr``, since they were one translation."""
     index, end = 0, entries_of(array)
     while index < end:
         tag = tag_at(array, index)
-        if tag != 0 and level_of(tag) == 2 and page_of(vaddr_of(tag), 3) == giga:
+        whole = whole_of(array, index) if tag != 0 else 0
+        if whole != 0 and page_of(vaddr_of(tag), whole) == page_of(vaddr, whole):
             context = context_of(tag)
             if context == pcid or (globals_too and context == GLOBAL_TAG):
-                if held_at(array, index).frame & SMASHED != 0:
-                    _remove_found(state, array, index, dropped)
+                _remove_found(state, array, index, dropped)
         index += 1
 
 
@@ -373,6 +386,6 @@ def remove_page(state: MmuState, vaddr: int, pcid: int, globals_too: bool, dropp
             if array.present & (1 << (level - 1)) != 0:
                 _remove_in_set(state, array, vaddr, level, pcid, globals_too, dropped)
             level += 1
-        if state.smash_1g != 0 and array.present & 2 != 0:
+        if state.smashed != 0:
             _remove_pieces(state, array, vaddr, pcid, globals_too, dropped)
         i += 1

@@ -12,11 +12,14 @@ import ctypes
 from mmu.entries import ADDRESS
 from mmu.events import RECORD_BYTES, EventKind, EventRecord
 from mmu.native import cold, load64, native, store64
+from mmu.nested_walk import NestedTables, entry_paddr, find_page, first_level, keep_entry, read_entry
 from mmu.registers import Access
 from mmu.state import MmuState, WordArray, fields
 from mmu.walk import WalkStart
 
 _LINE_SHIFT = 6
+#: Loads are counted apart of walks for data and for fetches, and then of the second dimension for these.
+_FETCH_SIDE, _NESTED_SIDES = 1, 2
 
 
 class WalkCacheRecord(ctypes.Structure):
@@ -27,9 +30,9 @@ class WalkCacheRecord(ctypes.Structure):
     set_mask: int
     ways: int
     cycles: int
-    hits: WordArray  # loads that hit here, of walks for data and for fetches
+    hits: WordArray  # loads that hit here, by side
 
-    _fields_ = fields(__annotations__, hits=ctypes.c_uint64 * 2)
+    _fields_ = fields(__annotations__, hits=ctypes.c_uint64 * 4)
 
 
 class WalkCost(ctypes.Structure):
@@ -42,13 +45,14 @@ class WalkCost(ctypes.Structure):
     caches: int  # address of WalkCacheRecord[]
     caches_end: int
     time: int  # counts loads
-    memory_loads: WordArray  # loads that hit in no cache, of walks for data and for fetches
+    memory_loads: WordArray  # loads that hit in no cache, by side
     stlb_cycles: WordArray  # by access
     walk_cycles: WordArray  # by access
+    nested: int  # address of a NestedTables; 0: there is one dimension
 
     _fields_ = fields(
         __annotations__,
-        memory_loads=ctypes.c_uint64 * 2,
+        memory_loads=ctypes.c_uint64 * 4,
         stlb_cycles=ctypes.c_uint64 * 3,
         walk_cycles=ctypes.c_uint64 * 3,
     )
@@ -78,10 +82,9 @@ def _has_line(cost: WalkCost, cache: WalkCacheRecord, line: int) -> bool:
 
 
 @native
-def load_cycles(cost: WalkCost, paddr: int, access: int) -> int:
+def load_cycles(cost: WalkCost, paddr: int, side: int) -> int:
     """What it costs a walk to read the entry at a physical address."""
     cost.time += 1
-    side = 1 if access == Access.FETCH else 0
     at = cost.caches
     while at < cost.caches_end:
         cache = WalkCacheRecord.from_address(at)
@@ -91,6 +94,25 @@ def load_cycles(cost: WalkCost, paddr: int, access: int) -> int:
         at += CACHE_BYTES
     cost.memory_loads[side] += 1
     return cost.load
+
+
+@native
+def nested_cycles(state: MmuState, cost: WalkCost, gpaddr: int, side: int) -> int:
+    """What it costs to translate a guest-physical address through the second dimension; 0 if there is none."""
+    if cost.nested == 0:
+        return 0
+    nested = NestedTables.from_address(cost.nested)
+    if find_page(state, nested, gpaddr):
+        return 0
+    nested.walks += 1
+    cycles, level = 0, first_level(state, nested, gpaddr)
+    while level >= nested.page_level:
+        cycles += load_cycles(cost, entry_paddr(nested, gpaddr, level), side + _NESTED_SIDES)
+        nested.loads += 1
+        keep_entry(state, nested, gpaddr, level, read_entry(nested, gpaddr, level))
+        level -= 1
+    nested.cycles += cycles
+    return cycles
 
 
 @native
@@ -111,17 +133,21 @@ def count_stlb_hit(state: MmuState, access: int) -> None:
 
 
 @cold
-def count_walk(state: MmuState, access: int, start: WalkStart, loads: int, event: int) -> None:
+def count_walk(state: MmuState, access: int, start: WalkStart, loads: int, event: int, found: bool) -> None:
     """A walk from ``start`` has read so many entries, of which ``state.slots`` says where they are; ``event`` is the
-    number that its event has, if one was recorded.
+    number that its event has, if one was recorded.  Where it has ``found`` a page, that is in ``state.walked``.
     """
     cost = WalkCost.from_address(state.walk_cost)
+    side = _FETCH_SIDE if access == Access.FETCH else 0
     cycles = cost.walk + (cost.structure_hit if start.cached != 0 else 0)
     level = start.level
     while loads != 0:
-        cycles += load_cycles(cost, state.slots[level], access)
+        cycles += nested_cycles(state, cost, state.slots[level], side)
+        cycles += load_cycles(cost, state.slots[level], side)
         level -= 1
         loads -= 1
+    if found:
+        cycles += nested_cycles(state, cost, state.walked.paddr, side)
     cost.walk_cycles[access] += cycles
     if event < state.ring_head:
         record = _record(state, event)
@@ -133,4 +159,4 @@ def count_walk(state: MmuState, access: int, start: WalkStart, loads: int, event
 def count_plain_walk(state: MmuState, vaddr: int, access: int, start: WalkStart) -> None:
     """The same of a walk that has read one entry, the PTE, and of which no event was recorded."""
     state.slots[1] = (start.table & ADDRESS) | (((vaddr >> 12) & 511) << 3)
-    count_walk(state, access, start, 1, state.ring_head)
+    count_walk(state, access, start, 1, state.ring_head, True)

@@ -268,6 +268,10 @@ def add_machine_options(parser: Parser) -> None:
         help="count what translations cost, in cycles, with the latencies of that preset or file (docs/mmu.md)",
     )
     add(
+        "--nested", nargs="?", const="4K", choices=("4K", "2M", "1G"), metavar="SIZE",
+        help="walk in two dimensions, as in a virtual machine: through EPT with pages of 4K, 2M or 1G (docs/mmu.md)",
+    )  # fmt: skip
+    add(
         "--tlb-from-cpuid", metavar="FILE",
         help="model the TLBs that a CPUID dump describes (InstLatx64 or `cpuid -r`), or this host's: host",
     )  # fmt: skip
@@ -344,6 +348,8 @@ def check_tlb_options(arguments: argparse.Namespace) -> bool:
     modelled = arguments.tlb != "off" or arguments.tlb_from_cpuid is not None
     if arguments.tlb_set and not modelled:
         raise UsageError("--tlb-set changes a TLB, and none is modelled: add --tlb PRESET")
+    if arguments.nested is not None and not modelled:
+        raise UsageError("--nested is of a modelled TLB, and none is modelled: add --tlb PRESET")
     if arguments.tlb_latency and not modelled:
         raise UsageError("--tlb-latency counts what a modelled TLB costs, and none is modelled: add --tlb PRESET")
     if arguments.tlb_latency and arguments.tlb_from_cpuid is not None:

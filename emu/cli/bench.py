@@ -34,6 +34,7 @@ from emu.bench.swapping import reclaim
 from emu.cli.arguments import Parser, UsageError, output_path
 from emu.cli.messages import version
 from emu.cli.screen import Screen
+from emu.cli.tlb import HOST, geometry_from_cpuid, preset_or_file
 from mmu.native import reference_mode
 
 _SCHEMA = 1
@@ -46,6 +47,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.epilog = (
         "examples:\n  unimmu bench --quick\n  unimmu bench --json bench.json\n  unimmu bench --compare bench.json\n"
+        "  unimmu bench --perf-stat\n  unimmu bench --perf-stat=skylake-sp --quick\n"
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and shorter loops, for a rough idea")
     parser.add_argument(
@@ -55,10 +57,17 @@ def add_arguments(parser: Parser) -> None:
         "--compare", type=pathlib.Path, metavar="OLD.json",
         help="show the figures of an earlier run, whose --json this is, beside those of this one",
     )  # fmt: skip
+    parser.add_argument(
+        "--perf-stat", nargs="?", const=HOST, metavar="PRESET|FILE.toml",
+        help="instead, run some programs under the host's perf stat, and in the machine with this TLB (default: what "
+        "the host's CPUID describes), and show the TLB counters of both",
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure everything, show it, and write the file if one is wanted."""
+    if arguments.perf_stat is not None:
+        return _beside_perf(arguments)
     target: pathlib.Path | None = arguments.json
     if target is not None and (target.is_dir() or not target.resolve().parent.is_dir()):
         raise UsageError(f"--json {target}: its directory does not exist, or it is a directory itself")
@@ -78,6 +87,34 @@ def run(arguments: argparse.Namespace) -> int:
             )
         except OSError as error:
             raise UsageError(f"--json {target}: {error.strerror}") from None
+    return 0
+
+
+def _beside_perf(arguments: argparse.Namespace) -> int:
+    """The host's counters, and ours."""
+    from emu.bench.perf_counters import compare, jobs
+
+    if arguments.json is not None or arguments.compare is not None:
+        raise UsageError("--perf-stat shows counters, and has no --json and no --compare")
+    if arguments.perf_stat == HOST:
+        geometry = geometry_from_cpuid(HOST, "--perf-stat")
+    else:
+        preset = preset_or_file(arguments.perf_stat, "--perf-stat")
+        geometry = preset.geometry if preset.latency is None else preset.timed()
+    rows, why_not = compare(geometry, jobs(quick=arguments.quick))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("program")
+    table.add_column("event")
+    for header in ("host", "model", "model / host"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for row in rows:
+        counts = ["-" if count is None else f"{count:,}" for count in (row.host, row.ours)]
+        table.add_row(row.job.name, row.event, *counts, f"{row.ours / row.host:.2f}" if row.host and row.ours else "")
+    console = Screen(file_width=160)
+    console.print(f"TLB of the model: {geometry.name}; processor of the host: {_processor()}")
+    console.print(table)
+    if why_not is not None:
+        console.print(f"The host's counters are missing: {why_not}.")
     return 0
 
 

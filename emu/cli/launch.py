@@ -87,13 +87,15 @@ def _tlb(arguments: argparse.Namespace) -> str | Geometry:
     """What TLB is to be modelled: "off", or a geometry."""
     if arguments.tlb == "off" and arguments.tlb_from_cpuid is None:
         return "off"
-    from emu.cli.tlb import geometry_from_cpuid, preset_or_file, timed, with_settings
+    from emu.cli.tlb import geometry_from_cpuid, nested, preset_or_file, timed, with_settings
 
     if arguments.tlb_from_cpuid is not None:
         geometry = geometry_from_cpuid(arguments.tlb_from_cpuid, "--tlb-from-cpuid")
     else:
         preset = preset_or_file(arguments.tlb, "--tlb")
         geometry = timed(preset) if arguments.tlb_latency else preset.geometry
+    if arguments.nested is not None:
+        geometry = nested(geometry, arguments.nested)
     return with_settings(geometry, arguments.tlb_set)
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from emu.cli.arguments import format_size
 from emu.cli.regioncounts import RegionCounts, kernel_counts
 from emu.cpu import Cpu
 from emu.kernel.kernel import Kernel
@@ -158,7 +159,7 @@ def _tlb(mmu: Mmu, cpu: int | None = None) -> dict[str, Any]:
     which models none.
     """
     if mmu.tlb is None:
-        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}, "latency": None}
+        return {"geometry": None, "tlb": {}, "structure_caches": {}, "perf": {}, "latency": None, "nested": None}
     from mmu.model_figures import model_figures
     from mmu.perf_events import perf_events
 
@@ -185,6 +186,7 @@ def stats_text(run: dict[str, Any], command: str) -> str:
             "",
             *_perf_lines(mmu["perf"]),
             *_latency_lines(mmu),
+            *_nested_lines(mmu),
             "",
             *_tlb_lines(mmu),
         ]
@@ -254,6 +256,19 @@ def _latency_lines(mmu: dict[str, Any]) -> list[str]:
     lines.append(_count(walks, "cycles of walks", f"{walks / number:.1f} a walk" if number else ""))
     return lines + [_count(n, f"loads, {name}", "entries that walks found there")
                     for name, n in latency["walk_loads"].items() if n]  # fmt: skip
+
+
+def _nested_lines(mmu: dict[str, Any]) -> list[str]:
+    """Entries that walks read in each dimension."""
+    nested, loads, walks = mmu["nested"], mmu["walk_loads"], mmu["walks"]
+    if nested is None:
+        return []
+    each = f"{(loads + nested['loads']) / walks:.2f} a walk of both dimensions" if walks else ""
+    lines = ["", _count(loads, "guest entries", "read by walks"), _count(nested["loads"], "EPT entries", each)]
+    lines.append(_count(nested["walks"], "EPT walks", f"through pages of {format_size(nested['page_size'])}"))
+    if nested["tlb_hits"]:
+        lines.append(_count(nested["tlb_hits"], "nested TLB hits", "guest-physical pages that were cached"))
+    return [*lines, _count(nested["cycles"], "cycles of EPT", "")] if mmu["latency"] else lines
 
 
 def _tlb_lines(mmu: dict[str, Any]) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 from emu.cli.arguments import UsageError
 from mmu.cpuid import CpuidError, from_cpuid, host_leaves, parse_dump
 from mmu.geometry import Array, Geometry, Replacement, StructureShape, check_geometry
-from mmu.geometry_file import INDEX_HASH, REPLACEMENT, STRUCTURE_LEVELS, BadPreset, Preset, read_file
+from mmu.geometry_file import INDEX_HASH, PAGE_SIZES, REPLACEMENT, STRUCTURE_LEVELS, BadPreset, Preset, read_file
+from mmu.nested import NESTED_LEVELS, Nested
 from mmu.presets import UnknownPreset, find_preset
 
 #: In place of a file: this host's own CPUID.
@@ -71,6 +72,14 @@ def timed(preset: Preset) -> Geometry:
         raise UsageError(f"--tlb-latency: {error}: [{preset.name}.latency] in a file does (docs/mmu.md)") from None
 
 
+def nested(geometry: Geometry, size: str) -> Geometry:
+    """The geometry with a second dimension of pages of this size, whose paging-structure caches are as large as those
+    of the first."""
+    caches = {level: geometry.structure(level).entries for level in range(2, NESTED_LEVELS + 1)}
+    level = int(PAGE_SIZES[size]).bit_length()
+    return replace(geometry, nested=Nested(level, caches), name=f"{geometry.name} over EPT of {size}")
+
+
 def geometry_from_cpuid(source: str, option: str) -> Geometry:
     """What a dump, or this host's CPUID where ``source`` is "host", describes.
 
@@ -102,8 +111,8 @@ def with_settings(geometry: Geometry, settings: Iterable[str]) -> Geometry:
     """The geometry with ``PLACE.FIELD=VALUE`` of a list (each may be several, with commas) set in turn.
 
     PLACE is an array's name, ``l1`` or ``l2`` for all of a level, the beginning of one or more names (``l1d``), PDE,
-    PDPTE, PML4E, PML5E, or ``latency`` where that is counted; ``inclusive`` and ``smash_1g`` stand alone.  Letters may
-    be of either case.  What is set is in the name of the result.  :class:`UsageError` says what there is.
+    PDPTE, PML4E, PML5E, or ``latency`` or ``nested`` where there is one; ``inclusive`` and ``smash_1g`` stand alone.
+    Letters may be of either case.  What is set is in the name of the result.  :class:`UsageError` says what there is.
     """
     words = [word.strip() for one in settings for word in one.split(",")]
     for word in words:
@@ -133,6 +142,8 @@ def with_settings(geometry: Geometry, settings: Iterable[str]) -> Geometry:
 def _set(geometry: Geometry, word: str, name: str, field: str, value: str) -> Geometry:
     if name.lower() == "latency":
         return _set_latency(geometry, word, field, value)
+    if name.lower() == "nested":
+        return _set_nested(geometry, word, field, value)
     if name.upper() in STRUCTURE_LEVELS:
         level = STRUCTURE_LEVELS[name.upper()]
         shape = _set_structure(geometry.structure(level), word, field, value)
@@ -155,6 +166,19 @@ def _set_latency(geometry: Geometry, word: str, field: str, value: str) -> Geome
     if field not in _CYCLES:
         raise UsageError(f"--tlb-set {word}: there is no {field} of latencies; there are {', '.join(_CYCLES)}")
     return replace(geometry, latency=replace(geometry.latency, **dict[str, Any]({field: _number(word, value)})))
+
+
+def _set_nested(geometry: Geometry, word: str, field: str, value: str) -> Geometry:
+    shape, levels = geometry.nested, {name.lower(): level for name, level in STRUCTURE_LEVELS.items()}
+    if shape is None:
+        raise UsageError(f"--tlb-set {word}: there is no second dimension: add --nested")
+    if field == "tlb":
+        return replace(geometry, nested=replace(shape, tlb=_number(word, value)))
+    if levels.get(field, NESTED_LEVELS + 1) > NESTED_LEVELS:
+        known = ", ".join(name for name, level in levels.items() if level <= NESTED_LEVELS)
+        raise UsageError(f"--tlb-set {word}: there is no {field} of a second dimension; there are tlb, {known}")
+    caches = {**shape.structure_caches, levels[field]: _number(word, value)}
+    return replace(geometry, nested=replace(shape, structure_caches=caches))
 
 
 def _set_structure(shape: StructureShape, word: str, field: str, value: str) -> int | StructureShape:

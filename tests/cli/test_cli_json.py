@@ -43,13 +43,14 @@ SCHEMA: dict[str, Any] = {
     "mmu": {
         "mode": str, "code": str, "fills": int, "walks": int, "walk_loads": int, "page_faults": int, "ad_updates": int,
         "flushes": int, "cr3_loads": int, "geometry": type(None), "tlb": {}, "structure_caches": {}, "perf": {},
-        "latency": type(None), "shootdowns": {"sent": int, "ipis": int, "cost_cycles": int, "by_policy": {}},
+        "latency": type(None), "nested": type(None),
+        "shootdowns": {"sent": int, "ipis": int, "cost_cycles": int, "by_policy": {}},
     },
     "cpus": [
         {
             "cpu": int, "instructions": int, "context_switches": int, "fills": int, "walks": int, "walk_loads": int,
             "page_faults": int, "ad_updates": int, "flushes": int, "cr3_loads": int, "tlb": {}, "structure_caches": {},
-            "perf": {}, "latency": type(None), "shootdowns_sent": int, "ipis_received": int,
+            "perf": {}, "latency": type(None), "nested": type(None), "shootdowns_sent": int, "ipis_received": int,
         }
     ],
     "audit": {"ran": bool, "findings": [str], "tlb_checked": bool, "stale": [str]},

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mmu.latency import LINE_BYTES, Latency, WalkCache
 from mmu.registers import Access
+from tests.mmu.slow_nested import SlowNested
 
 
 class SlowCache:
@@ -34,29 +35,41 @@ class SlowCosts:
 
     def __init__(self, latency: Latency) -> None:
         self.latency = latency
+        self.second: SlowNested | None = None
         self.caches = [SlowCache(shape) for shape in latency.walk_caches]
         self.stlb = dict.fromkeys(Access, 0)
         self.walks = dict.fromkeys(Access, 0)
-        self.answered: Counter[tuple[str, bool]] = Counter()
+        #: Loads by where the entry was, whether it was of the second dimension, and whether for a fetch.
+        self.answered: Counter[tuple[str, bool, bool]] = Counter()
 
-    def load(self, paddr: int, access: Access) -> int:
+    def load(self, paddr: int, access: Access, nested: bool = False) -> int:
         """The cycles of reading an entry."""
         for cache in self.caches:
             if cache.has(paddr):
-                self.answered[cache.shape.name, access == Access.FETCH] += 1
+                self.answered[cache.shape.name, nested, access == Access.FETCH] += 1
                 return cache.shape.cycles
-        self.answered["memory", access == Access.FETCH] += 1
+        self.answered["memory", nested, access == Access.FETCH] += 1
         return self.latency.load
 
-    def access(self, access: Access, level: int, walked: bool, start: int, reads: Sequence[int]) -> int:
-        """An access that hit at a level, or walked from a structure-cache entry of level ``start`` and read entries at
-        these addresses.
+    def _nested(self, gpaddr: int, access: Access) -> int:
+        if self.second is None:
+            return 0
+        return self.second.translate(gpaddr, lambda paddr: self.load(paddr, access, True))
+
+    def access(
+        self, access: Access, level: int, walked: bool, start: int, reads: Sequence[int], page: int | None
+    ) -> int:
+        """An access that hit at a level, or walked from a structure-cache entry of level ``start``, read entries at
+        these addresses, and found a page, or None.
         """
         if not walked:
             cycles = self.latency.stlb_hit if level == 2 else 0
             self.stlb[access] += cycles
             return cycles
         cycles = self.latency.walk + (self.latency.structure_hit if start else 0)
-        cycles += sum(self.load(paddr, access) for paddr in reads)
+        for paddr in reads:
+            cycles += self._nested(paddr, access) + self.load(paddr, access)
+        if page is not None:
+            cycles += self._nested(page, access)
         self.walks[access] += cycles
         return cycles

@@ -35,7 +35,8 @@ class Entry:
 
     ``size`` is the level of the leaf entry (1: 4K, 2: 2M, 3: 1G), ``number`` the page number of that size, ``frame``
     the physical address of the page; ``every`` (AND of R/W and U/S), ``xd`` (OR of XD), ``key`` and ``dirty`` are what
-    rights are computed from.  ``smashed``: this 2M entry is a piece of a 1G page.
+    rights are computed from.  ``whole``: the level of the page of which it
+    is a piece, or 0.
     """
 
     size: int
@@ -47,7 +48,12 @@ class Entry:
     xd: int = 0
     key: int = 0
     dirty: bool = True
-    smashed: bool = False
+    whole: int = 0
+
+    @property
+    def smashed(self) -> bool:
+        """Whether it is a piece of a larger page."""
+        return self.whole != 0
 
     def usable(self, pcid: int) -> bool:
         """Whether accesses with this PCID may use it."""
@@ -360,15 +366,24 @@ class SlowTlb:
         return start_level, _physical(result.frame, result.size, vaddr)
 
     def _install_walked(self, kind: Kinds, vaddr: int, entry: Entry) -> None:
-        at_1 = at_2 = entry
+        at_1 = at_2 = entry = self._combined(vaddr, entry)
         if self.geometry.smash_1g and entry.size == SIZE_1G:
             number = vaddr >> shift_of(SIZE_2M)
             frame = entry.frame | (number % 512) << shift_of(SIZE_2M)
-            at_2 = replace(entry, size=SIZE_2M, number=number, frame=frame, smashed=True)
+            at_2 = replace(entry, size=SIZE_2M, number=number, frame=frame, whole=SIZE_1G)
             if not any(SIZE_1G in array.sizes() for array in self._arrays(1, kind)):
                 at_1 = at_2
         self._install_everywhere(2, kind, at_2)
         self._install_everywhere(1, kind, at_1)
+
+    def _combined(self, vaddr: int, entry: Entry) -> Entry:
+        """As a combined mapping: of a page no larger than those of the second dimension."""
+        nested = self.geometry.nested
+        if nested is None or entry.size <= nested.page_level:
+            return entry
+        frame = _physical(entry.frame, entry.size, vaddr) & -(1 << shift_of(nested.page_level))
+        size = nested.page_level
+        return replace(entry, size=size, number=vaddr >> shift_of(size), frame=frame, whole=entry.size)
 
     def _install_everywhere(self, level: int, kind: Kinds, entry: Entry) -> None:
         for array in self._arrays(level, kind):
@@ -535,7 +550,7 @@ class SlowTlb:
 
 def _is_for(entry: Entry, vaddr: int) -> bool:
     """Whether the entry is for the page of ``vaddr``: it covers the address, or is a piece of the 1G page that does."""
-    if entry.smashed and entry.number >> 9 == vaddr >> shift_of(SIZE_1G):
+    if entry.whole and entry.number >> 9 * (entry.whole - entry.size) == vaddr >> shift_of(entry.whole):
         return True
     return entry.number == vaddr >> shift_of(entry.size)
 

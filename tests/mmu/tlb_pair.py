@@ -6,19 +6,21 @@ The slow model gets its walks and its rights from tests/mmu/oracle.py, so that i
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 
 import numpy as np
 
 from mmu import CR4, Access, PhysicalMemory, Registers
 from mmu.event_table import EVENT
 from mmu.geometry import Geometry, Kinds
+from mmu.latency import Latency
 from mmu.model import Invpcid, Lookup, TlbModel
 from mmu.registers import CR3_NO_FLUSH, PCID_MASK
 from mmu.state import MmuState
 from mmu.translation import load_registers
 from tests.mmu.oracle import key_forbids, mode_allows, reserved_bit_is_set
 from tests.mmu.slow_costs import SlowCosts
+from tests.mmu.slow_nested import SlowNested
 from tests.mmu.slow_tlb import Entry, Outcome, SlowTlb, Table, Walk, shift_of
 from tests.mmu.tables import Tables
 
@@ -36,13 +38,14 @@ class SlowSide:
         self.tlb.levels = registers.levels
         self.walks = self.loads = 0
         self.reads: list[int] = []
-        self.costs = None if geometry.latency is None else SlowCosts(geometry.latency)
+        timed = geometry.latency or (None if geometry.nested is None else Latency(0))
+        self.costs = None if timed is None else SlowCosts(timed)
 
     def access(self, vaddr: int, access: Access) -> Outcome:
         self.reads = []
         outcome = self.tlb.access(Kinds(1 << access), vaddr, self.registers.pcid, self._walk, self._allows)
         if self.costs is not None:
-            self.costs.access(access, outcome.level, outcome.walked, outcome.start, self.reads)
+            self.costs.access(access, outcome.level, outcome.walked, outcome.start, self.reads, outcome.paddr)
         return outcome
 
     def _allowed(self, path: list[int], access: Access) -> bool:
@@ -102,10 +105,12 @@ class Pair:
         self.ram, slow_ram = PhysicalMemory(RAM_BYTES), PhysicalMemory(RAM_BYTES)
         self._record = np.zeros(1, dtype=EVENT)
         self.state = MmuState(ram=self.ram.host, ram_bytes=RAM_BYTES, ring=self._record.ctypes.data, ring_capacity=1)
-        self.state.ram_bytes = 1 << 52  # data pages need no memory
+        self.state.ram_bytes = 1 << (52 if geometry.nested is None else 37)  # data pages need no memory
         load_registers(self.state, self.registers)
         self.model = TlbModel(self.state, geometry, seed)
         self.slow = SlowSide(slow_ram, geometry, self.registers, seed)
+        if self.slow.costs is not None and self.model.second is not None:
+            self.slow.costs.second = SlowNested(self.model.second.nested, self.model.second)
         self.rams = (self.ram, slow_ram)
         self.outcomes: list[Lookup] = []
         self._load(self.registers)
@@ -182,13 +187,21 @@ class Pair:
 
     def _check_costs(self) -> None:
         ours, slow = self.model.costs, self.slow.costs
+        if self.model.second is not None:
+            assert slow is not None and slow.second is not None
+            theirs = slow.second
+            counts = (theirs.walks, theirs.loads, theirs.tlb_hits, theirs.cycles)
+            assert astuple(self.model.second.counts) == counts
+            if ours is None:
+                return
         if ours is None or slow is None:
             assert ours is None and slow is None
             return
         cycles = {access: (each.stlb_hits, each.walks) for access, each in ours.cycles().items()}
         assert cycles == {access: (slow.stlb[access], slow.walks[access]) for access in Access}
-        for name, counted in ours.loads().items():
-            assert counted == (slow.answered[name, False], slow.answered[name, True]), name
+        for nested in (False, True):
+            for name, counted in ours.loads(nested=nested).items():
+                assert counted == (slow.answered[name, nested, False], slow.answered[name, nested, True]), name
         assert sum(map(sum, ours.loads().values())) == self.state.walk_loads
 
 

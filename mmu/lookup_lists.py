@@ -1,0 +1,50 @@
+"""Which arrays of a geometry an access looks into, and who finds what it installs: tables for native code."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import numpy.typing as npt
+
+from mmu.array_record import TlbArray
+from mmu.geometry import MAX_ARRAYS, Geometry, Kinds, PageSizes
+from mmu.registers import Access
+
+Words = npt.NDArray[np.uint64]
+
+
+def lookup_lists(geometry: Geometry, arrays: int) -> Words:
+    """The addresses of the records of the arrays to look up, in order, by access and level; ``arrays`` is that of the
+    first.
+    """
+    lists = np.zeros((3, 2, MAX_ARRAYS + 1), np.uint64)
+    for access in Access:
+        for level in (1, 2):
+            asked = [
+                arrays + number * ctypes.sizeof(TlbArray)
+                for number, array in enumerate(geometry.arrays)
+                if array.level == level and array.kinds & (1 << access)
+            ]
+            lists[access, level - 1, : len(asked)] = asked
+    return lists
+
+
+def shared_kinds(geometry: Geometry) -> Words:
+    """The kinds of access that find a translation installed by a walk, by the walk's access and page level; at level 0,
+    those that look into the same arrays.
+    """
+    shared = np.zeros((3, 4), np.uint64)
+    asked = {access: [array.kinds >> access & 1 for array in geometry.arrays] for access in Access}
+    for access in Access:
+        shared[access, 0] = sum(1 << other for other in Access if asked[other] == asked[access])
+        mine = [array for array in geometry.arrays if array.kinds & (1 << access)]
+        for level in (1, 2, 3):
+            size = PageSizes(1 << (level - 1))
+            takers = [array for array in mine if array.page_sizes & size]
+            if geometry.smash_1g and size == PageSizes.G1:
+                whole = [array for array in takers if array.level == 1]
+                pieces = [array for array in mine if array.page_sizes & PageSizes.M2]
+                takers = [*(whole or (a for a in pieces if a.level == 1)), *(a for a in pieces if a.level == 2)]
+            shared[access, level] = sum(kind for kind in Kinds(7) if any(array.kinds & kind for array in takers))
+    return shared
