@@ -8,7 +8,6 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace
 from emu.mm.flags import FaultResult
-from emu.mm.pagecache import PageCache
 from emu.mm.shared_tables import SharedTableOperations
 from emu.mm.vma import Vma
 from mmu.registers import Access
@@ -46,13 +45,6 @@ class WindowOperations(SharedTableOperations):
             " kernels (mount with gup=resolve to let it through)"
         )
         return FaultResult.MAPERR
-
-    def object_at(self, vma: Vma, address: int) -> tuple[PageCache, int] | None:
-        host_address = address + self.to_host(vma)
-        inner = self.region.host.vmas.find(host_address)
-        if inner is None or inner.page_cache is None:
-            return None
-        return inner.page_cache, inner.index_of(host_address)
 
     def may_split(self, vma: Vma, address: int) -> None:
         raise LinuxError(errno.EINVAL)

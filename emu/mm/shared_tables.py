@@ -31,6 +31,7 @@ from mmu.registers import Access
 
 if TYPE_CHECKING:
     from emu.linux.tracer import EventTracer
+    from emu.mm.pagecache import PageCache
 
 
 def unit_of(level: str) -> int:
@@ -339,6 +340,13 @@ class SharedTableOperations(VmOperations):
 
     def protected(self, mm: AddressSpace, vma: Vma) -> None:
         """Nothing has changed, so no flush is owed."""
+
+    def object_at(self, vma: Vma, address: int) -> tuple[PageCache, int] | None:
+        host_address = address + self.to_host(vma)
+        inner = self._tables.host.vmas.find(host_address)
+        if inner is None or inner.page_cache is None:
+            return None
+        return inner.page_cache, inner.index_of(host_address)
 
     def backing(self, vma: Vma) -> tuple[AddressSpace, int] | None:
         return self._tables.host, vma.start + self.to_host(vma)

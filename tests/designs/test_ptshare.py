@@ -249,3 +249,11 @@ def test_memory_without_a_name_is_shared_where_the_sysctl_says_so(machine: Guest
 def test_without_the_sysctl_memory_without_a_name_is_not_shared(machine: GuestMachine) -> None:
     start(machine, "p = mmap 0 4M RW MAP_SHARED|MAP_ANONYMOUS -1 0; @touch p 4M")
     assert shared_ranges(machine) == []
+
+
+def test_a_futex_in_shared_tables_wakes_another_process(machine: GuestMachine) -> None:
+    wait = "@t = words 0 1000000; @fork c; futex p+8K 0 0 0; end; @syscall 35 t 0; futex p+8K 1 1; wait c"
+    for memory in (MAP, "p = mmap 0 4M RW MAP_SHARED|MAP_ANONYMOUS -1 0"):
+        machine.kernel.vfs.write_file("/proc/sys/vm/ptshare_anonymous", b"1")
+        result = machine.run_guest("calls", f"{memory}; {wait}")
+        assert "futex = 1\n" in result.stdout, "the waiter is woken"
