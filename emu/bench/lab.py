@@ -46,7 +46,7 @@ def lab(rounds: int, turns: int) -> Measurement:
         stream, longer, random = (os.path.join(directory, f"{name}.parquet") for name in ("stream", "longer", "random"))
         accesses = recorded(stream, "region_stress", ("2", str(max(1, turns // 4))))
         updates = recorded(random, "gups", ("64M", str(turns * 20_000)))
-        _repeat(stream, longer)
+        repeated(stream, longer, _LONGER)
         missing = list(PageMapper(PagePolicy.FOUR_K).mapped(_missing()))
         taken = alternate(
             rounds,
@@ -114,10 +114,10 @@ def replayed(path: str, names: Sequence[str]) -> Simulation:
     return simulation
 
 
-def _repeat(path: str, longer: str) -> None:
+def repeated(path: str, longer: str, times: int) -> None:
     """Write a stream that is the same again and again."""
     writer = StreamWriter(longer, facts_of(path))
-    for _ in range(_LONGER):
+    for _ in range(times):
         for batch in read(path):
             writer.write(batch)
     writer.close()

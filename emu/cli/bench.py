@@ -153,12 +153,14 @@ def _suite(peers: Mapping[str, list[str]], *, quick: bool) -> list[tuple[str, Ca
         ("start-up", lambda: startup(rounds)),
     ]
     if importlib.util.find_spec("pyarrow") is not None:
+        from emu.bench.analyses import analyses
         from emu.bench.lab import lab
         from emu.bench.tracing import tracing
 
         sizes = (100 // shrink, 1_000_000 // shrink, 10_000_000 // shrink)
         suite.append(("traces", lambda: tracing(min(rounds, 5), *sizes)))
         suite.append(("replays of access streams", lambda: lab(min(rounds, 5), 16 // shrink)))
+        suite.append(("analyses of access streams", lambda: analyses(min(rounds, 5), 8 // shrink)))
     else:
         print("PyArrow is not installed: traces and streams are not measured", file=sys.stderr)
     if peers:

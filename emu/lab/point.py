@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_PACKAGES = ("mmu", "emu", "msharefs", "sharing", "guests")
 #: What a process is that runs one point: it ends when the one that waits for it does (prctl PR_SET_PDEATHSIG).
 _PROGRAM = """
 import ctypes, os, sys
@@ -108,13 +109,15 @@ def file_digest(path: Path, _changed: int) -> str:
 
 @functools.cache
 def code_digest() -> str:
-    """The digest of all code that a run may use: with another one, other results may come."""
+    """The digest of all code that a run may use, kernel modules among it: with another one, other results may come."""
+    modules = {point.module.partition(".")[0] for point in entry_points(group="unimmu.modules")}
     digest = hashlib.sha256(sys.version.encode())
-    root = Path(__file__).resolve().parents[2]
-    for package in _PACKAGES:
-        for path in sorted((root / package).rglob("*")):
-            if path.suffix in (".py", ".toml"):
-                digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for package in sorted({"mmu", "emu", "guests", *modules}):
+        spec = find_spec(package)
+        for place in (spec.submodule_search_locations if spec is not None else None) or ():
+            for path in sorted(Path(place).rglob("*")):
+                if path.suffix in (".py", ".toml"):
+                    digest.update(f"{package}/{path.relative_to(place)}".encode() + path.read_bytes())
     return digest.hexdigest()[:32]
 
 

@@ -1,0 +1,81 @@
+"""Analyses of access streams, and how a sweep goes faster on two processes than on one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, seconds
+from emu.bench.lab import recorded, repeated
+from emu.lab.lru_stack import LruStack
+from emu.lab.point import Point, point_of
+from emu.lab.stream_file import read
+from emu.lab.sweep import LocalPool
+
+#: How many times as long the longer one of two streams is.
+_LONGER = 8
+_READ_IT = """
+import resource, sys
+from emu.bench.analyses import distances_of
+distances_of(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def analyses(rounds: int, turns: int) -> Measurement:
+    """Reuse distances of random updates of 64 MiB, from the file on; and a sweep of short runs."""
+    with tempfile.TemporaryDirectory() as directory:
+        stream, longer = (os.path.join(directory, f"{name}.parquet") for name in ("stream", "longer"))
+        accesses = recorded(stream, "gups", ("64M", str(turns * 20_000)))
+        repeated(stream, longer, _LONGER)
+        taken = alternate(rounds, {"reuse": partial(cpu_seconds, partial(distances_of, stream))})
+        points = [
+            point_of(("run", "--seed", str(seed), "spin", "3000000"), Path(directory), 60) for seed in range(2 * turns)
+        ]
+        for workers in (1, 2):
+            name = f"sweep, {workers}"
+            taken[name] = [seconds(partial(_swept, points, workers)) for _ in range(min(rounds, 3))]
+        kib, longer_kib = (_resident_kib(path) for path in (stream, longer))
+    figures = (
+        Figure(
+            "lab_reuse_maccesses", "reuse distances of random updates: million accesses a second, the file read",
+            accesses / median(taken["reuse"]) / 1e6, "M/s", aim=Aim(10, at_most=False),
+        ),
+        Figure(
+            "lab_reuse_memory_growth", f"  memory of that: a stream {_LONGER} times as long / that", longer_kib / kib,
+            aim=Aim(1.1),
+        ),
+        Figure(
+            "lab_sweep_scaling", f"a sweep of {len(points)} points: time with one process / with two",
+            min(taken["sweep, 1"]) / min(taken["sweep, 2"]), aim=Aim(1.8, at_most=False),
+        ),
+    )  # fmt: skip
+    return Measurement("analyses", taken, figures)
+
+
+def distances_of(path: str) -> LruStack:
+    """The reuse distances of a file."""
+    stack = LruStack()
+    for batch in read(path, ("page", "kind", "space", "pcid", "vcpu", "shift")):
+        stack.take(batch)
+    return stack
+
+
+def _swept(points: list[Point], workers: int) -> None:
+    for came in LocalPool(workers).run(points):
+        if "error" in came.outcome:
+            raise RuntimeError(f"bench: {came.outcome['error']}")
+
+
+def _resident_kib(path: str) -> int:
+    """The most memory that a process has had which analyses a file."""
+    root = Path(__file__).resolve().parents[2]
+    ran = subprocess.run([sys.executable, "-c", _READ_IT, path], cwd=root, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise RuntimeError(f"bench: {ran.stderr.splitlines()[-1]}")
+    return int(ran.stdout)
