@@ -98,8 +98,10 @@ def test_tables_are_made_the_same_both_ways() -> None:
 
 
 def test_lines_of_lackey_are_read_the_same_both_ways() -> None:
-    lines = ("I  04001000,3", " L ffffffffff600ffc,16", "I  zz,1", " S 1,", " S ,1", " L 12345678901234567,1", " S 1F,4",
-             " M 1f,9999999999", " M ab,8", "")  # fmt: skip
+    lines = (
+        "I  04001000,3", " L ffffffffff600ffc,16", "I  zz,1", " S 1,", " S ,1", " L 12345678901234567,1", " S 1F,4",
+        " M 1f,9999999999", " M ab,8", "",
+    )  # fmt: skip
     text = "\n".join(lines).encode()
     bytes_of = np.frombuffer(text, np.uint8)
     for parse in both_ways("emu.lab.foreign.lackey_loop", lackey_loop.parse):
