@@ -11,7 +11,7 @@ from emu.cli.arguments import Parser, UsageError
 #: ``run(arguments) -> int``.
 _COMMANDS = {
     "sim": "replay a recorded stream through any TLB models in one pass, and show what each counts",
-    "analyze": "reuse distances, working set, what large pages would save: of a recorded stream",
+    "analyze": "what a recorded stream tells: reuse distances, why TLBs miss, what large pages would save",
     "sweep": "run many points, geometries by programs by page sizes, on one host or many",
 }
 

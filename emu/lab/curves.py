@@ -10,7 +10,7 @@ from emu.trace.pictures.charts import cut
 from emu.trace.pictures.look import CSS, SOFT, WIDTH
 from emu.trace.report.svg import Drawing, Style
 
-_LEFT, _TOP, _ROOM, _HEIGHT = 110.0, 16.0, 690.0, 300.0
+_LEFT, _TOP, _ROOM, _HEIGHT = 110.0, 36.0, 690.0, 300.0
 #: Curves in one frame; they differ in lightness, and each has its name at its end.
 INKS = ("#1f4e8c", "#b7791f", "#9b1c1c", "#5a9bd4", "#5f7d1f", "#7a4b9b", "#333333", "#c98aa6")
 _DARK = ("#8fc1f7", "#e0ae5a", "#f08a7f", "#4f8fd0", "#b5d36a", "#cda2e8", "#dddddd", "#efb7cd")
@@ -32,11 +32,13 @@ def draw_curves(picture: Picture) -> str:
         drawing.line([(_LEFT, bottom - at), (_LEFT + _ROOM, bottom - at)], ink="#d5d9e0", name="strip")
         drawing.text(_LEFT - 8, bottom - at + 4, number_text(value), 12, anchor="end", ink=SOFT, name="soft")
     drawing.line([(_LEFT, _TOP), (_LEFT, bottom), (_LEFT + _ROOM, bottom)], name="axis")
-    for value, at in across.ticks():
+    marks = [(across.at(value), name) for value, name in picture.marks]
+    for at, name in marks or [(at, number_text(value)) for value, at in across.ticks()]:
         drawing.line([(_LEFT + at, bottom), (_LEFT + at, bottom + 5)], name="axis")
-        drawing.text(_LEFT + at, bottom + 19, number_text(value), 12, anchor="middle", ink=SOFT, name="soft")
+        anchor = "end" if at > _ROOM - 20 else "middle"
+        drawing.text(_LEFT + at, bottom + 19, name, 12, anchor=anchor, ink=SOFT, name="soft")
     drawing.text(_LEFT + _ROOM, bottom + 40, picture.across, 13, anchor="end", ink=SOFT, name="soft")
-    drawing.text(_LEFT + 6, _TOP + 4, picture.up, 13, ink=SOFT, name="soft")
+    drawing.text(_LEFT - 8, _TOP - 18, picture.up, 13, ink=SOFT, name="soft")
     ends = _apart([bottom - up.at(curve.points[-1][1]) for curve in curves])
     for number, (curve, end) in enumerate(zip(curves, ends, strict=True)):
         points = [(_LEFT + across.at(x), bottom - up.at(y)) for x, y in curve.points]

@@ -112,7 +112,7 @@ def distance_of(stack: Stack, table: PageTable, tag: int, space: int, pcid: int)
         take(table, page, tag, space)
         stack.cold += 1
     else:
-        if load64(page + SECOND) != pcid:
+        if load64(page + SECOND) != pcid and stack.controls != 0:
             drop(stack, page)  # held for another PCID, by which nobody looks for it any more
         place = load64(page + FIRST)
         if place == 0:

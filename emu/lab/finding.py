@@ -28,13 +28,15 @@ class Curve(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Curves in one frame; ``logarithmic``: what is on the horizontal axis, from 1 on."""
+    """Curves in one frame; ``logarithmic``: what is on the horizontal axis, from 1 on.  ``marks`` are the values that
+    have a name there, with it; where there are none, round numbers are named."""
 
     title: str
     across: str
     up: str
     curves: Sequence[Curve]
     logarithmic: bool = False
+    marks: Sequence[tuple[float, str]] = ()
 
 
 class Finding(NamedTuple):

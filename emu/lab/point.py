@@ -38,22 +38,26 @@ class Killed(Exception):
 
 @dataclass(frozen=True)
 class Point:
-    """The words of the command behind ``unimmu``, and what else decides what comes of it: the contents of the files
-    that they name, as path and SHA-256, and the code.
+    """The words of the command behind ``unimmu``, those of ``unimmu tlb sim`` for the stream of that run, if there are
+    any, and what else decides what comes of it: the contents of the files that they name, as path and SHA-256, and the
+    code.
 
-    ``directory`` and ``timeout_s`` say how to run it, and are no part of its key.
+    ``directory``, ``timeout_s`` and ``ends``, the exit statuses that are no failure, say how to run it, and are no part
+    of its key.
     """
 
     words: tuple[str, ...]
+    replay: tuple[str, ...]
     inputs: tuple[tuple[str, str], ...]
     code: str
     directory: str
     timeout_s: float
+    ends: tuple[int, ...]
 
     @property
     def key(self) -> str:
         """Its content in 32 hexadecimal digits."""
-        content = json.dumps([self.words, self.inputs, self.code])
+        content = json.dumps([self.words, self.replay, self.inputs, self.code])
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def to_bytes(self) -> bytes:
@@ -64,13 +68,22 @@ class Point:
     def from_bytes(cls, data: bytes) -> Point:
         """What :meth:`to_bytes` has made."""
         held = json.loads(data)
-        return cls(tuple(held["words"]), tuple((path, digest) for path, digest in held["inputs"]), held["code"],
-                   held["directory"], held["timeout_s"])  # fmt: skip
+        for name in ("words", "replay", "ends"):
+            held[name] = tuple(held[name])
+        held["inputs"] = tuple((path, digest) for path, digest in held["inputs"])
+        return cls(**held)
 
 
-def point_of(words: tuple[str, ...], directory: Path, timeout_s: float) -> Point:
+def point_of(
+    words: tuple[str, ...],
+    directory: Path,
+    timeout_s: float,
+    replay: tuple[str, ...] = (),
+    ends: tuple[int, ...] = (0,),
+) -> Point:
     """The point that runs this command in a directory."""
-    return Point(words, tuple(_inputs(words, directory)), code_digest(), str(directory), timeout_s)
+    inputs = tuple(_inputs((*words, *replay), directory))
+    return Point(words, replay, inputs, code_digest(), str(directory), timeout_s, ends)
 
 
 def _inputs(words: tuple[str, ...], directory: Path) -> Iterator[tuple[str, str]]:
@@ -121,30 +134,41 @@ def _refused(point: Point) -> dict[str, Any] | None:
         return {"error": f"{os.uname().nodename}: there is no directory {point.directory}"}
     if code_digest() != point.code:
         return {"error": f"{os.uname().nodename}: another unimmu than where the sweep was started"}
-    if dict(_inputs(point.words, Path(point.directory))) != dict(point.inputs):
+    if dict(_inputs((*point.words, *point.replay), Path(point.directory))) != dict(point.inputs):
         return {"error": f"{os.uname().nodename}: the files that the command names are others here"}
     return None
 
 
 def _run(point: Point, stopped: threading.Event) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="unimmu-point-") as scratch:
-        figures = os.path.join(scratch, "figures.json")
+        figures, stream = (os.path.join(scratch, name) for name in ("figures.json", "stream.parquet"))
         verbs = 2 if point.words[0] == "tlb" else 1
-        words = [*point.words[:verbs], "--json", figures, *point.words[verbs:]]
-        with open(os.path.join(scratch, "told"), "w+b") as told:
-            status = _status_of(words, point, told, stopped)
-            if status is None:
-                return {"error": f"not ready after {point.timeout_s:g} seconds"}
-            if status < 0:
-                raise Killed(f"ended by {signal.Signals(-status).name}")
-            if status:
-                told.seek(max(0, told.seek(0, os.SEEK_END) - _TOLD))
-                lines = [line for line in told.read().decode("utf-8", "replace").splitlines() if line.strip()]
-                return {"error": f"exit status {status}{f': {lines[-1]}' if lines else ''}"}
+        output = ["--record", stream] if point.replay else ["--json", figures]
+        commands = [[*point.words[:verbs], *output, *point.words[verbs:]]]
+        if point.replay:
+            commands.append(["tlb", "sim", "--json", figures, *point.replay, stream])
+        for command, ends in zip(commands, (point.ends, (0,)), strict=False):
+            if error := _error_of(command, ends, point, scratch, stopped):
+                return {"error": error}
         try:
             return {"figures": flat(_like_a_run(json.loads(Path(figures).read_bytes())))}
         except (OSError, ValueError) as error:
             return {"error": f"the run wrote no figures: {error}"}
+
+
+def _error_of(words: list[str], ends: tuple[int, ...], point: Point, scratch: str, stopped: threading.Event) -> str:
+    """Run ``unimmu`` with these words; what went wrong, or nothing.  :class:`Killed`."""
+    with open(os.path.join(scratch, "told"), "w+b") as told:
+        status = _status_of(words, point, told, stopped)
+        if status is None:
+            return f"not ready after {point.timeout_s:g} seconds"
+        if status < 0:
+            raise Killed(f"ended by {signal.Signals(-status).name}")
+        if status in ends:
+            return ""
+        told.seek(max(0, told.seek(0, os.SEEK_END) - _TOLD))
+        lines = [line for line in told.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        return f"exit status {status}{f': {lines[-1]}' if lines else ''}"
 
 
 def _status_of(words: list[str], point: Point, told: BinaryIO, stopped: threading.Event) -> int | None:

@@ -8,7 +8,6 @@ only the other one misses; and else for a conflict: of sets, of the replacement 
 
 from __future__ import annotations
 
-import ctypes
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,10 +18,8 @@ from emu.lab.columns import Columns
 from emu.lab.distances import COLD, LEFT_OUT
 from emu.lab.finding import Finding, Listing, percent
 from emu.lab.lru_stack import LruStack
-from emu.lab.replay_loop import CONTROL_BYTES
-from emu.lab.simulation import Simulated, gathered
+from emu.lab.observed import Observed
 from mmu.geometry import Array, Geometry, Kinds, PageSizes
-from mmu.objectcode import load
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -32,27 +29,6 @@ REASONS = ("cold", "capacity", "conflict", "invalidation")
 _SHIFTS = {12: PageSizes.K4, 21: PageSizes.M2, 30: PageSizes.G1}
 #: A kind that no access has: those are left out.
 _NOBODY = 7
-
-
-class Observed(Simulated):
-    """A model that says of each access where it was found."""
-
-    def levels(self, batch: Batch) -> npt.NDArray[np.uint8]:
-        """Of each access of the next batch: the TLB level that hit, 0 for none."""
-        if len(batch.controls):
-            self.vcpu(int(batch.controls["vcpu"].max()))
-        runs, number, controls = gathered(batch).runs(None)
-        found = np.zeros(len(batch) + 1, np.uint8)
-        native = load("emu.lab.outcomes")["replay_noting"]
-        first, begin = 0, 0
-        for stop in (*np.flatnonzero(controls["op"] == Op.REGISTER).tolist(), len(controls)):
-            end = int(controls["at"][stop]) if stop < len(controls) else number
-            at, last = (controls.ctypes.data + CONTROL_BYTES * each for each in (first, stop))
-            native(ctypes.addressof(self.native), runs.ctypes.data, begin, end, at, last, found.ctypes.data)
-            if stop < len(controls):
-                self.set_register(Register(int(controls["a"][stop])), int(controls["b"][stop]))
-            first, begin = stop + 1, end
-        return found[:-1]
 
 
 class _Set(NamedTuple):
@@ -102,7 +78,7 @@ class Reasons:
 
     def take(self, batch: Batch, columns: Columns) -> None:
         """Take the accesses of a batch."""
-        levels = self._model.levels(batch)
+        levels = self._model.noted(batch).levels
         self._faults += int(np.count_nonzero(columns.shift == 0))
         vcpus = 1 + max((int(each.max()) for each in (columns.vcpu, batch.controls["vcpu"]) if len(each)), default=0)
         for each, pairs in self._sets.items():

@@ -1,7 +1,8 @@
 """The specification of a sweep, a file of TOML: what is run at each point, and along which axes.
 
-A point is one value of each axis, and runs one command.  ``{NAME}`` in the texts of ``program``, ``trace`` and
-``options`` stands for the point's value of that axis; the axes of :data:`OPTIONS` become options by themselves.
+A point is one value of each axis, and runs one command.  ``{NAME}`` in the texts of ``program``, ``trace``,
+``options`` and ``replay`` stands for the point's value of that axis; the axes of :data:`OPTIONS` become options by
+themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ OPTIONS: Mapping[str, str] = {
 }  # fmt: skip
 #: Of these, those that a replay has.
 _OF_REPLAY = ("tlb", "seed")
-_KNOWN = {"": {"title", "program", "trace", "options", "timeout", "axes", "report"}, "report": {"across", "measures"}}
+_KNOWN = {
+    "": {"title", "program", "trace", "options", "replay", "timeout", "ends", "axes", "report"},
+    "report": {"across", "measures"},
+}
 #: Points of a sweep, at most.
 MOST_POINTS = 100_000
 _TIMEOUT_S = 3600.0
@@ -58,10 +62,12 @@ class Measure(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is run at a point: its labels by axis, and the words of the command behind ``unimmu``."""
+    """What is run at a point: its labels by axis, the words of the command behind ``unimmu``, and those behind
+    ``unimmu tlb sim`` for the stream of that run, if it is to be replayed."""
 
     labels: dict[str, str]
     words: tuple[str, ...]
+    replay: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,9 @@ class Spec:
     program: str | None
     trace: str | None
     options: str
+    replay: str | None
     timeout_s: float
+    ends: tuple[int, ...]
     axes: dict[str, tuple[Value, ...]]
     across: str
     measures: tuple[Measure, ...]
@@ -89,18 +97,21 @@ class Spec:
 
     def _task(self, values: Mapping[str, Value]) -> Task:
         texts = {name: value.text for name, value in values.items()}
-        options = shlex.split(self.options.format_map(texts))
+        options, replay = shlex.split(self.options.format_map(texts)), list[str]()
+        if self.replay is not None:
+            replay = shlex.split(self.replay.format_map(texts))
         for name, value in texts.items():
             if name in OPTIONS and name not in self._named() and value:
-                options += [OPTIONS[name], value]
+                (replay if name == "tlb" and self.replay is not None else options).extend([OPTIONS[name], value])
         labels = {name: value.label for name, value in values.items()}
         if self.trace is not None:
             return Task(labels, ("tlb", "sim", *options, self.trace.format_map(texts)))
         assert self.program is not None
-        return Task(labels, ("run", *options, *shlex.split(self.program.format_map(texts))))
+        return Task(labels, ("run", *options, *shlex.split(self.program.format_map(texts))), tuple(replay))
 
     def _named(self) -> set[str]:
-        return {name for text in (self.program, self.trace, self.options) if text for name in _fields(text)}
+        texts = (self.program, self.trace, self.options, self.replay)
+        return {name for text in texts if text for name in _fields(text)}
 
 
 def read_spec(path: str | Path) -> Spec:
@@ -138,6 +149,9 @@ class _Reader:
         program, trace = self._string("program"), self._string("trace")
         if (program is None) == (trace is None):
             raise self._wrong("", "trace" if trace else "", "a sweep has either a program or a trace")
+        replay = self._string("replay")
+        if replay is not None and program is None:
+            raise self._wrong("", "replay", "a trace is replayed by itself: its options are in options")
         axes = self._axes()
         spec = Spec(
             path=self._path,
@@ -145,7 +159,9 @@ class _Reader:
             program=program,
             trace=trace,
             options=self._string("options") or "",
+            replay=replay,
             timeout_s=self._timeout(),
+            ends=self._ends(),
             axes=axes,
             across=self._across(report, axes),
             measures=self._measures(report),
@@ -170,6 +186,12 @@ class _Reader:
         if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1e7:
             raise self._wrong("", "timeout", f"seconds are needed, not {found!r:.60}")
         return float(found)
+
+    def _ends(self) -> tuple[int, ...]:
+        found = self._tables.get("ends", [0])
+        if not isinstance(found, list) or not found or not all(type(one) is int and 0 <= one < 256 for one in found):
+            raise self._wrong("", "ends", f"a list of exit statuses is needed, not {found!r:.60}")
+        return tuple(found)
 
     def _axes(self) -> dict[str, tuple[Value, ...]]:
         axes, points = {}, 1
@@ -219,7 +241,7 @@ class _Reader:
     def _check_names(self, spec: Spec) -> None:
         """Every name in a text is an axis, every axis is used, and every command can be split into words."""
         used: set[str] = set()
-        for key in ("program", "trace", "options"):
+        for key in ("program", "trace", "options", "replay"):
             text = getattr(spec, key)
             if text is None:
                 continue

@@ -76,9 +76,9 @@ class Store:
         pq.write_table(table_of(rows), scratch, compression="zstd")
         os.replace(scratch, self.directory / RESULTS)
 
-    def write_page(self, text: str) -> None:
-        """Write the report."""
-        _write_whole(self.directory / PAGE, text.encode("utf-8"))
+    def write_text(self, name: str, text: str) -> None:
+        """Write the report, or a picture."""
+        _write_whole(self.directory / name, text.encode("utf-8"))
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -36,7 +36,7 @@ class Sweep:
     def __init__(self, spec: Spec, store: Store) -> None:
         self.spec, self.store = spec, store
         self.tasks: list[Task] = spec.tasks()
-        points = [point_of(task.words, spec.directory, spec.timeout_s) for task in self.tasks]
+        points = [point_of(task.words, spec.directory, spec.timeout_s, task.replay, spec.ends) for task in self.tasks]
         self.keys = [point.key for point in points]
         #: By key: two values of an axis may come to the same command.
         self.points = {point.key: point for point in points}

@@ -15,6 +15,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)", re.IGNORECASE)
 _UNITS = ("", "K", "M", "G", "T")
 #: From where the largest value of an axis is so many times the least, the axis is logarithmic.
 _WIDE = 8
+#: So many values of an axis are named at it.
+_NAMED = 10
 #: The axis along which a mean is shown.
 _SEED = "seed"
 
@@ -56,7 +58,8 @@ def _of_measure(spec: Spec, rows: Sequence[Row], measure: Measure, number: int) 
             for key, line in means.items()
         ]
         wide = min(at.values()) >= 1 and max(at.values()) >= _WIDE * min(at.values())
-        pictures.append(Picture(measure.text, across, measure.text, curves, logarithmic=wide))
+        marks = [(at[label], label) for label in order] if len(order) <= _NAMED else ()
+        pictures.append(Picture(measure.text, across, measure.text, curves, wide, marks))
     seeds = len(spec.axes.get(_SEED, ()))
     remark = f"Means of {plural(seeds, 'seed', 'seeds')}." if seeds > 1 else ""
     if not means:

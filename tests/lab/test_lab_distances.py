@@ -183,6 +183,12 @@ def test_another_pcid_finds_nothing() -> None:
     assert found.tolist() == [COLD, COLD, INVALIDATED, 0, INVALIDATED, 0]
 
 
+def test_without_invalidations_a_pcid_makes_no_difference() -> None:
+    stack, found = LruStack(invalidations=False), np.zeros(3, np.uint64)
+    stack.take(Batch.of(vaddr=[UPPER, 0x1000, UPPER], pcid=[1, 1, 2], shift=12), found)
+    assert found.tolist() == [COLD, COLD, 1]
+
+
 def test_controls_behind_the_last_access_are_done() -> None:
     stack, found = LruStack(), np.zeros(1, np.uint64)
     stack.take(Batch.of(controls_of([(1, Op.INVALIDATE, 0, 0, 0)]), vaddr=[UPPER], shift=12))

@@ -39,6 +39,15 @@ def test_the_points_are_the_product_of_the_axes(tmp_path: Path) -> None:
     assert spec.measures[0] == Measure("mmu.walks per 1000 instructions", "mmu.walks", "instructions", 1000)
 
 
+def test_a_program_is_recorded_and_replayed(tmp_path: Path) -> None:
+    axes = '[axes]\ntlb = ["zen4"]\nn = [1, 6]\nseed = [3]'
+    spec = spec_of(tmp_path, f'program = "hello"\nreplay = "--pcids {{n}}"\n{axes}')
+    assert spec.tasks()[1].words == ("run", "--seed", "3", "hello")
+    assert spec.tasks()[1].replay == ("--pcids", "6", "--tlb", "zen4")
+    with pytest.raises(BadSpec, match=":2: replay: a trace is replayed by itself"):
+        spec_of(tmp_path, f'trace = "a.parquet"\nreplay = "{{n}}"\n{axes}')
+
+
 def test_a_trace_is_replayed(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, 'trace = "{which}.parquet"\n[axes]\nwhich = ["a"]\ntlb = ["zen4"]')
     assert spec.tasks()[0].words == ("tlb", "sim", "--tlb", "zen4", "a.parquet")
@@ -50,7 +59,8 @@ def test_a_trace_is_replayed(tmp_path: Path) -> None:
         (("[axes]", "[axes"), ":6: "),
         (("timeout = 5", "timeout = -1"), ":5: timeout: seconds are needed, not -1"),
         (("timeout = 5", "timeout = true"), ":5: timeout: seconds are needed, not True"),
-        (('title = "t"', "titel = 1"), ":2: titel: not known; there are axes, options,"),
+        (('title = "t"', "ends = [256]"), ":2: ends: a list of exit statuses is needed, not [256]"),
+        (('title = "t"', "titel = 1"), ":2: titel: not known; there are axes, ends, options,"),
         (('title = "t"', 'trace = "x"'), ":2: trace: a sweep has either a program or a trace"),
         (('"gups {size} 100"', "7"), ":3: program: a text is needed, not 7"),
         (('"gups {size} 100"', '"gups {siez}"'), ":3: program: there is no axis 'siez'; there are tlb, size, seed"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -126,9 +127,9 @@ def test_another_host_may_have_other_files(tmp_path: Path) -> None:
     geometry.write_text("another one")
     os.utime(geometry, ns=(1, 1))
     assert "the files that the command names are others here" in json.loads(run_point(point.to_bytes()))["error"]
-    elsewhere = Point(point.words, point.inputs, point.code, "/no/such", 1)
+    elsewhere = dataclasses.replace(point, directory="/no/such")
     assert "there is no directory /no/such" in json.loads(run_point(elsewhere.to_bytes()))["error"]
-    other = Point(point.words, point.inputs, "0", point.directory, 1)
+    other = dataclasses.replace(point, code="0")
     assert "another unimmu" in json.loads(run_point(other.to_bytes()))["error"]
 
 
@@ -168,6 +169,30 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_a_run_is_recorded_and_replayed(tmp_path: Path) -> None:
+    """At each point anew: the figures are those of the two commands; and an exit status may be no failure."""
+    text = (
+        'program = "pipes"\nreplay = "{pcids}"\nends = [0, 7]\n[axes]\ntlb = ["zen4"]\n'
+        'pcids = [{ name = "without", value = "" }, { name = "with", value = "--pcids 6" }]\n'
+    )
+    spec, results, stream = spec_file(tmp_path, text), tmp_path / "r", tmp_path / "a.parquet"
+    assert main(["tlb", "sweep", str(spec), "-d", str(results)]) == 0
+    assert main(["run", "--record", str(stream), "pipes"]) == 0
+    table = pq.read_table(results / "results.parquet").to_pylist()
+    for row, more in zip(table, ([], ["--pcids", "6"]), strict=True):
+        assert main(["tlb", "sim", str(stream), "--tlb", "zen4", *more, "--json", str(tmp_path / "o.json")]) == 0
+        (model,) = json.loads((tmp_path / "o.json").read_bytes())["models"]
+        assert row["mmu.perf.PAGE_WALKER_LOADS"] == model["perf"]["PAGE_WALKER_LOADS"]
+    assert table[0]["mmu.perf.PAGE_WALKER_LOADS"] > table[1]["mmu.perf.PAGE_WALKER_LOADS"]
+    assert table[0]["accesses"] == table[1]["accesses"]
+
+
+def test_an_exit_status_may_be_no_failure(tmp_path: Path) -> None:
+    point = point_of(("run", "calls", "exit 7"), tmp_path, 60, ends=(7,))
+    assert "figures" in json.loads(run_point(point.to_bytes()))
+    assert "exit status 7" in json.loads(run_point(dataclasses.replace(point, ends=(0,)).to_bytes()))["error"]
 
 
 # ---- the store and the report, without runs

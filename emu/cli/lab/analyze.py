@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +24,11 @@ examples:
   unimmu tlb analyze a.parquet                           every analysis, as tables
   unimmu tlb analyze --reuse --kinds load,store a.parquet
   unimmu tlb analyze --huge --entries 1536 --json huge.json a.parquet
-  unimmu tlb analyze --reasons --tlb zen4 a.parquet
+  unimmu tlb analyze --reasons --shared --tlb zen4 a.parquet
+  unimmu tlb analyze --functions --elf ./prog a.parquet
   unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
 """
+_ANALYSES = ("reuse", "working_set", "huge", "reasons", "shared", "functions")
 _KINDS = {"load": 1, "store": 2, "fetch": 4}
 
 
@@ -47,9 +51,23 @@ def add_arguments(parser: Parser) -> None:
         "--reasons", action="store_true",
         help="why a modelled TLB misses: cold, capacity, conflict, invalidation (with --tlb)",
     )  # fmt: skip
+    chosen.add_argument(
+        "--shared", action="store_true",
+        help="where processes map the same memory, and what their walks would save with shared tables (with --tlb)",
+    )  # fmt: skip
+    chosen.add_argument("--functions", action="store_true", help="accesses, pages and misses by function (with --elf)")
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--tlb", metavar="PRESET|FILE.toml", help="the model of --reasons (`unimmu presets` lists them)"
+        "--tlb", metavar="PRESET|FILE.toml", help="the model of --reasons and --shared (`unimmu presets` lists them)"
+    )
+    how.add_argument(
+        "--elf", action="append", default=[], metavar="FILE[@BASE]",
+        help="an ELF file with the symbols of --functions, and where it was loaded; a guest that comes with unimmu by "
+        "its name (repeatable)",
+    )  # fmt: skip
+    how.add_argument(
+        "--pcids", type=number_from(1, 4094), metavar="N",
+        help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
     )  # fmt: skip
     how.add_argument(
         "--kinds", type=_kinds, metavar="K,...",
@@ -61,7 +79,7 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
     how.add_argument(
         "--entries", type=number_from(1), default=64, metavar="N",
-        help="entries of the TLB by which --huge counts misses (default: 64)",
+        help="entries of the TLB by which --huge and --functions count misses (default: 64)",
     )  # fmt: skip
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all figures to FILE as JSON")
     parser.add_argument("-o", "--output", type=pathlib.Path, metavar="PAGE", help="write a page with the curves")
@@ -84,12 +102,16 @@ def run(arguments: argparse.Namespace) -> int:
     from emu.lab.finding import lines_of
     from emu.lab.stream import open_stream
 
-    fields = ("page", "kind", "pid", "space", "pcid", "vcpu", "shift")
+    fields = ["page", "kind", "pid", "space", "pcid", "vcpu", "shift", *(["rip"] if arguments.elf else [])]
     try:
         stream = open_stream(arguments.file, fields)
         with open(arguments.file, "rb"):  # pyarrow's own words for one that is not there are long
             pass
         batches, sizes_known = _peeked(stream)
+        if arguments.pcids is not None:
+            from emu.lab.pcids import with_pcids
+
+            batches = with_pcids(batches, arguments.pcids)
         analyses = _analyses(arguments, sizes_known)
         with progress("the stream is read", None) as report:
             total = analyse(_reported(batches, report), analyses)
@@ -132,7 +154,7 @@ def _analyses(arguments: argparse.Namespace, sizes_known: bool) -> list[Analysis
     from emu.lab.analysis import CODE, DATA, HugeCandidates, Reuse, WorkingSets
 
     kinds = (DATA, CODE) if arguments.kinds is None else (arguments.kinds,)
-    every = not (arguments.reuse or arguments.working_set or arguments.huge or arguments.reasons)
+    every = not any(getattr(arguments, name) for name in _ANALYSES)
     chosen: list[Analysis] = []
     if arguments.reuse or every:
         chosen.append(Reuse(kinds, faults=not sizes_known))
@@ -140,25 +162,55 @@ def _analyses(arguments: argparse.Namespace, sizes_known: bool) -> list[Analysis
         chosen.append(WorkingSets(arguments.window, kinds))
     if arguments.huge or every:
         chosen.append(HugeCandidates(arguments.entries, arguments.kinds or DATA, faults=not sizes_known))
-    if arguments.reasons or (every and arguments.tlb is not None):
-        chosen.append(_reasons(arguments))
+    for name in ("reasons", "shared"):
+        if getattr(arguments, name) or (every and arguments.tlb is not None):
+            chosen.append(_with_model(name, arguments))
+    if arguments.functions or (every and arguments.elf):
+        chosen.append(_by_function(arguments, faults=not sizes_known))
     return chosen
 
 
-def _reasons(arguments: argparse.Namespace) -> Analysis:
+def _by_function(arguments: argparse.Namespace, *, faults: bool) -> Analysis:
+    import guests
+    from emu.lab.by_function import ByFunction, Image
+    from emu.trace.stat.symbols import Elf, SymbolsError
+
+    if not arguments.elf:
+        raise UsageError("--functions: of which program? --elf FILE has its symbols")
+    images = []
+    for text in arguments.elf:
+        name, at, base = text.rpartition("@")
+        name, base = (name, base) if at and re.fullmatch("0[xX][0-9a-fA-F]{1,16}", base) else (text, "")
+        path = guests.path(name) if name in guests.NAMES and not os.path.exists(name) else name
+        try:
+            elf = Elf(path)
+        except SymbolsError as error:
+            raise UsageError(f"--elf {error}") from None
+        if elf.stripped:
+            raise UsageError(f"--elf {name}: it has no symbols")
+        if elf.position_independent and not base:
+            raise UsageError(f"--elf {name}: it may be loaded anywhere; {name}@0x... says where it was")
+        images.append(Image(elf, int(base, 16) if base else 0))
+    return ByFunction(images, arguments.entries, faults=faults)
+
+
+def _with_model(name: str, arguments: argparse.Namespace) -> Analysis:
     from emu.cli.tlb import preset_or_file
     from emu.lab.reasons import Reasons
-    from emu.lab.stream_file import facts_of, is_recorded
+    from emu.lab.shared import Shared
+    from emu.lab.stream import has_tables
+    from emu.lab.stream_file import facts_of
 
     if arguments.tlb is None:
-        raise UsageError("--reasons: of which TLB? --tlb says it")
+        raise UsageError(f"--{name}: of which TLB? --tlb says it")
     geometry = preset_or_file(arguments.tlb, "analyze --tlb").geometry
-    if not is_recorded(arguments.file):
-        raise UsageError(f"--reasons {arguments.file}: a model walks page tables, which only a recorded stream has")
+    if not has_tables(arguments.file):
+        raise UsageError(f"--{name} {arguments.file}: a model walks page tables, which only a recorded stream has")
     facts = facts_of(arguments.file)
     if "memory_bytes" not in facts:
-        raise UsageError(f"--reasons {arguments.file}: it does not say how much memory the machine had")
-    return Reasons(geometry, int(facts["memory_bytes"]), int(facts.get("seed", 0)))
+        raise UsageError(f"--{name} {arguments.file}: it does not say how much memory the machine had")
+    given = geometry, int(facts["memory_bytes"]), int(facts.get("seed", 0))
+    return Reasons(*given) if name == "reasons" else Shared(*given)
 
 
 def _reported(batches: Iterator[Batch], report: Any) -> Iterator[Batch]:

@@ -70,6 +70,10 @@ def add_arguments(parser: Parser) -> None:
         "--seed", type=number_from(0), metavar="N",
         help="of random replacement (default: that of the run that was recorded)",
     )  # fmt: skip
+    parser.add_argument(
+        "--pcids", type=number_from(1, 4094), metavar="N",
+        help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
+    )  # fmt: skip
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all counters to FILE as JSON")
 
 
@@ -139,6 +143,8 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
     from emu.lab.stream_file import facts_of, read_pages
 
     if not has_tables(arguments.file):
+        if arguments.pcids is not None:
+            raise UsageError(f"--pcids {arguments.pcids}: {arguments.file} does not say when CR3 was loaded")
         frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
         mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
         batches: Batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
@@ -150,7 +156,13 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
     if "memory_bytes" not in facts:
         raise UsageError(f"{arguments.file}: it does not say how much memory the machine had (--record does)")
     seed = int(facts.get("seed", 0)) if arguments.seed is None else arguments.seed
-    return Simulation(geometries, int(facts["memory_bytes"]), seed), read_pages(arguments.file)
+    simulation = Simulation(geometries, int(facts["memory_bytes"]), seed)
+    if arguments.pcids is None:
+        return simulation, read_pages(arguments.file)
+    from emu.lab.pcids import with_pcids
+
+    stream = open_stream(arguments.file, ("page", "kind", "space", "vcpu", "shift"))
+    return simulation, with_pcids(stream, arguments.pcids)
 
 
 def _with_report(batches: Batches, report: Report) -> Batches:

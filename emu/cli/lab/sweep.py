@@ -135,15 +135,21 @@ def _pool(arguments: argparse.Namespace) -> Pool:
 
 
 def write_files(sweep: Sweep) -> None:
-    """Write the Parquet and the page of what there is."""
+    """Write the Parquet, the page, and its pictures, of what there is."""
+    from emu.lab.curves import draw_curves
     from emu.lab.page import page_of
+    from emu.lab.store import PAGE
     from emu.lab.sweep_report import findings
 
     rows = sweep.rows()
     sweep.store.write_results(rows)
     done = sum(1 for row in rows if row.figures is not None)
     opening = f"{done:,} of {len(rows):,} points have a result."
-    sweep.store.write_page(page_of(sweep.spec.title, opening, findings(sweep.spec, rows)))
+    found = findings(sweep.spec, rows)
+    sweep.store.write_text(PAGE, page_of(sweep.spec.title, opening, found))
+    for finding in found:
+        for picture in finding.pictures:
+            sweep.store.write_text(f"{finding.key}.svg", draw_curves(picture))
 
 
 def _told(sweep: Sweep) -> int:
