@@ -9,6 +9,8 @@ from __future__ import annotations
 from unicorn.x86_const import UC_X86_REG_CR3
 
 from emu.hooks import TrapState, set_limit
+from emu.kernel.fastreturn import done, is_syscall, returns
+from emu.kernel.fastsignals import kill, sigprocmask, sigreturn
 from emu.kernel.faststate import (
     CALLS,
     CLOCK_GETTIME,
@@ -32,7 +34,6 @@ from emu.kernel.faststate import (
     Run,
 )
 from emu.kernel.latecalls import REFUSED, expect_faults, maps_as_before, protects, protects_as_before, unmap, unmappable
-from emu.kernel.sigregs import SignalRegisters, make_frame, take_frame
 from emu.kernel.usermemory import NOWHERE, READABLE, WRITABLE, buffer, translated, use
 from emu.linux.cost import Cost
 from mmu.engine_sync import begin_windows
@@ -45,20 +46,13 @@ from mmu.unicorn_abi import NEVER_NS, TLB_WINDOW_LOADS
 _WAIT, _WAKE, _WAIT_BITSET, _REALTIME = 128, 129, 137, 256
 _ANY_BIT = 0xFFFF_FFFF
 _AGAIN = 0xFFFF_FFFF_FFFF_FFF5  # -EAGAIN
-_SWITCH, _WAKE_UP, _SIGNAL = Cost.SWITCH, Cost.WAKE, Cost.SIGNAL
+_SWITCH, _WAKE_UP = Cost.SWITCH, Cost.WAKE
 _RAX, _RCX, _RDX, _RSP, _RSI, _RDI, _R8, _R9, _R10, _R11, _RIP = 0, 8, 16, 32, 48, 56, 64, 72, 80, 88, 128
 _TF_AC = 1 << 8 | 1 << 18
 #: Of struct rseq: rseq_cs, node_id, mm_cid, and its least size.
 _RSEQ_CS, _NODE_ID, _CONCURRENCY_ID, _RSEQ_BYTES = 8, 20, 24, 32
 _PAGE, _IN_PAGE, _LOW_32 = 4096, 0xFFF, 0xFFFF_FFFF
 _POINTER = 0xFFFF_FFFF_FFFF_FFF8
-#: Of struct ucontext: ss_sp, ss_flags, ss_size, the registers from R8 on, with RIP and RFLAGS among them, fpstate, the
-#: mask, all of it; and the floating-point state.
-_SS_SP, _SS_FLAGS, _SS_SIZE, _REGISTERS, _UC_RIP, _UC_RFLAGS, _FPSTATE = 16, 24, 32, 40, 168, 176, 224
-_MASK, _UC_BYTES, _FPSTATE_BYTES = 296, 304, 580
-#: SIGKILL and SIGSTOP.
-_UNBLOCKABLE = 1 << 8 | 1 << 18
-_SIG_BLOCK, _SIG_UNBLOCK, _SIG_SETMASK, _MASK_BYTES = 0, 1, 2, 8
 _TIMESPEC_BYTES, _NS = 16, 1_000_000_000
 
 
@@ -68,35 +62,6 @@ def _move(to: int, source: int, length: int) -> None:
     while at < length:
         store8(to + at, load8(source + at))
         at += 1
-
-
-@native
-def _is_syscall(path: FastState, rip: int) -> bool:
-    """Whether the instruction is two bytes long, without prefixes."""
-    if rip & _IN_PAGE == _IN_PAGE or rip >= path.task_size:
-        return False
-    state = MmuState.from_address(path.mmu)
-    paddr = translated(state, state.cr3, rip, READABLE)
-    return paddr != NOWHERE and load8(state.ram + paddr) == 0x0F and load8(state.ram + paddr + 1) == 0x05
-
-
-@native
-def _return(path: FastState, trap: TrapState, result: int) -> None:
-    """What SYSRET leaves."""
-    registers = trap.registers
-    store64(registers + _RCX, load64(registers + _RIP) + 2)
-    store64(registers + _R11, trap.rflags)
-    store64(registers + _RAX, result)
-    path.answered += 1
-
-
-@native
-def _done(path: FastState, trap: TrapState, cost: int, result: int) -> bool:
-    if not _is_syscall(path, load64(trap.registers + _RIP)):
-        return False
-    path.system_ns += cost
-    _return(path, trap, result)
-    return True
 
 
 # -- clocks ------------------------------------------------------------------------------------------------------------
@@ -110,7 +75,7 @@ def _clock_gettime(path: FastState, trap: TrapState, cost: int) -> bool:
     if path.clocks == 0 or load64(registers + _RDI) & _LOW_32 != path.clockid:
         return False
     paddr = buffer(state, path.task_size, state.cr3, vaddr, _TIMESPEC_BYTES, WRITABLE)
-    if paddr == NOWHERE or not _done(path, trap, cost, 0):
+    if paddr == NOWHERE or not done(path, trap, cost, 0):
         return False
     now = path.clock_began + clock_of(state) + path.system_ns
     use(state, state.cr3, vaddr, A | D)
@@ -119,107 +84,12 @@ def _clock_gettime(path: FastState, trap: TrapState, cost: int) -> bool:
     return True
 
 
-# -- signals -----------------------------------------------------------------------------------------------------------
-
-
-@native
-def _sigreturn(path: FastState, trap: TrapState, cost: int) -> bool:
-    """Back from a handler, as :mod:`emu.kernel.sigframe` does it where a frame is in one page and as it was made."""
-    state, rsp = MmuState.from_address(path.mmu), load64(trap.registers + _RSP)
-    registers = SignalRegisters.from_address(path.registers)
-    if path.signals == 0 or not _is_syscall(path, load64(trap.registers + _RIP)):
-        return False
-    paddr = buffer(state, path.task_size, state.cr3, rsp, _UC_BYTES, READABLE)
-    if paddr == NOWHERE:
-        return False
-    at = state.ram + paddr
-    if load64(at + _SS_SP) != registers.alt_stack or load32(at + _SS_FLAGS) != registers.alt_flags:
-        return False
-    if load64(at + _SS_SIZE) != registers.alt_size or load64(at + _FPSTATE) < rsp:
-        return False
-    beside = load64(at + _FPSTATE) - rsp
-    if beside > _PAGE or (rsp & _IN_PAGE) + beside + _FPSTATE_BYTES > _PAGE:
-        return False
-    if load64(at + _UC_RIP) >= path.task_size or load64(at + _UC_RFLAGS) & _TF_AC != 0:
-        return False
-    registers.frame, registers.image = at + _REGISTERS, at + beside
-    if not take_frame(registers):
-        return False
-    use(state, state.cr3, rsp, A)
-    store64(trap.registers + _RIP, registers.rip - 2)  # the engine goes on behind the instruction
-    path.blocked = (load64(at + _MASK) | _UNBLOCKABLE) - _UNBLOCKABLE
-    path.system_ns += cost
-    path.answered += 1
-    return True
-
-
-@native
-def _sigprocmask(path: FastState, trap: TrapState, cost: int) -> bool:
-    """The mask is read and changed where no signal is pending that a change could let through."""
-    registers, state = trap.registers, MmuState.from_address(path.mmu)
-    how, new, old = load64(registers + _RDI) & _LOW_32, load64(registers + _RSI), load64(registers + _RDX)
-    if path.masks == 0 or load64(registers + _R10) != _MASK_BYTES or (how > _SIG_SETMASK and new != 0):
-        return False
-    before, mask = path.blocked, 0
-    if new != 0:
-        source = buffer(state, path.task_size, state.cr3, new, _MASK_BYTES, READABLE)
-        if source == NOWHERE:
-            return False
-        mask = load64(state.ram + source)
-    target = NOWHERE
-    if old != 0:
-        target = buffer(state, path.task_size, state.cr3, old, _MASK_BYTES, WRITABLE)
-        if target == NOWHERE:
-            return False
-    if not _done(path, trap, cost, 0):
-        return False
-    if new != 0:
-        use(state, state.cr3, new, A)
-        if how == _SIG_BLOCK:
-            mask |= before
-        elif how == _SIG_UNBLOCK:
-            mask = (before | mask) - mask
-        path.blocked = (mask | _UNBLOCKABLE) - _UNBLOCKABLE
-    if old != 0:
-        use(state, state.cr3, old, A | D)
-        store64(state.ram + target, before)
-    return True
-
-
-@native
-def _kill(path: FastState, trap: TrapState, cost: int) -> bool:
-    """A signal of the task to itself, the same as before, which is delivered at once."""
-    general, registers = trap.registers, SignalRegisters.from_address(path.registers)
-    signo, rip = load64(general + _RSI) & _LOW_32, load64(general + _RIP)
-    if path.signals == 0 or path.self == 0 or load64(general + _RDI) & _LOW_32 != path.self:
-        return False
-    if signo != registers.signo or path.blocked >> (signo - 1) & 1 != 0 or registers.handler >= path.task_size:
-        return False
-    if path.system_ns + cost + _SIGNAL >= path.look_at or not _is_syscall(path, rip):
-        return False
-    result, behind, flags = load64(general + _RAX), load64(general + _RCX), load64(general + _R11)
-    registers.rip, registers.old_mask = rip + 2, path.blocked
-    store64(general + _RAX, 0)
-    store64(general + _RCX, rip + 2)
-    store64(general + _R11, trap.rflags)
-    if not make_frame(registers):
-        store64(general + _RAX, result)
-        store64(general + _RCX, behind)
-        store64(general + _R11, flags)
-        return False
-    store64(general + _RIP, registers.handler - 2)  # the engine goes on behind the instruction
-    path.blocked |= path.blocks
-    path.system_ns += cost + _SIGNAL
-    path.answered += 1
-    return True
-
-
 # -- calls of which the work is done later (emu.kernel.latework) -------------------------------------------------------
 
 
 @native
 def _mmap(path: FastState, trap: TrapState, cost: int) -> bool:
-    if not maps_as_before(path, trap.registers) or not _done(path, trap, cost, path.place):
+    if not maps_as_before(path, trap.registers) or not done(path, trap, cost, path.place):
         return False
     path.mapped = 1
     return True
@@ -230,7 +100,7 @@ def _mprotect(path: FastState, trap: TrapState, cost: int) -> bool:
     if not protects_as_before(path, trap.registers):
         return False
     protects(path, trap.registers)
-    if not _done(path, trap, cost, 0):
+    if not done(path, trap, cost, 0):
         path.high = 0
         return False
     expect_faults(path)
@@ -240,7 +110,7 @@ def _mprotect(path: FastState, trap: TrapState, cost: int) -> bool:
 @native
 def _munmap(path: FastState, trap: TrapState, cost: int) -> bool:
     pages = unmappable(path, trap.registers, cost)
-    if pages == REFUSED or not _done(path, trap, cost, 0):
+    if pages == REFUSED or not done(path, trap, cost, 0):
         return False
     unmap(path, pages)
     return True
@@ -252,7 +122,7 @@ def _wake(path: FastState, trap: TrapState, cost: int) -> bool:
     registers = trap.registers
     if load64(registers + _RDI) != path.word or load64(registers + _RSI) & _LOW_32 != _WAKE:
         return False
-    if path.word == 0 or not _done(path, trap, cost, 1):
+    if path.word == 0 or not done(path, trap, cost, 1):
         return False
     path.word, path.woken = 0, 1
     return True
@@ -282,7 +152,7 @@ def _write(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
         return False
     state = MmuState.from_address(path.mmu)
     paddr = buffer(state, path.task_size, me.cr3, vaddr, length, READABLE)
-    if paddr == NOWHERE or not _done(path, trap, cost, length):
+    if paddr == NOWHERE or not done(path, trap, cost, length):
         return False
     use(state, me.cr3, vaddr, A)
     _move(pipe.data, state.ram + paddr, length)
@@ -325,10 +195,10 @@ def _read(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
             return False
         return _sleep(path, trap, me, cost, found & _POINTER)
     size = pipe.length
-    if not _is_syscall(path, load64(registers + _RIP)) or not _receive(path, me, pipe, vaddr, length):
+    if not is_syscall(path, load64(registers + _RIP)) or not _receive(path, me, pipe, vaddr, length):
         return False
     me.reads += 1
-    return _done(path, trap, cost, size)
+    return done(path, trap, cost, size)
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -353,7 +223,7 @@ def _futex(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
     if operation == _WAKE:
         other = Party.from_address(path.other)
         waits = other.run == Run.SLEEPS and other.pipe == 0 and other.rdi == vaddr and other.cr3 == me.cr3
-        if not _done(path, trap, cost, 1 if waits else 0):
+        if not done(path, trap, cost, 1 if waits else 0):
             return False
         if waits:
             other.run = Run.WOKEN
@@ -365,7 +235,7 @@ def _futex(path: FastState, trap: TrapState, me: Party, cost: int) -> bool:
     if paddr == NOWHERE:
         return False
     if load32(state.ram + paddr) != load64(registers + _RDX) & _LOW_32:
-        if not _done(path, trap, cost, _AGAIN):
+        if not done(path, trap, cost, _AGAIN):
             return False
     elif not _sleep(path, trap, me, cost, 0):
         return False
@@ -458,7 +328,7 @@ def _sleep(path: FastState, trap: TrapState, me: Party, cost: int, pipe: int) ->
     other, state = Party.from_address(path.other), MmuState.from_address(path.mmu)
     if other.run != Run.WOKEN or path.switches >= path.most or me.code_id != trap.code_id:
         return False
-    if trap.aside != 0 or trap.patched != 0 or not _is_syscall(path, load64(trap.registers + _RIP)):
+    if trap.aside != 0 or trap.patched != 0 or not is_syscall(path, load64(trap.registers + _RIP)):
         return False
     if not _can_tell(path, other):
         return False
@@ -482,7 +352,7 @@ def _sleep(path: FastState, trap: TrapState, me: Party, cost: int, pipe: int) ->
     if other.cr3 != me.cr3:
         _load_cr3(path, state, uc, other.cr3)
     store64(trap.registers + _RIP, other.rip - 2)  # the engine goes on behind the instruction
-    _return(path, trap, result)
+    returns(path, trap, result)
     path.current, path.other = path.other, path.current
     return True
 
@@ -499,13 +369,13 @@ def answer(uc: int, path: FastState, _nothing: int) -> int:
         return 0
     known = load64(path.answers + number * 8)
     if known != 0:
-        return 1 if _done(path, trap, cost, known - 1) else 0
+        return 1 if done(path, trap, cost, known - 1) else 0
     if number == SIGPROCMASK:
-        return 1 if _sigprocmask(path, trap, cost) else 0
+        return 1 if sigprocmask(path, trap, cost) else 0
     if number == SIGRETURN:
-        return 1 if _sigreturn(path, trap, cost) else 0
+        return 1 if sigreturn(path, trap, cost) else 0
     if number == KILL:
-        return 1 if _kill(path, trap, cost) else 0
+        return 1 if kill(path, trap, cost) else 0
     if number == CLOCK_GETTIME:
         return 1 if _clock_gettime(path, trap, cost) else 0
     if number == MMAP:

@@ -38,9 +38,9 @@ from emu.kernel.faststate import (
     FastState,
     Run,
 )
+from emu.kernel.fasttask import comes_again, counts_thread, is_plain, sent_itself
 from emu.kernel.futex import ANY_BIT, Waiter, futex_wait
-from emu.kernel.jobctl import FIRST, LAST
-from emu.kernel.signal_state import SaFlags, SiCode
+from emu.kernel.signal_state import SaFlags
 from emu.kernel.task import Task, TaskState
 from emu.kernel.tracer import Tracer
 from emu.linux.clock import CPUTIME
@@ -78,11 +78,10 @@ _TURNS, _MOST_TURNS = 4, 4096
 _WORTH = 40
 #: After so many switches the kernel has its turn again.
 _SWITCHES = 1000
-_NODEFER, _RESETHAND = int(SaFlags.NODEFER), int(SaFlags.RESETHAND)
+_NODEFER = int(SaFlags.NODEFER)
 _LOW_32, _LAST_POSITIVE = 0xFFFF_FFFF, 0x7FFF_FFFF
-#: The numbers of clocks of CPU time: two, or the complement of a process's number, and these three bits.
+#: Clocks of CPU time; others have the complement of a process's number.
 _PROCESS_CLOCK, _THREAD_CLOCK = CPUTIME["PROCESS_CPUTIME_ID"], CPUTIME["THREAD_CPUTIME_ID"]
-_OF_THREAD, _WHICH, _USER_ONLY = 4, 3, 1
 
 
 class FastPath:
@@ -320,7 +319,7 @@ class FastPath:
     def _keep_clock(self, task: Task, clock: int) -> None:
         if self._watched(task):
             return
-        self._clock_of_thread, self.keeps_something = _counts_thread(task, clock), True
+        self._clock_of_thread, self.keeps_something = counts_thread(task, clock), True
         state = self._made()
         state.clocks, state.clockid, state.task_size = self._clock_of_thread is not None, clock, task.mm.task_size
         self._is_ready()
@@ -379,7 +378,7 @@ class FastPath:
         registers = self._signals = kernel.signals.frames.registers
         state.registers, state.self = ctypes.addressof(registers), 0
         self.ready = self.keeps_something = True
-        if _sent_itself(task, info, registers) and _comes_again(task, info, action):
+        if sent_itself(task, info, registers) and comes_again(task, info, action):
             if type(kernel.tracer).signal is Tracer.signal or not kernel.tracer.each_signal:
                 state.self = task.tgid
                 state.blocks = action.mask | (0 if action.flags & _NODEFER else 1 << (info.signo - 1))
@@ -424,7 +423,7 @@ class FastPath:
         from emu.kernel.taskpair import Pair, Side
 
         kernel, blocks = self._kernel, self._cpu.blocks
-        if not self._possible() or not _is_plain(task) or not _is_plain(partner) or partner.syscall is None:
+        if not self._possible() or not is_plain(task) or not is_plain(partner) or partner.syscall is None:
             return False
         waits = partner.state == TaskState.SLEEPING and kernel.scheduler.nobody_queued
         if not (waits or (partner.state == TaskState.RUNNABLE and kernel.scheduler.only_queued is partner)):
@@ -511,42 +510,3 @@ class FastPath:
         task.syscall, task.rip = (record.number, registers), record.rip
         task.syscall_rflags, task.syscall_rsp = record.rflags, record.rsp
         kernel.scheduler.sleep(task, next(task.sleeping))
-
-
-def _counts_thread(task: Task, clock: int) -> bool | None:
-    """Whether a clock that there is counts all CPU time of the task, or (False) of its process; None if neither."""
-    if clock <= _LAST_POSITIVE:
-        return clock == _THREAD_CLOCK
-    of_thread = bool(clock & _OF_THREAD)
-    number = task.means((_LOW_32 - clock) >> 3)
-    if clock & _WHICH == _USER_ONLY or number not in (0, task.pid if of_thread else task.group.leader.pid):
-        return None
-    return of_thread
-
-
-def _is_plain(task: Task) -> bool:
-    """Whether nothing is to be done with the task on its way to user mode, and nobody looks at its calls."""
-    signals = task.signals
-    if signals.pending or signals.shared or signals.saved_mask is not None or task.group.timers is not None:
-        return False
-    if task.ptrace is not None or task.seccomp is not None or task.then is not None:
-        return False
-    return not task.stopped_in_call and task.timer is None and bool(task.affinity & 1)
-
-
-def _sent_itself(task: Task, info: SigInfo, registers: SignalRegisters) -> bool:
-    """Whether a signal came by kill(2) of the task, whose call the frame returns from."""
-    if info.code != SiCode.USER or info.pid != task.tgid:
-        return False
-    from emu.kernel.sigregs import saved_call  # it is there already
-
-    number, signo, result = saved_call(registers)
-    return number == task.tgid and signo == info.signo and result == 0
-
-
-def _comes_again(task: Task, info: SigInfo, action: SigAction) -> bool:
-    """Whether nothing else is to be done when a task sends itself such a signal again."""
-    group = task.group
-    if len(group.threads) > 1 or group.timers is not None or group.signalfd.awaited or task.rseq is not None:
-        return False
-    return not (FIRST <= info.signo <= LAST or action.flags & _RESETHAND or info.given or info.value)

@@ -113,8 +113,8 @@ class Futexes:
 
     def discard(self, waiter: Waiter) -> None:
         """Forget a waiter, if it is still there."""
-        queue = self.waiters.get(waiter.key, [])
-        if waiter in queue:
+        queue = self.waiters.get(waiter.key)
+        if queue is not None and waiter in queue:
             queue.remove(waiter)
             if not queue:
                 del self.waiters[waiter.key]
@@ -235,11 +235,15 @@ def futex_wait(
     queues = (waiter.queue, clock.was_set) if time_of_day else waiter.queue
     try:
         while not waiter.woken:
-            due = deadline - clock.realtime_offset if deadline is not None and time_of_day else deadline
-            if due is not None and clock.now_ns() >= due:
-                raise LinuxError(errno.ETIMEDOUT)
+            if deadline is None:
+                wanted: object = queues
+            else:
+                due = deadline - clock.realtime_offset if time_of_day else deadline
+                if clock.now_ns() >= due:
+                    raise LinuxError(errno.ETIMEDOUT)
+                wanted = queues, due
             try:
-                yield (queues, due)
+                yield wanted
             except Interrupted:
                 if not waiter.woken:
                     raise

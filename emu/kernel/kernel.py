@@ -433,10 +433,7 @@ class Kernel:
         LinuxError as :meth:`new_pid`, and (ENOMEM) where the first process of the namespace has ended.
         """
         if ns is None and not wanted:
-            pid = self.new_pid()
-            if self._pids_repeat:
-                self._forget_number(pid)
-            return pid, []
+            return self.new_number(), []
         spaces = [] if ns is None else list(ns.around)
         if len(wanted) > len(spaces) + 1:
             raise LinuxError(errno.EINVAL)
@@ -454,6 +451,16 @@ class Kernel:
         if self._pids_repeat:
             self._forget_number(pid)
         return pid, numbers
+
+    def new_number(self) -> int:
+        """A machine's number for a task in no PID namespace but the initial one.  LinuxError(EAGAIN)."""
+        if len(self.tasks) >= self.max_threads:
+            raise LinuxError(errno.EAGAIN)
+        pid = self._next_free_pid()
+        self.forks += 1
+        if self._pids_repeat:
+            self._forget_number(pid)
+        return pid
 
     def _forget_number(self, pid: int) -> None:
         """A number begins to mean something else."""

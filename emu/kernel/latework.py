@@ -18,6 +18,7 @@ from emu.mm.flags import VmFlags
 from emu.mm.foreseen import Foreseen, foresee
 from emu.mm.kmem import VM_AREA_STRUCT
 from emu.mm.pagetable import RW, D
+from emu.mm.vma import AnonVma
 from mmu import unicorn_abi
 from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT
@@ -200,7 +201,7 @@ class LateWork:
             stands.renew()
             record[STANDS] = 1
             if self._expects and self._faults.came_again(task, freed):
-                mm.vmas.anon_vma_prepare(stands.stack)
+                stands.stack.anon_vma = AnonVma()  # no neighbour has one that it could share
             return
         stands.remove()
         self.drop()

@@ -14,6 +14,7 @@ from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from emu.hooks import TrapState
 from emu.kernel.task import Task, TaskState
 from emu.linux.cost import Cost
 from emu.linux.host_events import HostEvents
@@ -31,6 +32,8 @@ TIME_SLICE = 1_000_000
 TURN = 20_000
 #: How soon a signal that ends or stops a task does so, in nanoseconds (10 to 60 us on Linux, by another CPU).
 SIGNAL_LATENCY = 20_000
+#: Which of these it is.
+_ITERATIONS: int = TrapState.iterations.offset // 8  # type: ignore[attr-defined]
 _SWITCH, _ZOMBIE = Cost.SWITCH, int(TaskState.ZOMBIE)
 #: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
@@ -94,6 +97,8 @@ class Scheduler:
         and the most, between which each is chosen by ``random``.
         """
         self._cpu, self._state = cpu, cpu.mmu.state
+        #: The words of the TrapState.
+        self._trap = memoryview(cpu.trap).cast("B").cast("Q")
         self._clock = clock
         self._flusher = flusher
         self._tasks = tasks
@@ -533,7 +538,7 @@ class Scheduler:
 
     def _take_turn(self, vcpu: Vcpu, enter: Callable[[Task], None]) -> None:
         """A vCPU's turn: load its task, run it, save it."""
-        task, cpu = vcpu.task, self._cpu
+        task, cpu, trap = vcpu.task, self._cpu, self._trap
         assert task is not None
         entered = task
         if self._loaded is not task:
@@ -541,11 +546,11 @@ class Scheduler:
             self._loaded = task
         clock = self._clock
         self._since, self._system_since = instructions, system_ns = self._state.clock, clock.system_ns
-        self._turn_start = instructions + cpu.trap.iterations + system_ns
+        self._turn_start = instructions + trap[_ITERATIONS] + system_ns
         if vcpu.last is not task:
             vcpu.last = task
             vcpu.switches += 1
-            clock.charge(_SWITCH)
+            clock.system_ns += _SWITCH  # nobody looks between two turns
         self.current = task
         if self.on_current is not None:
             self.on_current(task)
@@ -580,7 +585,7 @@ class Scheduler:
         if task.state < _ZOMBIE:
             task.context.save()
         # what account() has seen, with the iterations of repeated instructions
-        vcpu.slice_left -= self._since + cpu.trap.iterations + clock.system_ns - self._turn_start
+        vcpu.slice_left -= self._since + trap[_ITERATIONS] + clock.system_ns - self._turn_start
         self._end_turn(vcpu, task)
 
     def _chosen(self, most: int) -> int:

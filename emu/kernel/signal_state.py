@@ -183,8 +183,7 @@ class SigPending(list[SigInfo]):
     """The pending signals of a task or of a process, charged to ``kmem``."""
 
     def __init__(self, kmem: Kmem) -> None:
-        super().__init__()
-        self.kmem = kmem
+        self.kmem = kmem  # and it is empty
 
     def enqueue(self, info: SigInfo) -> None:
         """Make a signal pending; a standard signal that is pending already is not queued twice, and without memory no
@@ -249,7 +248,10 @@ class SignalState:
 
     def of_thread(self, pending: SigPending, shared: SigPending) -> SignalState:
         """Those of another thread of the process, which has the same actions and mask."""
-        return SignalState(pending, shared, self.actions, self.blocked, _NO_STACK)
+        signals = object.__new__(SignalState)  # threads are made often
+        signals.pending, signals.shared, signals.actions = pending, shared, self.actions
+        signals.blocked, signals.alt_stack, signals.saved_mask = self.blocked, _NO_STACK, None
+        return signals
 
     def add(self, info: SigInfo) -> None:
         """Make a signal pending for this task."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from emu.linux.mman import MapFlags, Prot
 from emu.mm.commit import Overcommit
 from emu.mm.flags import VmFlags
-from emu.mm.ordinary import ORDINARY
 from emu.mm.pagetable import span
 from emu.mm.unmapped_area import place_on_top
 from emu.mm.vma import Vma, merge_neighbours
@@ -42,10 +41,10 @@ class Foreseen:
         table = self.start & -_TABLE_SPAN
         one = self.end <= table + _TABLE_SPAN
         if below is not None:
-            self._alone = below.end != self.start or _is_other(below)
+            self._alone = below.end != self.start or not below.anonymous
             self.table_stays = one and below.end > table
         if above is not None:
-            self._alone = self._alone and (above.start != self.end or _is_other(above))
+            self._alone = self._alone and (above.start != self.end or not above.anonymous)
             self.table_stays = one and (self.table_stays or above.start < table + _TABLE_SPAN)
 
     @property
@@ -107,8 +106,3 @@ def foresee(mm: AddressSpace, length: int, prot: Prot, flags: int, rights: Prot)
     coming = Foreseen(start, end, prot, vm_flags, rights)
     coming.is_between(vmas.last_below(start), vmas.next_above(start))
     return coming
-
-
-def _is_other(vma: Vma) -> bool:
-    """Whether it is no private memory."""
-    return vma.file is not None or vma.page_cache is not None or vma.ops is not ORDINARY

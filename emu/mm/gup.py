@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
-from emu.mm.ordinary import ORDINARY
 from emu.mm.pagetable import ADDRESS, PS, RW, SPECIAL, US, D, P
 from emu.mm.stackgrowth import expand_stack
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -50,7 +49,7 @@ def get_user_page(mm: AddressSpace, address: int, access: Access, *, force: bool
     vma = mm.vmas.find(address)
     if vma is None:
         raise LinuxError(errno.EFAULT)
-    if access is _WRITE and vma.ops is ORDINARY and vma.allowed[_WRITE] and not vma.bits & _IO:
+    if access is _WRITE and vma.ordinary and vma.allowed[_WRITE] and not vma.bits & _IO:
         slot = mm.tables.leaf_slot(address)
         entry = 0 if slot is None else mm.frames.ram.qwords[slot]
         if entry & _TO_WRITE == P | US | RW:  # it is there
