@@ -130,15 +130,16 @@ def _note_sharing(state: MmuState, record: EventRecord, paddr: int, mapped: bool
 def commit(state: MmuState, kind: int, access: int, level: int, error_code: int, vaddr: int, paddr: int) -> None:
     """Fill in what every event has, and make the next record one, if its kind is enabled.
 
-    A walk has left its entries there, and a change of A or D what it changed.
+    A walk has left its entries there, a change of A or D what it changed, and a flush how far it reaches.
     """
     if kind == EventKind.FAULT:
         state.last_fault = 0
     if (state.event_mask >> kind) & 1 == 0:
         return
-    if state.event_filter != 0 and not passes(state, kind, level, vaddr, 0):
-        return
     record = next_record(state)
+    if state.event_filter != 0:
+        if not passes(state, kind, level, vaddr, record.length if kind == EventKind.FLUSH else 0):
+            return
     record.seq = state.ring_head
     record.clock = clock_of(state)
     record.kind = kind
@@ -158,7 +159,8 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
     if kind != EventKind.ACCESSED_DIRTY:
         record.old = 0
         record.new = 0
-        record.length = 0
+        if kind != EventKind.FLUSH:
+            record.length = 0
     record.rip = load64(state.engine_rip) if state.engine_rip != 0 else 0
     record.time = record.clock + state.kernel_ns
     record.tid = state.tid
@@ -174,6 +176,15 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
     elif kind == EventKind.FAULT:
         state.last_fault = state.ring_head + 1
     state.ring_head += 1
+
+
+@native
+def say_resolved(state: MmuState, how: int) -> None:
+    """The last FAULT has been resolved, as it is said in its record."""
+    if state.last_fault != 0:
+        at = state.ring + ((state.last_fault - 1) & (state.ring_capacity - 1)) * RECORD_BYTES
+        EventRecord.from_address(at).resolved = how
+        state.last_fault = 0
 
 
 @native

@@ -41,6 +41,18 @@ def _descriptor(stream: TextIO) -> int:
 
 def version() -> str:
     """The version of the installed distribution; ``unknown`` in a source tree that is not installed."""
+    from emu.kernel.modules import own_information
+
+    directory = own_information()
+    for name in ("METADATA", "PKG-INFO") if directory is not None else ():
+        try:
+            with open(f"{directory}/{name}", encoding="utf-8") as text:
+                head = text.read().partition("\n\n")[0]  # the description follows
+        except OSError:
+            continue
+        for line in head.splitlines():
+            if line.startswith("Version: "):
+                return line.removeprefix("Version: ")
     from importlib import metadata
 
     try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from emu.kernel.faststate import FastState
     from emu.kernel.faultfill import FaultState
     from emu.kernel.task import Task
+    from emu.kernel.tracer import Tracer
     from emu.mm.address_space import AddressSpace, MmContext
     from emu.mm.vma import Vma
 
@@ -45,12 +46,17 @@ class FastFaults:
     """The native answers of one machine to page faults."""
 
     def __init__(
-        self, cpu: Cpu, context: MmContext, path: Callable[[], FastState], counted: Callable[[], bool]
+        self,
+        cpu: Cpu,
+        context: MmContext,
+        path: Callable[[], FastState],
+        counted: Callable[[], bool],
+        tracer: Callable[[], Tracer],
     ) -> None:
         """``path()`` is the record with the clock; ``counted()``: whether somebody may want to see each fault when it
-        is taken.
+        is taken; ``tracer()`` is the kernel's.
         """
-        self._cpu, self._context, self._path, self._counted = cpu, context, path, counted
+        self._cpu, self._context, self._path, self._counted, self._tracer = cpu, context, path, counted, tracer
         #: Whether any can be given.
         self.possible = cpu.fast and cpu.mmu.tlb is None
         #: How many faults were answered.
@@ -96,6 +102,8 @@ class FastFaults:
             self._add(vma, before)
         if not before or not self._may_answer(task) or not self._give_frames():
             return False
+        clock = self._context.clock
+        state.recorded, state.idle_ns = int(self._tracer().active), clock.ahead_ns() - clock.system_ns
         self.given = before
         state.number = len(before)
         return True
@@ -103,7 +111,10 @@ class FastFaults:
     def _may_answer(self, task: Task) -> bool:
         """Whether nobody sees the difference."""
         state, context = self._cpu.mmu.state, self._context
-        if state.event_mask or state.windows or self._counted() or task.ptrace is not None:
+        tracer = self._tracer()
+        if tracer.active and (not tracer.faults_natively or context.clock.real):
+            return False
+        if state.windows or self._counted() or task.ptrace is not None:
             return False
         return not task.mm.may_have_huge and context.frames.memcg is None and context.flusher.detector is None
 

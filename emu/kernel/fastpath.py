@@ -89,7 +89,9 @@ class FastPath:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel, self._cpu, self._clock = kernel, kernel.cpu, kernel.clock
-        self.faults = FastFaults(kernel.cpu, kernel.mm_context, self._made, lambda: kernel.perf is not None)
+        self.faults = FastFaults(
+            kernel.cpu, kernel.mm_context, self._made, lambda: kernel.perf is not None, lambda: kernel.tracer
+        )
         #: Whether anything can be answered; and whether the engine has been entered for it.
         self.ready = self.begun = False
         #: How many calls were answered.

@@ -12,8 +12,10 @@ from emu.hooks import TrapState, set_limit
 from emu.kernel.faststate import FastState
 from emu.linux.clock import KTIME_MAX, LOOKS
 from emu.linux.cost import Cost
+from emu.mm.flags import Resolution
 from emu.mm.pageflags import PG_MAYBE_SHARED, PG_SWAPCACHE, FrameKind
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, UFFD_WP_BIT, A, D
+from mmu.events import EventKind, commit, next_record, say_resolved
 from mmu.faults import ErrorCode
 from mmu.memory import PAGE_SIZE
 from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
@@ -69,6 +71,8 @@ class FaultState(ctypes.Structure):
     copying: int  # host address of memcpy()
     flush_page: int  # of tlb_flush_page()
     engine_cpu: int  # its first argument
+    recorded: int  # whether events are, as the recorder wants them
+    idle_ns: int  # the time that is nobody's work, as the clock has it
 
     _fields_ = fields(__annotations__)
 
@@ -136,66 +140,71 @@ def _take(faults: FaultState, state: MmuState, frame: int, slot: int, bits: int)
 
 
 @native
-def _map_new_page(faults: FaultState, path: FastState, state: MmuState, slot: int, bits: int) -> bool:
+def _map_new_page(faults: FaultState, path: FastState, state: MmuState, slot: int, bits: int) -> Resolution:
     """do_anonymous_page()"""
     frame = _next_frame(faults, state)
     if frame == 0 or bits == 0 or not _may_pay(path, _FAULT + _PAGE):
-        return False
+        return Resolution.UNKNOWN
     if faults.zeroing != 0:
         call3(faults.zeroing, state.ram + (frame << _PAGE_SHIFT), 0, PAGE_SIZE)
     _take(faults, state, frame, slot, bits)
     _pays(path, state, _FAULT + _PAGE)
-    return True
+    return Resolution.DEMAND_ZERO
 
 
 @native
-def _map_zero_page(faults: FaultState, path: FastState, state: MmuState, slot: int, entry: int) -> bool:
+def _map_zero_page(faults: FaultState, path: FastState, state: MmuState, slot: int, entry: int) -> Resolution:
     if entry == 0 or not _may_pay(path, _FAULT):
-        return False
+        return Resolution.UNKNOWN
     store64(state.ram + slot, entry)
     faults.zero_pages += 1
     _pays(path, state, _FAULT)
-    return True
+    return Resolution.ZERO_PAGE
 
 
 @native
 def _forget(faults: FaultState, state: MmuState, vaddr: int) -> None:
     """As Mmu.flush_range() does with one page."""
     state.flushes += 1
+    if state.event_mask != 0:
+        next_record(state).length = PAGE_SIZE
+        commit(state, EventKind.FLUSH, 0, 0, 0, vaddr & _PAGE_MASK, 0)
     call3(faults.flush_page, faults.engine_cpu, vaddr & _PAGE_MASK, 0)
 
 
 @native
-def _keep(faults: FaultState, path: FastState, state: MmuState, vaddr: int, slot: int, frame: int) -> bool:
+def _keep(faults: FaultState, path: FastState, state: MmuState, vaddr: int, slot: int, frame: int) -> Resolution:
     """The page is this process's alone (wp_page_reuse)."""
     if not _may_pay(path, _FAULT):
-        return False
+        return Resolution.UNKNOWN
     store64(state.ram + slot, load64(state.ram + slot) | RW | D | A)
     store8(faults.flags + frame, load8(faults.flags + frame) & _NOT_SHARED)
     _forget(faults, state, vaddr)
     faults.kept += 1
     _pays(path, state, _FAULT)
-    return True
+    return Resolution.REUSE
 
 
 @native
-def _write_protected(faults: FaultState, path: FastState, state: MmuState, vaddr: int, slot: int, bits: int) -> bool:
+def _write_protected(
+    faults: FaultState, path: FastState, state: MmuState, vaddr: int, slot: int, bits: int
+) -> Resolution:
     """do_wp_page()"""
     entry = load64(state.ram + slot)
     if bits == 0 or entry & (RW | UFFD_WP_BIT) != 0 or state.large_epoch == state.epoch:
-        return False
+        return Resolution.UNKNOWN
     old = (entry & ADDRESS) >> _PAGE_SHIFT
     kind, count = load8(faults.kinds + old), load32(faults.counts + old * 4)
     if entry & SPECIAL == 0:
         if load8(faults.flags + old) & PG_SWAPCACHE != 0:
-            return False
+            return Resolution.UNKNOWN
         if kind == _ANON and count == 1:
             return _keep(faults, path, state, vaddr, slot, old)
         if count < 2 or (kind != _ANON and kind != _CACHE):
-            return False
+            return Resolution.UNKNOWN
     frame = _next_frame(faults, state)
     if frame == 0 or not _may_pay(path, _FAULT + _PAGE):
-        return False
+        return Resolution.UNKNOWN
     call3(faults.copying, state.ram + (frame << _PAGE_SHIFT), state.ram + (old << _PAGE_SHIFT), PAGE_SIZE)
     _take(faults, state, frame, slot, bits)
     if entry & SPECIAL == 0:
@@ -207,7 +216,7 @@ def _write_protected(faults: FaultState, path: FastState, state: MmuState, vaddr
     _pays(path, state, _PAGE)
     _forget(faults, state, vaddr)
     _pays(path, state, _FAULT)
-    return True
+    return Resolution.COW
 
 
 @entry("u64", FaultState, "u64", "u64")
@@ -219,13 +228,18 @@ def answer_fault(faults: FaultState, vaddr: int, access: int) -> int:
     walked, slot, at = state.walked, state.slots[1], _range_of(faults, vaddr)
     if state.status != Status.PAGE_FAULT or walked.level != 1 or at == 0 or _near(vaddr, load64(state.engine_rip)):
         return 0
-    found, done = FaultRange.from_address(at), False
+    found, done = FaultRange.from_address(at), Resolution.UNKNOWN
     if access == Access.WRITE and walked.error_code == _PROTECTED:
         done = _write_protected(faults, path, state, vaddr, slot, found.copy)
     elif load64(state.ram + slot) != 0:
-        done = False
+        return 0
     elif access == Access.WRITE and walked.error_code == _WRITE:
         done = _map_new_page(faults, path, state, slot, found.write)
     elif access == Access.READ and walked.error_code == _READ:
         done = _map_zero_page(faults, path, state, slot, found.read)
-    return 1 if done else 0
+    if done == Resolution.UNKNOWN:
+        return 0
+    if faults.recorded != 0:
+        say_resolved(state, done)
+        state.kernel_ns = path.system_ns + faults.idle_ns
+    return 1

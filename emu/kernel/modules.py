@@ -50,20 +50,11 @@ def find_modules() -> dict[str, Init]:
 def _own_points() -> dict[str, str]:
     """The entry points of our own distribution, ``module:function`` by name; none in a checkout that is not installed.
 
-    They are read from the file that pip leaves beside our packages, or setuptools beside our sources:
-    importlib.metadata, which knows other forms too, imports a parser of mails, and that takes longer than any module
-    of ours.
+    importlib.metadata, which knows other forms of them too, is asked only where :func:`own_information` has none.
     """
-    begins = f"{DISTRIBUTION}-", f"{DISTRIBUTION}."
-    for place in sys.path:
-        try:
-            names = [name for name in os.listdir(place or ".") if name.startswith(begins) and name.endswith("-info")]
-        except OSError:
-            continue
-        if len(names) == 1:
-            return _points_in(os.path.join(place, names[0], "entry_points.txt"))
-        if names:
-            break
+    directory = own_information()
+    if directory is not None:
+        return _points_in(os.path.join(directory, "entry_points.txt"))
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -71,6 +62,23 @@ def _own_points() -> dict[str, str]:
     except PackageNotFoundError:
         return {}
     return {point.name: point.value for point in points}
+
+
+def own_information() -> str | None:
+    """The directory that pip leaves beside our packages, or setuptools beside our sources; None if there is not one.
+
+    What is said there is read without importlib.metadata, which imports a parser of mails, and that takes longer than
+    any module of ours.
+    """
+    begins = f"{DISTRIBUTION}-", f"{DISTRIBUTION}."
+    for place in sys.path:
+        try:
+            names = [name for name in os.listdir(place or ".") if name.startswith(begins) and name.endswith("-info")]
+        except OSError:
+            continue
+        if names:
+            return os.path.join(place, names[0]) if len(names) == 1 else None
+    return None
 
 
 def _points_in(file: str) -> dict[str, str]:

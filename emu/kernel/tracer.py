@@ -22,6 +22,9 @@ class Tracer(EventTracer):
     each_signal = True
     #: Whether system calls are reported at all (they are the hot path).
     syscalls = False
+    #: Whether native code may resolve page faults without :meth:`fault_begins` and :meth:`fault_ends`, where it says in
+    #: the event of the MMU how it has, and what time it is then.
+    faults_natively = False
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
         """A system call begins; ``call`` is None if the number has no row."""

@@ -63,3 +63,20 @@ class FaultResult(IntEnum):
     def resolved(self) -> bool:
         """Whether to retry the access."""
         return self <= FaultResult.RACED or self is FaultResult.MAJOR
+
+
+class Resolution(IntEnum):
+    """How a page fault was resolved, as the record of the event has it."""
+
+    UNKNOWN = 0
+    DEMAND_ZERO = 1  # a new page
+    ZERO_PAGE = 2  # the page of zeros that all have
+    FILE = 3  # a page of a file or of shared memory was mapped
+    COW = 4  # the page was copied
+    REUSE = 5  # the very page may be written now
+    SWAP = 6
+    LINK = 7
+    SPURIOUS = 8
+    USERFAULTFD = 9
+    OOM = 10
+    SIGNAL = 11

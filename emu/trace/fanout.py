@@ -25,6 +25,14 @@ class Fanout(Tracer):
         self._of_events = tuple(t for t in tracers if t.active)
         self.syscalls = bool(self._of_syscalls)
         self.active = bool(self._of_events)
+        self.faults_natively = all(t.faults_natively for t in self._of_events)
+        # what comes often goes straight to the only one that wants to know
+        for wanted, names in (
+            (self._of_syscalls, ("syscall_enter", "syscall_exit")),
+            (self._of_events, ("fault_begins", "fault_ends", "event")),
+        ):
+            for name in names if len(wanted) == 1 else ():
+                setattr(self, name, getattr(wanted[0], name))
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
         for tracer in self._of_syscalls:

@@ -18,7 +18,7 @@ from emu.mm.pagetable import ADDRESS, PS, P
 from emu.trace.batch import Batch, KernelKind, Note
 from emu.trace.code import mapped_code
 from emu.trace.header import make_header
-from emu.trace.resolution import RESOLUTIONS, resolution
+from emu.trace.resolution import resolution
 from emu.trace.schema import Schema
 from emu.trace.selection import EVERYTHING, Selection
 from emu.trace.within import Within
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from emu.trace.formats.sink import Sink
     from mmu import Access
 
-_NUMBER = {name: number for number, name in enumerate(RESOLUTIONS)}
 _LOW_32, _LOW_64 = (1 << 32) - 1, (1 << 64) - 1
 #: What a call does not have of six arguments, by how many it has.
 _ZEROS = [(0,) * (6 - many) for many in range(7)]
@@ -59,6 +58,7 @@ class Recorder(Tracer):
 
     syscalls = True
     active = True
+    faults_natively = True
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Recorder(Tracer):
         self._recording = True
         self._last: dict[int, int] = {}
         self._calls: dict[int, str] = {}
-        #: Whether everything is recorded now that happens.
+        #: Whether what the kernel does is recorded now, whoever it does it for.
         self._takes_all = False
         #: By process, that of which it has been told what code is mapped.
         self._told: dict[int, AddressSpace] = {}
@@ -155,7 +155,7 @@ class Recorder(Tracer):
                 self._tell_code(task)
 
     def _choose(self) -> None:
-        self._takes_all = self._kernel.region.on and self._selection is EVERYTHING
+        self._takes_all = self._kernel.region.on and self._selection.takes_of_all
         if self._kernel.region.on:
             self._now()
             self._selection.begin(self._ring, accesses=self._accesses)
@@ -227,7 +227,7 @@ class Recorder(Tracer):
 
     def fault_ends(self, mm: AddressSpace, vaddr: int, access: Access, result: FaultResult, begun: object) -> None:
         held, before = cast("tuple[int, int]", begun)
-        self._ring.release(_NUMBER[resolution(mm, vaddr, before, access, result)], held)
+        self._ring.release(resolution(mm, vaddr, before, access, result), held)
         self._now()
 
     def populated(self, host: AddressSpace, address: int, pid: int) -> None:

@@ -53,6 +53,11 @@ class Selection(NamedTuple):
         end: int = vaddr + max(fields.get("length", 1), 1)
         return end > self.addresses[0] and int(vaddr) <= self.addresses[-1]
 
+    @property
+    def takes_of_all(self) -> bool:
+        """Whether what the kernel does is recorded for every process, at any time."""
+        return not self.pids and self.clocks is None
+
     def takes_of(self, pid: int, tid: int, clock: int) -> bool:
         """Whether what the kernel does for a process then is recorded."""
         if self.pids and pid not in self.pids and tid not in self.pids:

@@ -16,6 +16,9 @@ from emu.machine import Machine
 from emu.mm import rss
 from emu.mm.frames import Coming
 from emu.mm.pageflags import FrameKind
+from emu.trace.formats.jsonlines import JsonLines
+from emu.trace.recorder import Recorder
+from emu.trace.selection import EVERYTHING, Selection
 
 
 @dataclass
@@ -26,13 +29,19 @@ class Ran:
     answered: int
 
 
-def run(words: str, *, fast: bool, memory: int = 64 << 20, **kind: Any) -> Ran:
-    out = io.BytesIO()
+def run(words: str, *, fast: bool, memory: int = 64 << 20, recorded: Selection | None = None, **kind: Any) -> Ran:
+    out, trace = io.BytesIO(), io.BytesIO()
     machine = Machine(memory, stdout=out, stderr=out, engine_fast=fast, **kind)
     guest, *arguments = words.split()
+    kernel = machine.kernel
+    if recorded is not None:
+        kernel.tracer = recorder = Recorder(
+            machine, JsonLines(trace.write), command=[], seed=0, version="1", selection=recorded
+        )
     task = machine.spawn(guests.path(guest), arguments)
     reason = machine.run(timeout_s=300)
-    kernel = machine.kernel
+    if recorded is not None:
+        recorder.finish()
     frames = kernel.frames
     seen = {
         "ending": (reason, task.exit_code),
@@ -45,6 +54,7 @@ def run(words: str, *, fast: bool, memory: int = 64 << 20, **kind: Any) -> Ran:
         "kmem": frames.kmem.charged,
         "frames": (frames.used, frames.free, frames.alloc_many(FrameKind.ANON, frames.free).tolist()),
         "memory": zlib.crc32(machine.ram.view),
+        "trace": trace.getvalue().splitlines(),
     }
     return Ran(seen, kernel.entry.fast_path.faults.answered)
 
@@ -108,3 +118,24 @@ def test_on_and_on_through_swap(eager: None) -> None:
     ran = compare(f"touch_pages {48 << 20}", memory=24 << 20, swap=64 << 20)
     assert ran.seen["ending"] == (StopReason.EXITED, 0)
     assert ran.answered > 2000
+
+
+@pytest.mark.parametrize("words", ["touches children 60 0", "touches threads 40 9"])
+def test_the_events_are_the_same(words: str, eager: None) -> None:
+    ran = compare(words, recorded=EVERYTHING)
+    assert ran.answered > 200
+    for how in ("demand_zero", "zero_page", "cow"):
+        assert any(f'"resolved":"{how}"'.encode() in line for line in ran.seen["trace"]), how
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(one_in=3, seed=5),
+        Selection(kinds=frozenset({"flush", "accessed_dirty", "switch"})),
+        Selection(addresses=range(0x400000, 0x7FF0_0000_0000), levels=frozenset({1})),
+    ],
+)
+def test_and_those_that_are_chosen(selection: Selection, eager: None) -> None:
+    ran = compare("touches children 40 1", recorded=selection, cpus=2)
+    assert ran.answered > 100 and len(ran.seen["trace"]) > 100

@@ -32,7 +32,8 @@ class Format(NamedTuple):
 
 FORMATS = (
     Format(
-        "parquet", (".parquet",), "a table, a row an event: DuckDB, Polars, pandas", "parquet:Parquet", "parquet:read"
+        "parquet", (".parquet",), "a table, a row an event: DuckDB, Polars, pandas", "parquet:Parquet",
+        "parquetfile:read",
     ),
     Format("jsonl", (".jsonl", ".ndjson"), "a line of JSON an event", "jsonlines:JsonLines", "jsonlines:read"),
     Format("csv", (".csv",), "the same table as text, addresses in hexadecimal", "csv:Csv"),
