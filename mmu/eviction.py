@@ -112,8 +112,10 @@ def _drop_context(state: MmuState, array: TlbArray, pcid: int) -> None:
 
 @native
 def admit(state: MmuState, array: TlbArray) -> None:
-    """The current PCID is about to install a translation in an array that can tell only some apart."""
+    """The current PCID, which is not the one that did so last, is about to install a translation in an array that can
+    tell only some apart."""
     array.context_time += 1
+    array.last_context = state.pcid + 1
     place, end = array.contexts, array.contexts + (array.pcids - 1) * 16
     chosen, oldest = 0, _ALL_ONES
     while place < end:

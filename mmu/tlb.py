@@ -172,7 +172,7 @@ def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
     """Put a translation into an array, evicting another if its set is full."""
     is_global = leaf.entry & G != 0 and state.cr4 & CR4.PGE != 0
     tag = tag_of(vaddr, leaf.level, GLOBAL_TAG if is_global else state.pcid)
-    if array.pcids != 0 and not is_global:
+    if array.pcids != 0 and array.last_context != state.pcid + 1 and not is_global:
         admit(state, array)
     index = place_for(state, array, set_of(array, vaddr, leaf.level))
     old, old_frame = tag_at(array, index), 0
