@@ -43,6 +43,10 @@ class TlbArray(ctypes.Structure):
     page_sizes: int  # as mmu.geometry.PageSizes
     replacement: int  # as mmu.geometry.Replacement
     level: int
+    pcids: int  # of how many PCIDs it may hold translations, plus 1; 0: of all
+    contexts: int  # address of uint64[pcids - 1][2]: which PCIDs these are, plus 1, and when each installed last
+    context_time: int
+    last_context: int  # which of them installed last, plus 1
     present: int  # the page sizes of which something is held
     counts: WordArray  # how many of each
     twice: int  # a page was once held both global and not

@@ -18,6 +18,7 @@ from mmu.array_record import GLOBAL_TAG, Found, TlbArray, held_at, hint_of, tag_
 from mmu.engine_sync import catch_up, forget_page, remember_piece
 from mmu.entries import US, XD
 from mmu.events import ring_is_full
+from mmu.eviction import leave_pcid
 from mmu.hooks import answer_physmap, cr3_written, grant
 from mmu.instruction import LONGEST, Kind, access_of, fetches_ahead, instruction_at, operand_bytes
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
@@ -410,6 +411,12 @@ def model_invpcid_address(state: MmuState, vaddr: int, pcid: int) -> None:
 def model_page_fault(state: MmuState, vaddr: int, pcid: int) -> None:
     """Invalidate what the delivery of a page fault invalidates."""
     page_fault(state, vaddr, pcid)
+
+
+@entry("void", MmuState, "u64")
+def leave_context(state: MmuState, pcid: int) -> None:
+    """Another PCID has become the current one."""
+    leave_pcid(state, pcid)
 
 
 @entry("void", MmuState, "u64", "u64", "u64")

@@ -12,6 +12,8 @@ from mmu.nested import Nested, wrong_in_nested
 #: The most arrays of a geometry, and the most entries of one of its arrays.
 MAX_ARRAYS = 16
 MAX_ENTRIES = 1 << 20
+#: The highest limit on PCIDs; there are 4096.
+MAX_PCIDS = 64
 
 
 class Kinds(IntFlag):
@@ -56,7 +58,9 @@ class Array:
     """One TLB array.
 
     ``sets`` times ``ways`` entries; ``sets`` is a power of two, and 1 for a fully associative array.  A page of size s
-    is looked up under its page number of that size.  ``level`` 1 is looked up first, then 2.
+    is looked up under its page number of that size.  ``level`` 1 is looked up first, then 2.  ``pcids``: of so many
+    PCIDs it can hold translations at once (None: of all); another one takes the place of the one that installed
+    something longest ago, and with 0 those of a PCID go when it ceases to be the current one.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Array:
     ways: int
     replacement: Replacement = Replacement.LRU
     index_hash: IndexHash = IndexHash.LINEAR
+    pcids: int | None = None
 
     @property
     def entries(self) -> int:
@@ -152,6 +157,8 @@ def _wrong_in(array: Array) -> tuple[str, str] | None:
         return "it holds nothing without a kind of access and a page size", field
     if array.level not in (1, 2):
         return f"level {array.level}; there are levels 1 and 2", "level"
+    if array.pcids is not None and not 0 <= array.pcids <= MAX_PCIDS:
+        return f"a limit of {array.pcids} PCIDs; from 0 to {MAX_PCIDS} are modelled", "pcids"
     if policy == Replacement.TREE_PLRU and (ways & (ways - 1) or ways > 64):
         return f"tree-PLRU needs a power of two ways, at most 64, not {ways}", "ways"
     if policy == Replacement.BIT_PLRU and ways > 64:

@@ -38,7 +38,7 @@ STRUCTURE_LEVELS = {"PML5E": 5, "PML4E": 4, "PDPTE": 3, "PDE": 2}
 #: What a table may have; and what a preset of ours must have, and a user's geometry need not.
 _OF_GEOMETRY = {"arrays", "structure_caches", "cautions", "default", "inclusive", "smash_1g", "title",
                 "structure_source", "latency"}  # fmt: skip
-_OF_ARRAY = {"name", "level", "kinds", "page_sizes", "sets", "ways", "source", "replacement", "index_hash"}
+_OF_ARRAY = {"name", "level", "kinds", "page_sizes", "sets", "ways", "source", "replacement", "index_hash", "pcids"}
 _NEEDED_OF_GEOMETRY, _NEEDED_OF_ARRAY = {"arrays"}, {"name", "level", "kinds", "page_sizes", "sets", "ways"}
 _OF_LATENCY = {"stlb_hit", "walk", "structure_hit", "load", "walk_caches", "source"}
 _OF_WALK_CACHE = {"name", "sets", "ways", "cycles"}
@@ -280,6 +280,7 @@ def _array(place: _Place, table: dict[str, Any], documented: bool) -> Array:
         ways=read.number("ways"),
         replacement=_known(place, "replacement", read.text("replacement", "lru"), REPLACEMENT),
         index_hash=_known(place, "index_hash", read.text("index_hash", "linear"), INDEX_HASH),
+        pcids=read.limit("pcids"),
     )
     try:
         check_array(array)
@@ -303,6 +304,10 @@ class _Reader:
 
     def number(self, key: str) -> int:
         return int(self._typed(key, None, lambda value: type(value) is int and value > 0, "a number from 1"))
+
+    def limit(self, key: str) -> int | None:
+        wanted = "a number of PCIDs"
+        return None if key not in self.table else int(self._typed(key, 0, lambda value: type(value) is int, wanted))
 
     def cycles(self, key: str) -> int:
         return int(self._typed(key, 0, lambda value: type(value) is int and value >= 0, "a number of cycles"))

@@ -43,6 +43,7 @@ def _array_lines(array: Array, source: str) -> list[str]:
         f"ways = {array.ways}",
         f"replacement = {_quoted(word_of(REPLACEMENT, array.replacement))}",
         f"index_hash = {_quoted(word_of(INDEX_HASH, array.index_hash))}",
+        *([] if array.pcids is None else [f"pcids = {array.pcids}"]),
         f"source = {_quoted(source)}",
     ]
 

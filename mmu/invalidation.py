@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from mmu.access_log import EVERY_PCID, GLOBALS, Op, note_control
 from mmu.array_record import GLOBAL_TAG, context_of, entries_of, forget, tag_at
+from mmu.eviction import array_number
 from mmu.native import native
 from mmu.state import MmuState
 from mmu.structure_cache import invalidate_structures, invalidate_structures_of
-from mmu.tlb import array_number, remove_page
+from mmu.tlb import remove_page
 from mmu.walk import canonical
 
 

@@ -199,6 +199,8 @@ class TlbModel:
         record.hints, record.hint_mask = hints.ctypes.data, len(hints) - 1
         record.set_mask, record.ways, record.level = array.sets - 1, array.ways, array.level
         record.hash_shift = array.sets.bit_length() - 1 if array.index_hash == IndexHash.XOR else 0
+        if array.pcids is not None:
+            record.pcids, record.contexts = array.pcids + 1, self._words(max(1, 2 * array.pcids)).ctypes.data
         record.kinds, record.page_sizes, record.replacement = array.kinds, array.page_sizes, array.replacement
 
     def _make_structure_caches(self) -> None:
@@ -255,13 +257,15 @@ class TlbModel:
     def mov_cr3(self, value: int) -> None:
         """MOV to CR3: the state's cr3 and pcid change; bit 63 with CR4.PCIDE keeps what the new PCID had."""
         state = self._state
-        pcide = bool(state.cr4 & CR4.PCIDE)
+        pcide, old = bool(state.cr4 & CR4.PCIDE), state.pcid
         state.cr3 = value & ~CR3_NO_FLUSH
         state.pcid = value & PCID_MASK if pcide else 0
         if self.on_registers is not None:
             self.on_registers()
         if not (pcide and value & CR3_NO_FLUSH):
             self._library["invalidate_all"](self._address, state.pcid, 0, 0)
+        if state.pcid != old:
+            self._library["leave_context"](self._address, old)
 
     def invpcid(self, kind: Invpcid, pcid: int = 0, vaddr: int = 0) -> None:
         """INVPCID, its four types.  ValueError where it raises #GP(0)."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mmu.array_record import (
-    ARRAY_BYTES,
     GLOBAL_TAG,
     Found,
     TlbArray,
@@ -23,7 +22,6 @@ from mmu.array_record import (
     context_of,
     entries_of,
     find,
-    find_tag,
     forget,
     frame_at,
     give_to,
@@ -38,11 +36,11 @@ from mmu.array_record import (
     vaddr_of,
     whole_of,
 )
-from mmu.engine_held import drop_in_engine, engine_may_hold
-from mmu.engine_sync import forget_page, tell_engine
+from mmu.engine_sync import tell_engine
 from mmu.entries import A, D, G
+from mmu.eviction import admit, array_number, evicted
 from mmu.geometry import MAX_ARRAYS
-from mmu.native import inlined, load8, load64, native
+from mmu.native import inlined, load64, native
 from mmu.registers import CR4, Access
 from mmu.replacement import place_for, touch
 from mmu.state import MmuState
@@ -68,12 +66,6 @@ class Leaf(NamedTuple):
 def kind_bit(access: int) -> int:
     """Access READ, WRITE, FETCH as a bit of :class:`mmu.geometry.Kinds`."""
     return 1 << access
-
-
-@inlined
-def array_number(state: MmuState, number: int) -> TlbArray:
-    """An array by its place in the geometry."""
-    return TlbArray.from_address(state.tlb_arrays + number * ARRAY_BYTES)
 
 
 @inlined
@@ -180,6 +172,8 @@ def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
     """Put a translation into an array, evicting another if its set is full."""
     is_global = leaf.entry & G != 0 and state.cr4 & CR4.PGE != 0
     tag = tag_of(vaddr, leaf.level, GLOBAL_TAG if is_global else state.pcid)
+    if array.pcids != 0 and array.last_context != state.pcid + 1 and not is_global:
+        admit(state, array)
     index = place_for(state, array, set_of(array, vaddr, leaf.level))
     old, old_frame = tag_at(array, index), 0
     if old != 0:
@@ -200,7 +194,7 @@ def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
     held.leaf = leaf.entry
     touch(state, array, index, vaddr, leaf.level, True)
     if old != 0:
-        _evicted(state, array, old, old_frame)
+        evicted(state, array, old, old_frame)
 
 
 @native
@@ -264,71 +258,6 @@ def install_walked(state: MmuState, access: int, vaddr: int) -> None:
 
 
 # -- leaving -----------------------------------------------------------------------------------------------------------
-
-
-@native
-def _finds_nowhere(state: MmuState, evicting: TlbArray, kinds: int, tag: int, frame: int) -> bool:
-    """Whether one of these kinds of access finds this very translation, which has left an array, in none any more."""
-    i, size = state.tlb_number, 1 << (level_of(tag) - 1)
-    while i != 0 and kinds != 0:  # those of the second level, which hold most, are the last
-        i -= 1
-        array = array_number(state, i)
-        if array.present & size != 0 and array.kinds & kinds != 0 and array.tags != evicting.tags:
-            index = find_tag(array, tag)
-            if index != 0 and frame_at(array, index - 1) == frame:
-                kinds &= _ALL_ONES ^ array.kinds
-    return kinds != 0
-
-
-@native
-def _in_level_2(state: MmuState, tag: int) -> bool:
-    i, size = 0, 1 << (level_of(tag) - 1)
-    while i < state.tlb_number:
-        array = array_number(state, i)
-        if array.level == 2 and array.present & size != 0 and find_tag(array, tag) != 0:
-            return True
-        i += 1
-    return False
-
-
-@inlined
-def _tell_of_eviction(state: MmuState, tag: int, frame: int) -> None:
-    """Make the engine forget this translation, if it may hold that, or remember where the code of the page is."""
-    if level_of(tag) != 1 or frame >= state.ram_bytes or load8(state.has_code + (frame >> 12)) != 0:
-        tell_engine(state, vaddr_of(tag), level_of(tag))
-        return
-    page = vaddr_of(tag) >> 12
-    if page + 1 == state.busy_page:
-        if engine_may_hold(state, page):
-            forget_page(state, page)
-    elif not drop_in_engine(state, page):
-        forget_page(state, page)
-
-
-@native
-def _evicted(state: MmuState, array: TlbArray, tag: int, frame: int) -> None:
-    """A translation was evicted from an array: if the geometry is inclusive, a translation that no second level holds
-    leaves the first level too.
-
-    A 1G page in the first level stays, whatever happens to the 2M pieces into which it was smashed.
-    """
-    kinds = array.kinds
-    if state.inclusive != 0 and array.level == 2 and not _in_level_2(state, tag):
-        i = 0
-        while i < state.tlb_number:
-            other = array_number(state, i)
-            if other.level == 1:
-                index = find_tag(other, tag)
-                if index != 0:
-                    forget(other, index - 1)
-                    other.drops += 1
-                    kinds |= other.kinds
-            i += 1
-    if state.engine_cpu != 0:
-        context = context_of(tag)
-        if context == state.pcid or context == GLOBAL_TAG:
-            if _finds_nowhere(state, array, kinds, tag, frame):
-                _tell_of_eviction(state, tag, frame)
 
 
 @native

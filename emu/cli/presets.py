@@ -180,6 +180,7 @@ def _as_json(preset: Preset) -> dict[str, Any]:
                 "ways": array.ways,
                 "replacement": word_of(REPLACEMENT, array.replacement),
                 "index_hash": word_of(INDEX_HASH, array.index_hash),
+                "pcids": array.pcids,
                 "source": preset.sources[array.name],
             }
             for array in geometry.arrays

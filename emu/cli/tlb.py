@@ -250,4 +250,5 @@ _FIELDS: dict[str, Callable[[Array, str, str], Array]] = {
     "policy": _policy,
     "replacement": _policy,
     "index_hash": _hash,
+    "pcids": lambda array, word, value: replace(array, pcids=_number(word, value)),
 }

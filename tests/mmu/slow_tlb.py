@@ -166,6 +166,8 @@ class SlowArray:
         self.shape = shape
         self.sets = [_empty_set(shape.ways) for _ in range(shape.sets)]
         self.counters = SlowCounters()
+        #: The PCIDs of which something may be held, the one that installed longest ago first.
+        self.pcids: list[int] = []
 
     def sizes(self) -> list[int]:
         """The page sizes that may be here, as levels, smallest first."""
@@ -393,6 +395,12 @@ class SlowTlb:
     # ---- replacement
 
     def _install(self, array: SlowArray, entry: Entry) -> None:
+        if array.shape.pcids and not entry.is_global:
+            if entry.pcid in array.pcids:
+                array.pcids.remove(entry.pcid)
+            elif len(array.pcids) == array.shape.pcids:
+                self._forget_pcid(array, array.pcids.pop(0))
+            array.pcids.append(entry.pcid)
         here = array.set_of(entry.number)
         assert not any(way.entry and way.entry.same_page(entry) for way in here.ways), "it would have been a hit"
         free = [index for index, way in enumerate(here.ways) if way.entry is None]
@@ -410,6 +418,20 @@ class SlowTlb:
         here.ways[index].installed = self.time
         if evicted is not None and self.geometry.inclusive and array.shape.level == 2:
             self._left_level_2(evicted)
+
+    def _forget_pcid(self, array: SlowArray, pcid: int) -> None:
+        """The array can tell no more PCIDs apart."""
+        for one in list(array.entries()):
+            if one.is_only_of(pcid):
+                array.counters.evictions += array.remove(lambda entry, gone=one: entry is gone)  # type: ignore[misc]
+                if self.geometry.inclusive and array.shape.level == 2:
+                    self._left_level_2(one)
+
+    def leave_pcid(self, pcid: int) -> None:
+        """Another PCID has become the current one."""
+        for array in self.arrays:
+            if array.shape.pcids == 0:
+                self._forget_pcid(array, pcid)
 
     def _left_level_2(self, evicted: Entry) -> None:
         """Keep inclusion: what no array of level 2 holds any more leaves level 1.

@@ -79,6 +79,8 @@ def test_texts_of_any_kind_are_written_and_read_again(tmp_path: Path) -> None:
         ("sets = 16", "sets = true", ":18: toy, array L2: sets: expected a number from 1, not True"),
         ("sets = 16", "sets = -16", ":18: toy, array L2: sets: expected a number from 1, not -16"),
         ("sets = 16", "", ":13: toy, array L2: without sets"),
+        ("sets = 16", "sets = 16\npcids = 65", ":19: toy, array L2: a limit of 65 PCIDs; from 0 to 64 are modelled"),
+        ("sets = 16", "sets = 16\npcids = true", ":19: toy, array L2: pcids: expected a number of PCIDs, not True"),
         ("sets = 16", "sets = 16\nassoc = 4", ":19: toy, array L2: there is no assoc; known are index_hash, kinds, "),
         ("level = 2", "level = 3", ":15: toy, array L2: level 3; there are levels 1 and 2"),
         ('"fifo"', '"plru"', ":20: toy, array L2: replacement: 'plru' is none of lru, tree-plru, "),

@@ -396,3 +396,53 @@ def test_the_reference_mode_is_the_slow_model_too() -> None:
     mode, told = json.loads(done.stdout)
     assert mode == "reference"
     assert told == reference_traces()
+
+
+# ---- PCIDs that an array can tell apart
+
+
+@pytest.mark.parametrize("policy", [Replacement.LRU, Replacement.TREE_PLRU])
+@pytest.mark.parametrize("inclusive", [False, True])
+@pytest.mark.parametrize("pcids", [0, 1, 2, 3])
+def test_a_limit_on_pcids_is_as_the_slow_model_says(policy: Replacement, inclusive: bool, pcids: int) -> None:
+    shape = small(policy, IndexHash.LINEAR, inclusive, False, pcids)
+    shape = replace(shape, arrays=tuple(replace(one, pcids=(pcids + n) % 4) for n, one in enumerate(shape.arrays)))
+    trace = Trace(Pair(shape, seed=pcids), pcids)
+    for _ in range(3):
+        trace.run(400)
+    assert any(counters.evictions for counters in trace.pair.model.array_counters().values())
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_so_many_pcids_find_what_they_had(limit: int) -> None:
+    """A cycle over as many PCIDs as an array can tell apart always hits; of one more, none does."""
+    for number, level in ((limit, 1), (limit + 1, 0)):
+        pair = mapped(geometry(array(ways=16, pcids=limit)), 1)
+        for _ in range(3):
+            for pcid in range(number):
+                pair.mov_cr3(0x1000 | pcid, keep=True)
+                last = pair.access(0x4000_0000)
+        assert last.level == level
+        pair.check()
+
+
+def test_an_array_that_tells_none_apart_forgets_at_each_switch_but_what_is_global() -> None:
+    pair = mapped(geometry(array(ways=16, pcids=0)), 1)
+    for ram in pair.rams:
+        Tables(ram, 0x20_0000).map_page(0x5000_0000, 0x5000, G=1)
+    pair.access(0x4000_0000)
+    assert pair.access(0x4000_0000).level == 1
+    pair.mov_cr3(0x1000, keep=True)
+    assert pair.access(0x4000_0000).level == 1, "the PCID is the same"
+    pair.mov_cr3(0x20_0001, keep=True)
+    assert not pair.model.contents()["L1D"]
+    pair.access(0x5000_0000)
+    pair.mov_cr3(0x1000, keep=True)
+    assert [entry.pcid for entry in pair.model.contents()["L1D"]] == [None]
+    pair.check()
+
+
+@pytest.mark.parametrize("limit", [-1, 65])
+def test_a_limit_on_pcids_that_is_not_modelled_is_refused(limit: int) -> None:
+    with pytest.raises(ValueError, match=f"a limit of {limit} PCIDs; from 0 to 64 are modelled"):
+        Pair(geometry(array(pcids=limit)))

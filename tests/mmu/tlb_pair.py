@@ -141,10 +141,12 @@ class Pair:
         self.slow.tlb.page_fault(vaddr, self.registers.pcid)
 
     def mov_cr3(self, cr3: int, *, keep: bool = False) -> None:
-        pcide = bool(self.registers.cr4 & CR4.PCIDE)
+        pcide, old = bool(self.registers.cr4 & CR4.PCIDE), self.registers.pcid
         self.model.mov_cr3(cr3 | (CR3_NO_FLUSH if keep else 0))
         self.slow.tlb.mov_cr3(cr3 & PCID_MASK, pcide, keep)
         self.registers = self.slow.registers = replace(self.registers, cr3=cr3)
+        if self.registers.pcid != old:
+            self.slow.tlb.leave_pcid(old)
         assert (self.state.cr3, self.state.pcid) == (cr3, self.registers.pcid)
 
     def mov_cr4(self, new: int) -> None:
