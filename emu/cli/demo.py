@@ -37,7 +37,7 @@ _DEFAULT_OUTPUT = "unimmu-demo.svg"
 #: What has no meaning here, and with what it has.
 _NEEDS = {
     "plain": "--sga", "json": "--sga or --postgres", "clients": "--postgres", "shared_buffers": "--postgres",
-    "root": "--postgres", "tlb": "--postgres", "cpus": "--postgres",
+    "root": "--postgres", "tlb": "--postgres", "cpus": "--postgres", "trace": "--postgres",
 }  # fmt: skip
 _MAX_PROCESSES = 512  # of `sharers`
 #: Instructions from one look at the progress to the next.
@@ -134,6 +134,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--tlb", metavar="PRESET,...",
         help="with --postgres: whose TLB misses are counted; the work is done with each (default: skylake-sp; off)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trace", type=output_path, metavar="FILE",
+        help="with --postgres: record what happens while the clients work on a region (docs/tracing.md)",
     )  # fmt: skip
     parser.add_argument(
         "--cpus", type=whole_number, metavar="N", help="with --postgres: vCPUs of the machine (default: 2)"
