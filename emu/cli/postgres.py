@@ -15,6 +15,7 @@ from emu.cli.postgresguest import VERSIONS
 from emu.cli.postgresserver import Cluster, Mode, Work, initdb, serve
 from emu.cli.screen import Screen
 from emu.cli.tlb import preset_or_file
+from emu.kernel.sched import MAX_CPUS
 from emu.trace.report.figures import Grid
 from emu.trace.report.postgres import ServerFigures, grid, in_words
 from emu.trace.report.sharing import draw_sharing
@@ -67,12 +68,15 @@ def programs_in(root: str) -> str:
 
 def options_from(arguments: argparse.Namespace) -> PostgresOptions:
     """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
-    for option in ("quick", "processes", "size", "plain"):
+    for option in ("quick", "processes", "size"):
         if getattr(arguments, option):
             raise UsageError(f"--{option} has no meaning with --postgres")
     clients = CLIENTS if arguments.clients is None else arguments.clients
     buffers = BUFFERS if arguments.shared_buffers is None else arguments.shared_buffers
+    cpus = CPUS if arguments.cpus is None else arguments.cpus
     root = arguments.root or "/"
+    if not 1 <= cpus <= MAX_CPUS:
+        raise UsageError(f"--cpus {cpus}: it must be from 1 to {MAX_CPUS}")
     if not 1 <= clients <= _MAX_CLIENTS:
         raise UsageError(f"--clients {clients}: it must be from 1 to {_MAX_CLIENTS}")
     if buffers < 1 << 20 or buffers % (1 << 20):
@@ -88,7 +92,7 @@ def options_from(arguments: argparse.Namespace) -> PostgresOptions:
             raise UsageError(f"--{option} {path}: its directory does not exist, or it is a directory itself")
     if arguments.trace is not None:
         _format(arguments.trace)
-    work = Work(root, programs_in(root), clients, buffers, arguments.cpus or CPUS)
+    work = Work(root, programs_in(root), clients, buffers, cpus)
     if work.memory > MAX_BYTES:
         raise UsageError(f"--shared-buffers {format_size(buffers)}: a machine has at most {size_text(MAX_BYTES)}")
     return PostgresOptions(work, arguments.level, tlbs, output, arguments.json, arguments.trace)

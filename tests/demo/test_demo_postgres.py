@@ -42,6 +42,7 @@ def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
     [
         (["--postgres", "--root", "."], "no PostgreSQL in /usr/lib/postgresql: apt install postgresql-15, or name a"),
         (["--postgres", "--clients", "0"], "--clients 0: it must be from 1 to 1000"),
+        (["--postgres", "--cpus", "0"], "--cpus 0: it must be from 1 to 64"),
         (["--postgres", "--shared-buffers", "1000K"], "--shared-buffers 1000K: it must be a multiple of 1M"),
         (["--postgres", "--tlb", "zen99"], "--tlb: "),
         (["--postgres", "--output", "x.html"], "--output x.html: the name must end in .svg"),
@@ -51,6 +52,8 @@ def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
         (["--postgres", "--trace", "x.odd"], "x.odd: its name does not end as a trace's does"),
         (["--clients", "3"], "--clients needs --postgres"),
         (["--shared-buffers", "16M"], "--shared-buffers needs --postgres"),
+        (["--sga", "--quick", "--tlb", "off"], "--tlb needs --postgres"),
+        (["--postgres", "--plain", "1"], "--plain needs --sga"),
         (["--level", "pte"], "--level pte needs --postgres"),
     ],
 )
