@@ -34,10 +34,10 @@ from mmu.memory import MAX_BYTES, PAGE_SHIFT, PAGE_SIZE
 OBJECT = 2 << 40
 _MOUNT_POINT = "/sys/fs/mshare"
 _DEFAULT_OUTPUT = "unimmu-demo.svg"
-#: What has no meaning here, and with what it has.
+#: The demos in which an option has a meaning, where it is not this one.
 _NEEDS = {
-    "plain": "--sga", "json": "--sga or --postgres", "clients": "--postgres", "shared_buffers": "--postgres",
-    "root": "--postgres", "tlb": "--postgres", "cpus": "--postgres",
+    "plain": ("sga",), "json": ("sga", "postgres"), "clients": ("postgres",), "shared_buffers": ("postgres",),
+    "root": ("postgres",), "tlb": ("postgres",), "cpus": ("postgres",), "trace": ("postgres",),
 }  # fmt: skip
 _MAX_PROCESSES = 512  # of `sharers`
 #: Instructions from one look at the progress to the next.
@@ -136,6 +136,10 @@ def add_arguments(parser: Parser) -> None:
         help="with --postgres: whose TLB misses are counted; the work is done with each (default: skylake-sp; off)",
     )  # fmt: skip
     parser.add_argument(
+        "--trace", type=output_path, metavar="FILE",
+        help="with --postgres: record what happens while the clients work on a region (docs/tracing.md)",
+    )  # fmt: skip
+    parser.add_argument(
         "--cpus", type=whole_number, metavar="N", help="with --postgres: vCPUs of the machine (default: 2)"
     )
 
@@ -145,11 +149,6 @@ def options_from(arguments: argparse.Namespace) -> DemoOptions:
     processes = arguments.processes if arguments.processes is not None else 4 if arguments.quick else 8
     size = arguments.size if arguments.size is not None else (64 << 20) if arguments.quick else 1 << 30
     output: pathlib.Path = arguments.output or pathlib.Path(_DEFAULT_OUTPUT)
-    for option, needed in _NEEDS.items():
-        if getattr(arguments, option) is not None:
-            raise UsageError(f"--{option.replace('_', '-')} needs {needed}")
-    if arguments.level == "pte":
-        raise UsageError("--level pte needs --postgres")
     if not 1 <= processes <= _MAX_PROCESSES:
         raise UsageError(f"--processes {processes}: it must be from 1 to {_MAX_PROCESSES}")
     if size < PAGE_SIZE or size % PAGE_SIZE:
@@ -171,6 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run both, print the figures, write the picture."""
     if arguments.sga and arguments.postgres:
         raise UsageError("--sga and --postgres are two demos: give one of them")
+    _check_meaning(arguments)
     if arguments.sga:
         if arguments.output is not None:
             raise UsageError("--output: --sga draws no picture")
@@ -193,6 +193,16 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in describe_sharing(apart, shared):
         console.print(sentence, style="bold", soft_wrap=True)
     return 0
+
+
+def _check_meaning(arguments: argparse.Namespace) -> None:
+    """:class:`UsageError` for an option that has a meaning only in another demo."""
+    for option, demos in _NEEDS.items():
+        if getattr(arguments, option) is not None and not any(getattr(arguments, demo) for demo in demos):
+            needed = " or ".join(f"--{demo}" for demo in demos)
+            raise UsageError(f"--{option.replace('_', '-')} needs {needed}")
+    if arguments.level == "pte" and not arguments.postgres:
+        raise UsageError("--level pte needs --postgres")
 
 
 # -- the machine -------------------------------------------------------------------------------------------------------

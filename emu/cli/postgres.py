@@ -7,6 +7,7 @@ import json
 import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from emu.cli.arguments import UsageError, format_size
 from emu.cli.messages import version
@@ -14,11 +15,16 @@ from emu.cli.postgresguest import VERSIONS
 from emu.cli.postgresserver import Cluster, Mode, Work, initdb, serve
 from emu.cli.screen import Screen
 from emu.cli.tlb import preset_or_file
+from emu.kernel.sched import MAX_CPUS
 from emu.trace.report.figures import Grid
 from emu.trace.report.postgres import ServerFigures, grid, in_words
 from emu.trace.report.sharing import draw_sharing
 from emu.trace.report.units import size_text
 from mmu.memory import MAX_BYTES
+
+if TYPE_CHECKING:
+    from emu.trace.formats.registry import Format
+    from emu.trace.formats.sink import Sink
 
 CLIENTS, BUFFERS, CPUS = 8, 16 << 20, 2
 _TLB = "skylake-sp"
@@ -36,6 +42,7 @@ class PostgresOptions:
     tlbs: tuple[str, ...]
     output: pathlib.Path
     json: pathlib.Path | None
+    trace: pathlib.Path | None
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -61,12 +68,15 @@ def programs_in(root: str) -> str:
 
 def options_from(arguments: argparse.Namespace) -> PostgresOptions:
     """Check everything that can be checked before a long run.  :class:`UsageError` says what is wrong."""
-    for option in ("quick", "processes", "size", "plain"):
+    for option in ("quick", "processes", "size"):
         if getattr(arguments, option):
             raise UsageError(f"--{option} has no meaning with --postgres")
     clients = CLIENTS if arguments.clients is None else arguments.clients
     buffers = BUFFERS if arguments.shared_buffers is None else arguments.shared_buffers
+    cpus = CPUS if arguments.cpus is None else arguments.cpus
     root = arguments.root or "/"
+    if not 1 <= cpus <= MAX_CPUS:
+        raise UsageError(f"--cpus {cpus}: it must be from 1 to {MAX_CPUS}")
     if not 1 <= clients <= _MAX_CLIENTS:
         raise UsageError(f"--clients {clients}: it must be from 1 to {_MAX_CLIENTS}")
     if buffers < 1 << 20 or buffers % (1 << 20):
@@ -77,13 +87,15 @@ def options_from(arguments: argparse.Namespace) -> PostgresOptions:
     output: pathlib.Path = arguments.output or pathlib.Path(_OUTPUT)
     if output.suffix != ".svg":
         raise UsageError(f"--output {output}: the name must end in .svg")
-    for option, path in (("output", output), ("json", arguments.json)):
+    for option, path in (("output", output), ("json", arguments.json), ("trace", arguments.trace)):
         if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
             raise UsageError(f"--{option} {path}: its directory does not exist, or it is a directory itself")
-    work = Work(root, programs_in(root), clients, buffers, arguments.cpus or CPUS)
+    if arguments.trace is not None:
+        _format(arguments.trace)
+    work = Work(root, programs_in(root), clients, buffers, cpus)
     if work.memory > MAX_BYTES:
         raise UsageError(f"--shared-buffers {format_size(buffers)}: a machine has at most {size_text(MAX_BYTES)}")
-    return PostgresOptions(work, arguments.level, tlbs, output, arguments.json)
+    return PostgresOptions(work, arguments.level, tlbs, output, arguments.json, arguments.trace)
 
 
 def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> int:
@@ -92,7 +104,8 @@ def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> 
     console = Screen(file_width=120)
     try:
         cluster = initdb(options.work)
-        runs = [_measured(options, cluster, mode) for mode in options.modes]
+        runs = [_measured(options, cluster, mode) for mode in options.modes[:-1]]
+        runs.append(_traced(options, cluster, options.modes[-1]))
     except MemoryError as error:
         raise UsageError(f"the host does not have enough memory: {error}") from None
     plain, shared = runs[0], runs[-1]
@@ -117,10 +130,37 @@ def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> 
     return 0
 
 
-def _measured(options: PostgresOptions, cluster: Cluster, mode: Mode) -> ServerFigures:
+def _traced(options: PostgresOptions, cluster: Cluster, mode: Mode) -> ServerFigures:
+    """The same, with the trace if there is to be one."""
+    if options.trace is None:
+        return _measured(options, cluster, mode)
+    try:
+        with options.trace.open("wb") as file:
+            return _measured(options, cluster, mode, _format(options.trace).sink(file.write))
+    except OSError as error:
+        raise UsageError(f"--trace {options.trace}: {error.strerror}") from None
+
+
+def _format(path: pathlib.Path) -> Format:
+    """The format of a trace.  :class:`UsageError` if the name does not say, or it has nothing but accesses."""
+    from emu.trace.formats.registry import UnknownFormat, format_of  # few runs are recorded
+
+    try:
+        form = format_of(str(path), option="unimmu trace convert")
+        form.sink(lambda piece: None)
+    except UnknownFormat as error:
+        raise UsageError(f"--trace: {error}") from None
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--trace {path}: {form.name} needs {error.name}: pip install 'unimmu[trace]'") from None
+    if form.of_accesses:
+        raise UsageError(f"--trace {path}: {form.name} has nothing but accesses, which are not recorded here")
+    return form
+
+
+def _measured(options: PostgresOptions, cluster: Cluster, mode: Mode, sink: Sink | None = None) -> ServerFigures:
     """With the first TLB; of the others only the misses."""
     first, *others = options.tlbs
-    figures = serve(options.work, cluster, mode, first)
+    figures = serve(options.work, cluster, mode, first, sink)
     for name in others:
         figures.tlb_misses.update(serve(options.work, cluster, mode, name).tlb_misses)
     return figures

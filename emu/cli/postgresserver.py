@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import UsageError
+from emu.cli.messages import version
 from emu.cli.postgresguest import (
     READY,
     WORKING,
@@ -24,6 +26,7 @@ from emu.cli.progress import on_terminal, progress
 from emu.kernel.report import describe_process
 from emu.kernel.sched import StopReason
 from emu.kernel.task import Task, Usage
+from emu.kernel.tracer import Tracer
 from emu.machine import Machine, Mount
 from emu.mm.address_space import AddressSpace
 from emu.mm.pagetable import P
@@ -32,6 +35,10 @@ from emu.trace.report.postgres import Probe, ServerFigures
 from emu.trace.report.snapshot import Snapshot, take_snapshot
 from emu.trace.report.units import plural, size_text
 from mmu.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from emu.trace.formats.sink import Sink
+    from emu.trace.recorder import Recorder
 
 _MOUNT_POINT = "/sys/fs/mshare"
 #: About so many instructions: initdb, the server without clients, each client, and each row that one writes or reads.
@@ -99,9 +106,9 @@ def initdb(work: Work) -> Cluster:
     return Cluster(archive.getvalue(), int(huge_pages[1]), version[1].decode())
 
 
-def serve(work: Work, cluster: Cluster, mode: Mode, tlb: str) -> ServerFigures:
-    """Run the server in one way."""
-    return _Server(work, cluster, mode, tlb).go()
+def serve(work: Work, cluster: Cluster, mode: Mode, tlb: str, sink: Sink | None = None) -> ServerFigures:
+    """Run the server in one way; ``sink`` is given the events from the start of the clients on, until all wait."""
+    return _Server(work, cluster, mode, tlb, sink).go()
 
 
 @dataclass
@@ -112,6 +119,7 @@ class _Server:
     cluster: Cluster
     mode: Mode
     tlb: str
+    sink: Sink | None = None
     said: bytearray = field(default_factory=bytearray)
     _line: bytes = b""
     _stage: bytes = b""
@@ -135,12 +143,16 @@ class _Server:
         if mode.ptshare:
             machine.kernel.vfs.write_file("/proc/sys/vm/ptshare_anonymous", b"1")
         machine.kernel.exit_hooks.append(self._note_end)
+        recorder = None if self.sink is None else _recorder(machine, self.sink, work)
         task = start(machine, serve_script(), environment(work.programs, work.clients, work.buffers, mode.huge))
         clients = plural(work.clients, "client", "clients")
         title = f"{mode.title}: {clients}, {size_text(work.buffers)}" + (f", {self.tlb}" if self.tlb != "off" else "")
         total = _SERVER + work.clients * _CLIENT + (work.clients + 3) * rows_of(work.buffers) * _ROW
         reason = _run(machine, task, title, total)
         _expect(task.alive and self._stage == READY, f"the server did not come so far: {reason.value}", self.said)
+        if recorder is not None:
+            recorder.finish()
+            machine.kernel.tracer = Tracer()
         worked = {name: value - self._counted[name] for name, value in self._counts().items()}
         snapshot, server, shared = self._look(begun)
         reason = _run(machine, task, f"{title}: its end", None)
@@ -167,8 +179,9 @@ class _Server:
             self._stage = line
             if line == WORKING:
                 self._counted = self._counts()
-            elif line == READY:
+            else:
                 self.machine.stop()
+            self.machine.kernel.region.switch(line == WORKING)
 
     def _note_end(self, task: Task) -> None:
         if self._postmaster == task.ppid and task.tgid > self._latest:
@@ -248,6 +261,17 @@ def _machine(memory: int, work: Work, **options: Any) -> Machine:
         return Machine(memory, root=work.root, log=lambda message: None, **options)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def _recorder(machine: Machine, sink: Sink, work: Work) -> Recorder:
+    """It records while the region of interest is switched on."""
+    from emu.trace.recorder import Recorder  # few runs are recorded
+
+    machine.kernel.region.switch(False)
+    command = ["unimmu", "demo", "--postgres", f"--clients={work.clients}", f"--shared-buffers={work.buffers}"]
+    root = os.path.abspath(work.root)
+    machine.kernel.tracer = recorder = Recorder(machine, sink, command=command, seed=0, version=version(), root=root)
+    return recorder
 
 
 def _run(machine: Machine, script: Task, title: str, instructions: int | None) -> StopReason:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import pathlib
 import tarfile
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -14,6 +15,7 @@ from emu.cli import postgres
 from emu.cli.main import main
 from emu.cli.postgresguest import rows_of
 from emu.cli.postgresserver import Cluster, Mode, Work, serve
+from emu.trace.formats.registry import format_of
 from emu.trace.report.postgres import ServerFigures, grid, in_words
 from emu.trace.report.sharing import draw_sharing
 from tests.booted import MIB
@@ -40,14 +42,18 @@ def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
     [
         (["--postgres", "--root", "."], "no PostgreSQL in /usr/lib/postgresql: apt install postgresql-15, or name a"),
         (["--postgres", "--clients", "0"], "--clients 0: it must be from 1 to 1000"),
+        (["--postgres", "--cpus", "0"], "--cpus 0: it must be from 1 to 64"),
         (["--postgres", "--shared-buffers", "1000K"], "--shared-buffers 1000K: it must be a multiple of 1M"),
         (["--postgres", "--tlb", "zen99"], "--tlb: "),
         (["--postgres", "--output", "x.html"], "--output x.html: the name must end in .svg"),
         (["--postgres", "--json", "no/x.json"], "--json no/x.json: its directory does not exist"),
         (["--postgres", "--sga"], "--sga and --postgres are two demos"),
         (["--postgres", "--processes", "3"], "--processes has no meaning with --postgres"),
+        (["--postgres", "--trace", "x.odd"], "x.odd: its name does not end as a trace's does"),
         (["--clients", "3"], "--clients needs --postgres"),
         (["--shared-buffers", "16M"], "--shared-buffers needs --postgres"),
+        (["--sga", "--quick", "--tlb", "off"], "--tlb needs --postgres"),
+        (["--postgres", "--plain", "1"], "--plain needs --sga"),
         (["--level", "pte"], "--level pte needs --postgres"),
     ],
 )
@@ -76,8 +82,16 @@ def test_rows_fill_three_quarters_of_the_buffers() -> None:
     assert rows_of(16 * MIB) == 2 * (16 * MIB // 8192 * 3 // 4) == 3072
 
 
+class Runs(NamedTuple):
+    """What two runs gave, and the trace of the second one."""
+
+    plain: ServerFigures
+    shared: ServerFigures
+    trace: bytes
+
+
 @pytest.fixture(scope="module")
-def runs() -> dict[str, ServerFigures]:
+def runs() -> Runs:
     """The same work of two clients in two ways, on a cluster that the host has made."""
     with cluster() as made:
         archive = io.BytesIO()
@@ -89,12 +103,15 @@ def runs() -> dict[str, ServerFigures]:
     found = Cluster(archive.getvalue(), 0, "15")
     work = Work("/", str(SERVER.parent), 2, 8 * MIB, 1)
     modes = (Mode("plain", "plain MAP_SHARED"), Mode("msharefs", "msharefs", options="level=pmd,anonymous=on"))
-    return {mode.label: serve(work, found, mode, "off") for mode in modes}
+    trace = bytearray()
+    sinks = (None, format_of("t.jsonl").sink(trace.extend))
+    ran = {mode.label: serve(work, found, mode, "off", sink) for mode, sink in zip(modes, sinks, strict=True)}
+    return Runs(ran["plain"], ran["msharefs"], bytes(trace))
 
 
 @needs_postgres
-def test_backends_that_share_tables_take_fewer_faults_and_less_memory(runs: dict[str, ServerFigures]) -> None:
-    plain, shared = runs["plain"], runs["msharefs"]
+def test_backends_that_share_tables_take_fewer_faults_and_less_memory(runs: Runs) -> None:
+    plain, shared = runs.plain, runs.shared
     assert plain.backends == shared.backends == 2
     assert plain.snapshot.length > 7 * MIB and abs(plain.snapshot.length - shared.snapshot.length) < 64 << 10
     assert plain.faults("link") == plain.shared_pagetable_bytes == plain.probe.link_faults == 0
@@ -109,8 +126,17 @@ def test_backends_that_share_tables_take_fewer_faults_and_less_memory(runs: dict
 
 
 @needs_postgres
-def test_the_figures_stand_side_by_side(runs: dict[str, ServerFigures]) -> None:
-    both = [runs["plain"], runs["msharefs"]]
+def test_the_trace_is_of_the_time_when_the_clients_work(runs: Runs) -> None:
+    events = [json.loads(line) for line in runs.trace.splitlines()]
+    links = {event["pid"] for event in events if event.get("event") == "link"}
+    assert {process.pid for process in runs.shared.snapshot.processes} <= links, "every backend has linked the buffers"
+    programs = {event["path"] for event in events if event.get("event") == "exec"}
+    assert "/usr/lib/postgresql/15/bin/pgbench" in programs and not any("pg_ctl" in path for path in programs)
+
+
+@needs_postgres
+def test_the_figures_stand_side_by_side(runs: Runs) -> None:
+    both = [runs.plain, runs.shared]
     table = grid(both, 8 * MIB)
     rows: dict[str, Any] = {row[0].strip(): row[1:] for row in table.rows}
     assert table.headers == ("", "plain", "msharefs") and "8 MiB of buffers and 2 clients" in table.title

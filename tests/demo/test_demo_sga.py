@@ -85,10 +85,10 @@ def test_bad_usage(arguments: list[str], complaint: str, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", f"unimmu demo: {complaint}\n")
 
 
-@pytest.mark.parametrize("option", ["plain", "json"])
-def test_options_of_sga_alone(option: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("option", "demos"), [("plain", "--sga"), ("json", "--sga or --postgres")])
+def test_options_of_other_demos(option: str, demos: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", f"--{option}", "1"]) == 2
-    assert capfd.readouterr().err == f"unimmu demo: --{option} needs --sga\n"
+    assert capfd.readouterr().err == f"unimmu demo: --{option} needs {demos}\n"
 
 
 def test_too_little_memory_on_the_host(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

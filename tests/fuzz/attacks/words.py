@@ -107,6 +107,8 @@ class Words(Attack):
             words += ["--size", chance.choice(("1M", "4K", "2M")), "--processes", chance.choice("1238")]
         for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 5, 9))):
             words += self._option(chance, chance.choice(self._options[command]))
+        if "--postgres" in words:  # it takes minutes
+            words.append("--quick")
         if command in ("presets", "trace") and chance.random() < 0.9:
             words.append(chance.choice(("trace", "zen4", "textbook", *_NAMES)))
         elif command == "run" and chance.random() < 0.95:
@@ -139,7 +141,7 @@ class Words(Attack):
         if ran.status == 2 and ours and (ran.out or ran.err.count("\n") != 1):
             ran.wrong("a refusal is one line")
         said = " ".join(ran.words)
-        made = set(os.listdir(room.work)) - before - {"unimmu-demo.svg", "target"}
+        made = set(os.listdir(room.work)) - before - {"unimmu-demo.svg", "unimmu-postgres.svg", "target"}
         if not all(name in said for name in made):
             ran.wrong(f"makes {made}, which nobody asked for")
         named = any(name in said for name in ("precious", "link"))
