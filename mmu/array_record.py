@@ -165,11 +165,18 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
 
 @native
 def _search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
-    """As :func:`find`, by a search of all ways."""
+    """As :func:`find`, by a search of all ways; four at a time, as long as none has the page, whosever it is."""
     everybody = (own & _NOT_CONTEXT) | _EVERYBODY
     index = set_of(array, vaddr, level) * array.ways
     at = array.tags + index * 8
     end = at + array.ways * 8
+    while at + 24 < end:
+        first, second = (load64(at) ^ own) & _NOT_CONTEXT, (load64(at + 8) ^ own) & _NOT_CONTEXT
+        third, fourth = (load64(at + 16) ^ own) & _NOT_CONTEXT, (load64(at + 24) ^ own) & _NOT_CONTEXT
+        if (first == 0) | (second == 0) | (third == 0) | (fourth == 0):
+            break
+        at += 32
+        index += 4
     while at < end:
         tag = load64(at)
         index += 1

@@ -120,15 +120,28 @@ def _victim(state: MmuState, array: TlbArray, set_number: int) -> int:
     return next_random(state) % ways
 
 
+@inlined
+def _earlier(time: int, other: int) -> int:
+    return time if time < other else other
+
+
 @native
 def _oldest(array: TlbArray, first: int) -> int:
     """The way, in the set that begins at index ``first``, that was used or installed longest ago, or least often;
     the first free one, if there is any."""
-    times, ways = array.times + first * 8, array.ways
-    best, oldest, way = 0, load64(times), 1
-    while way < ways:
-        time = load64(times + way * 8)
-        if time < oldest:
-            best, oldest = way, time
+    at = array.times + first * 8
+    end = at + array.ways * 8
+    oldest: int = _ALL_ONES
+    while at + 24 < end:
+        oldest = _earlier(
+            oldest, _earlier(_earlier(load64(at), load64(at + 8)), _earlier(load64(at + 16), load64(at + 24)))
+        )
+        at += 32
+    while at < end:
+        oldest = _earlier(oldest, load64(at))
+        at += 8
+    at = array.times + first * 8
+    way = 0
+    while load64(at + way * 8) != oldest:
         way += 1
-    return best
+    return way

@@ -15,7 +15,7 @@ import numpy as np
 
 import guests
 from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, median_ratio
-from emu.lab.batch import Batch
+from emu.lab.batch import BATCH, Batch
 from emu.lab.page_policy import TABLE_BYTES, PageMapper, PagePolicy
 from emu.lab.recorder import record_machine
 from emu.lab.simulation import Simulation
@@ -29,7 +29,7 @@ _EIGHT = (PRESET, "ice-lake-sp", "sapphire-rapids", "granite-rapids", "zen2", "z
 _MEMORY = 256 << 20
 #: More pages than all levels have.
 _MISSING_PAGES = 8192
-_MISSING_ACCESSES = 1 << 18
+_MISSING_ACCESSES = 1 << 20
 #: How many times as long the longer one of two streams is.
 _LONGER = 8
 _READ_IT = """
@@ -125,7 +125,9 @@ def repeated(path: str, longer: str, times: int) -> None:
 
 def _missing() -> Iterator[Batch]:
     pages = np.arange(_MISSING_ACCESSES, dtype=np.uint64) % np.uint64(_MISSING_PAGES)
-    yield Batch.of(vaddr=(pages << np.uint64(12)) + np.uint64(0x1000_0000))
+    vaddr = (pages << np.uint64(12)) + np.uint64(0x1000_0000)
+    for begin in range(0, _MISSING_ACCESSES, BATCH):
+        yield Batch.of(vaddr=vaddr[begin : begin + BATCH])
 
 
 def _simulate(batches: Sequence[Batch]) -> None:

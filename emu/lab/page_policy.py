@@ -7,14 +7,16 @@ pages alone.  An address space has tables of its own; going from one to another 
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
+import numpy.typing as npt
 
 from emu.lab.batch import CONTROL, Batch, Controls, Op, Register, StreamError, controls_of
-from emu.lab.page_policy_loop import NO_MEMORY, REMEMBERED, Mapper
+from emu.lab.page_policy_loop import NO_FRAME, NO_MEMORY, NOT_CANONICAL, REMEMBERED, Mapper
 from mmu.host_array import HostArray
 from mmu.memory import PAGE_SIZE, PhysicalMemory
 from mmu.objectcode import load
@@ -25,6 +27,14 @@ _FIRST_PAGE = 1 << 40
 #: So that the identity has room for the upper half of the address space.
 _PHYSICAL_BITS = 52
 _CONTROLS = 1 << 14
+_FIELD = re.compile(
+    r"^\s*(page_size|virtual_address|physical_address)\s*:\s*(0x[0-9a-fA-F]{1,16}|[0-9]{1,20})\s*$", re.M
+)
+_REFUSED = {
+    NOT_CANONICAL: "address {:#x} of the stream is not canonical",
+    NO_MEMORY: f"at {{:#x}} the stream has used more pages than {TABLE_BYTES >> 30} GiB of page tables map",
+    NO_FRAME: "it is not given where the page of {:#x} is",
+}
 
 
 class PagePolicy(Enum):
@@ -41,18 +51,53 @@ class PagePolicy(Enum):
         return {PagePolicy.THP: 2, PagePolicy.ONE_G: 3}.get(self, 1)
 
 
+@dataclass(frozen=True)
+class Frames:
+    """Where pages are, as the file that DynamoRIO writes beside a memtrace says (v2p.textproto)."""
+
+    policy: PagePolicy
+    pairs: npt.NDArray[np.uint64]  # virtual and physical address, a row a page, by rising virtual address
+
+    @classmethod
+    def read(cls, path: str) -> Frames:
+        """A file with ``page_size``, and ``virtual_address`` and ``physical_address`` of each page, in bytes.
+        :class:`StreamError` if it is none."""
+        with open(path, encoding="utf-8", errors="replace") as file:
+            fields = _FIELD.findall(file.read())
+        sizes = {int(value, 0) for name, value in fields if name == "page_size"}
+        policies = {1 << 12 + 9 * (policy.level - 1): policy for policy in (*PagePolicy,)[:3]}
+        if len(sizes) != 1 or not sizes <= policies.keys():
+            raise StreamError(f"{path}: page_size is to be 4096, 2097152 or 1073741824, and not {sorted(sizes)}")
+        (size,) = sizes
+        virtual, physical = (
+            np.array([int(value, 0) for name, value in fields if name == f"{kind}_address"], np.uint64)
+            for kind in ("virtual", "physical")
+        )
+        if not len(virtual) or len(virtual) != len(physical):
+            raise StreamError(f"{path}: {len(virtual)} virtual addresses and {len(physical)} physical ones")
+        if ((virtual | physical) & np.uint64(size - 1)).any():
+            raise StreamError(f"{path}: an address is no multiple of the page size, {size}")
+        order = np.argsort(virtual)
+        return cls(policies[size], np.ascontiguousarray(np.column_stack((virtual, physical))[order]))
+
+
 class PageMapper:
     """Tells batches of the tables that they need."""
 
-    def __init__(self, policy: PagePolicy) -> None:
+    def __init__(self, policy: PagePolicy, frames: Frames | None = None) -> None:
+        """``frames``: where pages are, and of what size, in place of the policy's order."""
+        if frames is not None:
+            policy = frames.policy
         self.policy = policy
+        self._frames = frames
         self._ram = PhysicalMemory(TABLE_BYTES, huge_pages=False)
         self._controls = np.zeros(_CONTROLS, CONTROL)
         self._known = HostArray((REMEMBERED, 2), "Q")
         self._mapper = Mapper(
             ram=self._ram.host, ram_bytes=TABLE_BYTES, next_table=PAGE_SIZE, next_page=_FIRST_PAGE, leaf=policy.level,
             identity=policy is PagePolicy.IDENTITY, controls=self._controls.ctypes.data, capacity=_CONTROLS,
-            known=self._known.address,
+            known=self._known.address, frames=0 if frames is None else frames.pairs.ctypes.data,
+            frames_number=0 if frames is None else len(frames.pairs),
         )  # fmt: skip
         #: By address space: its PML4; and which is loaded.
         self._roots: dict[int, int] = {}
@@ -94,7 +139,6 @@ class PageMapper:
             begin = native(ctypes.addressof(mapper), root, vaddrs, begin, end)
             yield self._controls[: mapper.made].copy()
             mapper.made = 0
-            if mapper.refused == NO_MEMORY:
-                raise StreamError(f"the stream uses more pages than {TABLE_BYTES >> 30} GiB of page tables map")
             if mapper.refused:
-                raise StreamError(f"address {mapper.refused - 1:#x} of the stream is not canonical")
+                address = ctypes.c_uint64.from_address(vaddrs + begin * 8).value
+                raise StreamError(_REFUSED[mapper.refused].format(address))

@@ -31,13 +31,15 @@ class Mapper(ctypes.Structure):
     capacity: int
     made: int
     known: int  # address of uint64[REMEMBERED][2]: pages that are mapped, each with its PML4
-    refused: int  # 1 + an address that is not canonical; or 2: there is no more memory for tables
+    frames: int  # address of uint64[frames_number][2]: where pages are, by rising address; 0: one after the other
+    frames_number: int
+    refused: int  # why an access cannot be mapped: NOT_CANONICAL, NO_MEMORY, NO_FRAME
 
     _fields_ = fields(__annotations__)
 
 
-#: In ``refused``.
-NO_MEMORY = 2
+#: In ``refused``: there is no such address, no more memory for tables, or no frame is given for the page.
+NOT_CANONICAL, NO_MEMORY, NO_FRAME = 1, 2, 3
 
 
 @native
@@ -59,11 +61,39 @@ def _set_entry(mapper: Mapper, index: int, slot: int, value: int) -> None:
 
 
 @native
+def _given(mapper: Mapper, page: int) -> int:
+    """Where a page is that begins at this address, if that is given."""
+    low, high = 0, mapper.frames_number
+    while low < high:
+        middle = (low + high) >> 1
+        if load64(mapper.frames + middle * 16) < page:
+            low = middle + 1
+        else:
+            high = middle
+    if low < mapper.frames_number and load64(mapper.frames + low * 16) == page:
+        return load64(mapper.frames + low * 16 + 8)
+    mapper.refused = NO_FRAME
+    return 0
+
+
+@native
+def _page_for(mapper: Mapper, vaddr: int, shift: int) -> int:
+    """The physical address of the page, of 1 << shift bytes, that holds ``vaddr``."""
+    if mapper.frames != 0:
+        return _given(mapper, vaddr >> shift << shift)
+    if mapper.identity != 0:
+        return vaddr
+    page = mapper.next_page
+    mapper.next_page = page + (1 << shift)
+    return page
+
+
+@native
 def _map(mapper: Mapper, pml4: int, vaddr: int, index: int) -> bool:
     """Make the entries that are missing; False if that is not possible."""
     high = vaddr >> 47
     if high != 0 and high != 0x1FFFF:
-        mapper.refused = vaddr + 1
+        mapper.refused = NOT_CANONICAL
         return False
     if mapper.next_table + _MOST * 0x1000 > mapper.ram_bytes:
         mapper.refused = NO_MEMORY
@@ -75,10 +105,9 @@ def _map(mapper: Mapper, pml4: int, vaddr: int, index: int) -> bool:
         found = load64(mapper.ram + slot)
         if level == leaf:
             if found == 0:
-                page = vaddr
-                if mapper.identity == 0:
-                    page = mapper.next_page
-                    mapper.next_page += 1 << shift
+                page = _page_for(mapper, vaddr, shift)
+                if mapper.refused != 0:
+                    return False
                 flags = P | RW | US | A | D if level == 1 else P | RW | US | A | D | PS
                 _set_entry(mapper, index, slot, page & ADDRESS & (_ALL_ONES ^ ((1 << shift) - 1)) | flags)
             return True

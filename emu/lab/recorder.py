@@ -118,7 +118,7 @@ class StreamRecorder:
         batch = self._batch(rows[~controls], self._controls(rows[controls], behind[controls]))
         if len(batch) or len(batch.controls):
             self._batches.append(batch)
-            self._length += len(batch)
+            self._length += len(batch) + len(batch.controls)
             if self._length + _CAPACITY > BATCH:
                 self._give()
 

@@ -42,8 +42,11 @@ Runs = npt.NDArray[np.uint64]
 class _Gathered:
     """The runs of a batch, which are made when a model asks for them."""
 
-    def __init__(self, batch: Batch | PageBatch) -> None:
+    def __init__(self, batch: Batch | PageBatch, spare: dict[int | None, Runs]) -> None:
+        """``spare``: memory for runs, which earlier batches have used: to take new memory from the host costs more than
+        to fill it."""
         self.batch = batch
+        self._spare = spare
         #: log2 of the sizes of pages, as far as they are known.
         self.shifts: tuple[int, ...]
         self._pages = None
@@ -61,7 +64,9 @@ class _Gathered:
         """The runs, how many they are, and the controls between them; None: a run for each access."""
         if apart not in self._made:
             library, batch = load("emu.lab.replay_loop"), self.batch
-            runs = np.empty((len(batch) + 1, RUN_BYTES // 8), np.uint64)
+            runs = self._spare.get(apart)
+            if runs is None or len(runs) < len(batch) + 1:
+                runs = self._spare[apart] = np.empty((len(batch) + 1, RUN_BYTES // 8), np.uint64)
             controls = batch.controls.copy()
             pages = 0 if self._pages is None else self._pages.ctypes.data
             given = (pages, self._at.ctypes.data, self._kinds.ctypes.data, len(batch))
@@ -76,7 +81,7 @@ class _Gathered:
 
 def gathered(batch: Batch | PageBatch) -> _Gathered:
     """The runs of a batch."""
-    return _Gathered(batch)
+    return _Gathered(batch, {})
 
 
 class Simulated:
@@ -165,12 +170,13 @@ class Simulation:
 
     def __init__(self, geometries: Sequence[Geometry], memory_bytes: int, seed: int = 0) -> None:
         self.models = [Simulated(geometry, memory_bytes, seed) for geometry in geometries]
+        self._spare: dict[int | None, Runs] = {}
         #: The accesses so far.
         self.accesses = 0
 
     def add(self, batch: Batch | PageBatch) -> None:
         """The next batch."""
-        gathered = _Gathered(batch)
+        gathered = _Gathered(batch, self._spare)
         for model in self.models:
             model.replay(gathered)
         self.accesses += len(batch)

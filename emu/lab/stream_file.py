@@ -8,7 +8,7 @@ and in ``vcpu``; the address of an access is
     vaddr = number of the batch's page ``page`` << 12 | ``offset``
 
 and ``access`` is its kind, and of its page's size one of the bits 2 (4K), 3 (2M) and 4 (1G), or none.  What a row does
-not have is 0.  So who simulates reads three bytes an access, of which hardly any are in the file.
+not have is 0 or null.  So who simulates reads three bytes an access, of which hardly any are in the file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _COLUMNS = {
     "a": pa.uint64(), "b": pa.uint64(),
 }  # fmt: skip
 _CONTROL_COLUMNS = ("op", "at", "a", "b", "vcpu")
-SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in _COLUMNS.items()])
+#: Those that accesses do not have are null there, which costs nothing; zeros would have to be compressed.
+_NULL = ("at", "a", "b")
+SCHEMA = pa.schema([pa.field(name, kind, nullable=name in _NULL) for name, kind in _COLUMNS.items()])
 #: Those with few values that come again; and those whose bytes are compressed apart, as the upper ones hardly change.
 _DICTIONARIES = ["rip", "pid", "space", "pcid", "vcpu", "op"]
 _IN_BYTES = ["page", "offset", "access", "at"]
@@ -112,14 +114,19 @@ class StreamWriter:
 
     def _put(self, columns: dict[str, npt.NDArray[Any]]) -> None:
         length = len(next(iter(columns.values())))
-        arrays = [
-            pa.array(columns.get(field.name, np.broadcast_to(np.uint8(0), length)), field.type) for field in SCHEMA
-        ]
+        arrays = [_array(columns, field, length) for field in SCHEMA]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=length)
 
     def close(self) -> None:
         """Write what is left, and close the file."""
         self._writer.close()
+
+
+def _array(columns: dict[str, npt.NDArray[Any]], field: pa.Field, length: int) -> pa.Array:
+    """A column, or zeros or nulls in its place."""
+    if field.name in columns:
+        return pa.array(columns[field.name], field.type)
+    return pa.nulls(length, field.type) if field.nullable else pa.repeat(pa.scalar(0, field.type), length)
 
 
 def _indexed(numbers: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.intp]]:

@@ -26,12 +26,14 @@ class Story:
     mounts: tuple[Mount, ...] = ()
     hugepages: int = 0
     la57: bool = False
+    memory: int = MEMORY
+    swap: int = 0
 
     def machine(self, tlb: str | Geometry) -> Machine:
         """The machine, with the program in it."""
         machine = Machine(
-            MEMORY, tlb=tlb, cpus=self.cpus, mounts=self.mounts, hugepages=self.hugepages, la57=self.la57,
-            stdout=lambda data: None,
+            self.memory, swap=self.swap, tlb=tlb, cpus=self.cpus, mounts=self.mounts, hugepages=self.hugepages,
+            la57=self.la57, stdout=lambda data: None,
         )  # fmt: skip
         machine.spawn(guests.path(self.program), self.arguments)
         return machine

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from emu.lab.batch import Batch, Op, StreamError
-from emu.lab.page_policy import TABLE_BYTES, PageMapper, PagePolicy
+from emu.lab.page_policy import TABLE_BYTES, Frames, PageMapper, PagePolicy
 from emu.lab.simulation import Simulation
 from emu.lab.stream import has_tables, open_stream
 from emu.trace.formats.registry import BY_NAME
@@ -167,6 +167,40 @@ def test_pages_are_mapped_when_they_are_used() -> None:
     leaves = {int(one["b"]) & 0xFFFF_FFFF_F000 for one in mapped.controls if one["op"] == Op.ENTRY}
     assert {0x1000, 0x2000, 0xFFFF_FFFF_F000} <= leaves
     assert (mapped.shift == 12).all()
+
+
+V2P = """page_size: 0x200000
+page_count: 2
+bytes_mapped: 4194304
+address_mapping {
+  virtual_address: 0x7f0000200000
+  physical_address: 0x40000000
+}
+address_mapping {
+  virtual_address: 0x400000
+  physical_address: 2097152
+}
+"""
+
+
+def test_where_pages_are_may_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "v2p.textproto"
+    path.write_text(V2P)
+    frames = Frames.read(str(path))
+    batch = Batch.of(vaddr=[0x40_1000, 0x7F00_0020_0008, 0x5F_FFFF])
+    (mapped,) = PageMapper(PagePolicy.FOUR_K, frames).mapped(iter([batch]))
+    leaves = {int(one["b"]) >> 21 for one in mapped.controls if one["op"] == Op.ENTRY and one["b"] & 0x80}
+    assert leaves == {1, 0x40000000 >> 21} and (mapped.shift == 21).all()
+    with pytest.raises(StreamError, match="it is not given where the page of 0x600000 is"):
+        list(PageMapper(PagePolicy.FOUR_K, frames).mapped(iter([Batch.of(vaddr=[0x40_0000, 0x60_0000])])))
+    for text, what in (
+        (V2P.replace("0x200000", "8192", 1), "page_size"),
+        (V2P.replace("2097152", "2097153"), "multiple"),
+        (V2P.replace("  physical_address: 2097152\n", ""), "2 virtual addresses and 1"),
+    ):
+        path.write_text(text)
+        with pytest.raises(StreamError, match=what):
+            Frames.read(str(path))
 
 
 def test_an_address_that_is_not_canonical_is_said() -> None:

@@ -20,6 +20,7 @@ STORIES = {
     "shootdowns": Story("stale_reader", cpus=2),
     "transparent huge pages": Story("gups", ("4M", "500", "thp")),
     "huge pages": Story("gups", ("4M", "500", "hugetlb"), hugepages=4),
+    "swap": Story("touch_pages", ("3M",), memory=2 << 20, swap=16 << 20),
     "five levels": Story("touch_pages", ("1M",), la57=True),
 }
 PRESETS = [*all_presets()]

@@ -53,10 +53,15 @@ def add_arguments(parser: Parser) -> None:
         "--tlb-set", action="append", default=[], metavar="ARRAY.FIELD=VALUE,...",
         help="every model with something else in it: l2.ways=8,l2.policy=fifo (docs/mmu.md; repeatable)",
     )  # fmt: skip
-    parser.add_argument(
+    mapped = parser.add_mutually_exclusive_group()
+    mapped.add_argument(
         "--pages", choices=("4k", "thp", "1g", "identity"),
         help="how pages are mapped where a stream of another tool has no page tables: 4 KiB (default), 2 MiB or 1 GiB "
         "each, in the order in which they are used; or 4 KiB where the physical address is the virtual one",
+    )  # fmt: skip
+    mapped.add_argument(
+        "--v2p", metavar="FILE",
+        help="where pages are, and of what size: the v2p.textproto that DynamoRIO writes beside a memtrace",
     )  # fmt: skip
     parser.add_argument(
         "--warm-up", type=number_from(0), default=0, metavar="N", help="do not count the first N accesses"
@@ -86,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     except StreamError as error:
         raise UsageError(str(error)) from None
     except OSError as error:
-        raise UsageError(f"{arguments.file}: {error.strerror}") from None
+        raise UsageError(f"{error.filename or arguments.file}: {error.strerror}") from None
     print(f" {arguments.file}: {accesses:,} accesses", end="")
     print(f", of which the first {min(accesses, arguments.warm_up):,} are not counted\n" if arguments.warm_up else "\n")
     for line in table(figures):
@@ -132,7 +137,7 @@ def _simulated(
 
 def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -> tuple[Simulation, Batches]:
     """The models, and what they are to be given: the tables are those of the run, or made by a policy."""
-    from emu.lab.page_policy import TABLE_BYTES, PageMapper, PagePolicy
+    from emu.lab.page_policy import TABLE_BYTES, Frames, PageMapper, PagePolicy
     from emu.lab.simulation import Simulation
     from emu.lab.stream import has_tables, open_stream
     from emu.lab.stream_file import facts_of, read_pages
@@ -140,11 +145,13 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
     if not has_tables(arguments.file):
         if arguments.pcids is not None:
             raise UsageError(f"--pcids {arguments.pcids}: {arguments.file} does not say when CR3 was loaded")
-        mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value))
+        frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
+        mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
         batches: Batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
         return Simulation(geometries, TABLE_BYTES, arguments.seed or 0), batches
-    if arguments.pages is not None:
-        raise UsageError(f"--pages {arguments.pages}: {arguments.file} has the page tables of the run that it is of")
+    if arguments.pages is not None or arguments.v2p is not None:
+        option = f"--pages {arguments.pages}" if arguments.v2p is None else f"--v2p {arguments.v2p}"
+        raise UsageError(f"{option}: {arguments.file} has the page tables of the run that it is of")
     facts = facts_of(arguments.file)
     if "memory_bytes" not in facts:
         raise UsageError(f"{arguments.file}: it does not say how much memory the machine had (--record does)")

@@ -2,7 +2,8 @@
 
 Of the records (trace_entry_t of clients/drcachesim/common/trace_entry.h) instructions, loads, stores, processes and
 threads count; all others say nothing of accesses.  An instruction is one fetch for each page that it touches.  The
-physical addresses in markers change no count of a TLB, and are passed over: pages are mapped by the policy.
+physical addresses in markers change no count of a TLB, and are passed over: pages are mapped by the policy, or as the
+file v2p.textproto has it (:class:`emu.lab.page_policy.Frames`).
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from mmu.registers import Access
 
 _RECORD = np.dtype([("type", "<u2"), ("size", "<u2"), ("value", "<u8")])
 #: By type: the kind of access, or another word of ours.
-_NOTHING, _PID = 255, 254
+_NOTHING, _PID, _NO_FETCH = 255, 254, 253
 _PID_TYPE, _HEADER = 24, 25
 _KIND = np.full(1 << 16, _NOTHING, np.uint8)
 _KIND[0], _KIND[1] = Access.READ, Access.WRITE
 _KIND[[10, 11, 12, 13, 14, 15, 16, 48, 49]] = Access.FETCH
+_KIND[29] = _NO_FETCH  # the instruction goes on: the next iteration of REP
 _KIND[_PID_TYPE] = _PID
 
 
@@ -69,7 +71,7 @@ class _State:
     def batch(self, some: npt.NDArray[np.void]) -> Batch:
         kinds, values = _KIND[some["type"]], some["value"]
         pid = _filled(values, kinds == _PID, self._pid)
-        rip = _filled(values, kinds == Access.FETCH, self._rip)
+        rip = _filled(values, (kinds == Access.FETCH) | (kinds == _NO_FETCH), self._rip)
         if len(some):
             self._pid, self._rip = int(pid[-1]), int(rip[-1])
         there = kinds <= Access.FETCH
