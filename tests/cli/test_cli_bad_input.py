@@ -260,8 +260,8 @@ def test_usage(unimmu: Unimmu, words: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("", "unimmu: a command is needed: demo, run, pt, presets, trace, bench"),
-        ("fly", "unimmu: there is no command 'fly'; the commands are demo, run, pt, presets, trace, bench"),
+        ("", "unimmu: a command is needed: demo, run, pt, presets, tlb, trace, bench"),
+        ("fly", "unimmu: there is no command 'fly'; the commands are demo, run, pt, presets, tlb, trace, bench"),
         ("--fly", "unimmu: unrecognized arguments: --fly"),
         ("trace", "unimmu trace: a command is needed: stat, top, view, convert, report, diff"),
         ("trace sat x", "unimmu trace: COMMAND: invalid choice: 'sat'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from emu.cli.main import main
+from emu.lab.spec import read_spec
 from emu.lab.store import Store
+from emu.lab.sweep import Sweep
 
 needs_dask = pytest.mark.skipif(
     importlib.util.find_spec("distributed") is None, reason="distributed is not installed: pip install 'unimmu[dask]'"
@@ -89,7 +92,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 @needs_dask
 def test_nothing_is_lost_and_nothing_is_there_twice(tmp_path: Path) -> None:
-    spec, here, there = tmp_path / "s.toml", tmp_path / "here", tmp_path / "there"
+    spec, there = tmp_path / "s.toml", tmp_path / "there"
     spec.write_text(SPEC)
     program = "from emu.cli.entry import main; main()"
     with cluster_in(tmp_path) as cluster:
@@ -102,23 +105,26 @@ def test_nothing_is_lost_and_nothing_is_there_twice(tmp_path: Path) -> None:
         points = there / "points"
         wait_until(lambda: points.is_dir() and len(Store(there).done()) >= 2)
         cluster.end(workers[0])
-        cluster.worker()
         before = len(Store(there).done())
         wait_until(lambda: len(Store(there).done()) > before)
         cluster.end(scheduler)
         kept = {path.name: path.stat().st_mtime_ns for path in points.glob("*.json") if "failed" not in path.name}
         cluster.scheduler()
-        for _ in range(2):  # Dask's own workers end with their scheduler
-            cluster.worker()
+        cluster.worker()  # Dask's own end with their scheduler
         _, told = sweep.communicate(timeout=_PATIENCE_S)
     assert sweep.returncode == 1 and told.count("exit status 127") == 2, told
     assert all((points / name).stat().st_mtime_ns == mtime for name, mtime in kept.items())
-    assert main(["tlb", "sweep", str(spec), "-d", str(here)]) == 1
-    mine, theirs = (pq.read_table(each / "results.parquet") for each in (here, there))
-    for column in ("what", "seed", "key", "state", "instructions"):
-        assert mine[column].to_pylist() == theirs[column].to_pylist()
-    assert theirs["state"].to_pylist().count("done") == 6
-    assert {path.name for path in points.iterdir()} == {path.name for path in (here / "points").iterdir()}
+    keys = Sweep(read_spec(spec), Store(there)).keys
+    rows = pq.read_table(there / "results.parquet").to_pylist()
+    assert [row["key"] for row in rows] == keys and len(set(keys)) == 8
+    expected = ["failed" if row["what"] == "no_such_program" else "done" for row in rows]
+    assert [row["state"] for row in rows] == expected
+    ends = {"done": ".json", "failed": ".failed.json"}
+    assert {path.name for path in points.iterdir()} == {row["key"] + ends[row["state"]] for row in rows}
+    here = tmp_path / "here.json"
+    assert main(["run", "--seed", "0", "--json", str(here), "touch_pages", "64K"]) == 0
+    (row,) = [row for row in rows if (row["what"], row["seed"]) == ("touch_pages 64K", "0")]
+    assert row["instructions"] == json.loads(here.read_bytes())["instructions"]
 
 
 @needs_dask

@@ -75,7 +75,11 @@ def test_what_is_no_stream_is_said(tmp_path: Path) -> None:
     other, broken = tmp_path / "other.parquet", tmp_path / "broken.parquet"
     pq.write_table(pa.table({"a": [1]}), other)
     broken.write_bytes(b"PAR1 and nothing else")
-    for path, what in ((other, "no column of addresses"), (broken, "broken.parquet: "), (tmp_path / "x.txt", "its name")):
+    for path, what in (
+        (other, "no column of addresses"),
+        (broken, "broken.parquet: "),
+        (tmp_path / "x.txt", "its name"),
+    ):
         with pytest.raises(StreamError, match=what) as raised:
             list(open_stream(path))
         assert "\n" not in str(raised.value)
