@@ -66,7 +66,7 @@ _SOON = 8
 WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
 #: Calls that do not change it: these, read, lseek, rt_sigreturn, kill, futex, and those that tell the time.
 _KEEP = WHO | {READ, 8, SIGPROCMASK, SIGRETURN, KILL, 96, 201, FUTEX, CLOCK_GETTIME, 229}
-#: Memory has been unmapped so often before the next mapping may be foreseen.
+#: As much memory as was mapped last has been unmapped so often before the next mapping may be foreseen.
 _FEW_UNMAPPED = 16
 #: Calls that change nothing of what munmap, mmap and mprotect depend on, but for the mappings: these, and clone, exit.
 _KEEP_MAPPINGS = WHO | {MMAP, MUNMAP, SIGPROCMASK, SIGRETURN, FUTEX, CLOCK_GETTIME, 56, 60}
@@ -105,7 +105,7 @@ class FastPath:
         self.keeps_something = False
         #: In how many entries a change of the signal mask is still prepared for, and how many came to the kernel.
         self.masks = self._mask_calls = 0
-        #: How often memory has been unmapped, up to so often.
+        #: How often as much memory has been unmapped as was mapped last, up to so often.
         self._unmapped = 0
         #: Calls of which the work is done later, once there are any; and whether native code has been told of some.
         self._late: LateWork | None = None
@@ -279,9 +279,12 @@ class FastPath:
 
         def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
             result: int = enter(kernel, task, registers)
+            mapped = task.mm.last_mapped
+            if mapped is None or mapped[0] != registers[1]:
+                return result
             if self._unmapped < _FEW_UNMAPPED:
                 self._unmapped += 1
-            elif task.mm.last_mapped is not None and not self._watched(task) and self._may_foresee():
+            elif not self._watched(task) and self._may_foresee():
                 if self._late is None:
                     self._late = self._made_late()
                 if self._late.foresee(task.mm, registers[1]):
