@@ -38,7 +38,6 @@ from emu.kernel.faststate import (
     FastState,
     Run,
 )
-from emu.kernel.fasttask import comes_again, counts_thread, is_plain, sent_itself
 from emu.kernel.futex import ANY_BIT, Waiter, futex_wait
 from emu.kernel.signal_state import SaFlags
 from emu.kernel.task import Task, TaskState
@@ -322,6 +321,8 @@ class FastPath:
     def _keep_clock(self, task: Task, clock: int) -> None:
         if self._watched(task):
             return
+        from emu.kernel.fasttask import counts_thread  # few programs get here
+
         self._clock_of_thread, self.keeps_something = counts_thread(task, clock), True
         state = self._made()
         state.clocks, state.clockid, state.task_size = self._clock_of_thread is not None, clock, task.mm.task_size
@@ -381,6 +382,8 @@ class FastPath:
         registers = self._signals = kernel.signals.frames.registers
         state.registers, state.self = ctypes.addressof(registers), 0
         self.ready = self.keeps_something = True
+        from emu.kernel.fasttask import comes_again, sent_itself  # few programs get here
+
         if sent_itself(task, info, registers) and comes_again(task, info, action):
             if type(kernel.tracer).signal is Tracer.signal or not kernel.tracer.each_signal:
                 state.self = task.tgid
@@ -423,6 +426,7 @@ class FastPath:
     def _take(self, task: Task, partner: Task) -> bool:
         """Take these two for a pair, of which the first runs; False if that is not possible."""
         from emu.kernel.fastcalls import waits_for_word  # few programs get here
+        from emu.kernel.fasttask import is_plain
         from emu.kernel.taskpair import Pair, Side
 
         kernel, blocks = self._kernel, self._cpu.blocks

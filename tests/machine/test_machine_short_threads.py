@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-import emu.syscalls.process
 from emu.kernel import threads
 from tests.machine.test_machine_fast_path import Ran, run
 
@@ -14,7 +13,7 @@ from tests.machine.test_machine_fast_path import Ran, run
 def _run_both(words: str, monkeypatch: pytest.MonkeyPatch, **kind: Any) -> tuple[Ran, Ran, list[str]]:
     """The run by the short ways, and by the long ones alone; and which short ways were gone to their end."""
     done: list[str] = []
-    process, made, ended = emu.syscalls.process, threads.new_thread, threads.end_thread
+    made, ended = threads.new_thread, threads.end_thread
 
     def new_thread(*arguments: Any) -> int | None:
         number = made(*arguments)
@@ -27,12 +26,12 @@ def _run_both(words: str, monkeypatch: pytest.MonkeyPatch, **kind: Any) -> tuple
         return has
 
     with monkeypatch.context() as patch:
-        patch.setattr(process, "new_thread", new_thread)
-        patch.setattr(process, "end_thread", end_thread)
+        patch.setattr(threads, "new_thread", new_thread)
+        patch.setattr(threads, "end_thread", end_thread)
         short = run(words, **kind)
     with monkeypatch.context() as patch:
-        patch.setattr(process, "new_thread", lambda *_: None)
-        patch.setattr(process, "end_thread", lambda *_: False)
+        patch.setattr(threads, "new_thread", lambda *_: None)
+        patch.setattr(threads, "end_thread", lambda *_: False)
         return short, run(words, **kind), done
 
 
