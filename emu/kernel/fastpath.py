@@ -38,7 +38,6 @@ from emu.kernel.faststate import (
     FastState,
     Run,
 )
-from emu.kernel.fasttask import comes_again, counts_thread, is_plain, sent_itself
 from emu.kernel.futex import ANY_BIT, Waiter, futex_wait
 from emu.kernel.signal_state import SaFlags
 from emu.kernel.task import Task, TaskState
@@ -66,7 +65,7 @@ _SOON = 8
 WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
 #: Calls that do not change it: these, read, lseek, rt_sigreturn, kill, futex, and those that tell the time.
 _KEEP = WHO | {READ, 8, SIGPROCMASK, SIGRETURN, KILL, 96, 201, FUTEX, CLOCK_GETTIME, 229}
-#: Memory has been unmapped so often before the next mapping may be foreseen.
+#: As much memory as was mapped last has been unmapped so often before the next mapping may be foreseen.
 _FEW_UNMAPPED = 16
 #: Calls that change nothing of what munmap, mmap and mprotect depend on, but for the mappings: these, and clone, exit.
 _KEEP_MAPPINGS = WHO | {MMAP, MUNMAP, SIGPROCMASK, SIGRETURN, FUTEX, CLOCK_GETTIME, 56, 60}
@@ -107,7 +106,7 @@ class FastPath:
         self.keeps_something = False
         #: In how many entries a change of the signal mask is still prepared for, and how many came to the kernel.
         self.masks = self._mask_calls = 0
-        #: How often memory has been unmapped, up to so often.
+        #: How often as much memory has been unmapped as was mapped last, up to so often.
         self._unmapped = 0
         #: Calls of which the work is done later, once there are any; and whether native code has been told of some.
         self._late: LateWork | None = None
@@ -281,9 +280,12 @@ class FastPath:
 
         def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
             result: int = enter(kernel, task, registers)
+            mapped = task.mm.last_mapped
+            if mapped is None or mapped[0] != registers[1]:
+                return result
             if self._unmapped < _FEW_UNMAPPED:
                 self._unmapped += 1
-            elif task.mm.last_mapped is not None and not self._watched(task) and self._may_foresee():
+            elif not self._watched(task) and self._may_foresee():
                 if self._late is None:
                     self._late = self._made_late()
                 if self._late.foresee(task.mm, registers[1]):
@@ -321,6 +323,8 @@ class FastPath:
     def _keep_clock(self, task: Task, clock: int) -> None:
         if self._watched(task):
             return
+        from emu.kernel.fasttask import counts_thread  # few programs get here
+
         self._clock_of_thread, self.keeps_something = counts_thread(task, clock), True
         state = self._made()
         state.clocks, state.clockid, state.task_size = self._clock_of_thread is not None, clock, task.mm.task_size
@@ -380,6 +384,8 @@ class FastPath:
         registers = self._signals = kernel.signals.frames.registers
         state.registers, state.self = ctypes.addressof(registers), 0
         self.ready = self.keeps_something = True
+        from emu.kernel.fasttask import comes_again, sent_itself  # few programs get here
+
         if sent_itself(task, info, registers) and comes_again(task, info, action):
             if type(kernel.tracer).signal is Tracer.signal or not kernel.tracer.each_signal:
                 state.self = task.tgid
@@ -422,6 +428,7 @@ class FastPath:
     def _take(self, task: Task, partner: Task) -> bool:
         """Take these two for a pair, of which the first runs; False if that is not possible."""
         from emu.kernel.fastcalls import waits_for_word  # few programs get here
+        from emu.kernel.fasttask import is_plain
         from emu.kernel.taskpair import Pair, Side
 
         kernel, blocks = self._kernel, self._cpu.blocks

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
 
 #: CLONE_VM, _FS, _FILES, _SIGHAND and _THREAD: what a thread shares.
-SHARED = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000
+_SHARED = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000
 _SETTLS, _PARENT_SETTID, _CHILD_CLEARTID, _CHILD_SETTID = 0x80000, 0x100000, 0x200000, 0x1000000
 #: With CLONE_SYSVSEM, CLONE_DETACHED and the bits of a signal, which mean nothing here: all that may be asked besides.
-_MAY = SHARED | _SETTLS | _PARENT_SETTID | _CHILD_CLEARTID | _CHILD_SETTID | 0x40000 | 0x400000 | 0xFF
+_MAY = _SHARED | _SETTLS | _PARENT_SETTID | _CHILD_CLEARTID | _CHILD_SETTID | 0x40000 | 0x400000 | 0xFF
 _ZOMBIE, _DEAD = TaskState.ZOMBIE, TaskState.DEAD
 
 
@@ -26,7 +26,7 @@ def new_thread(
     kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int
 ) -> int | None:
     """clone(2) with the flags of pthread_create(3): the thread's number, or None.  LinuxError(EAGAIN, ENOMEM)."""
-    if flags & ~_MAY or flags & SHARED != SHARED or task.cgroup is not None or task.pid_ns is not None:
+    if flags & ~_MAY or flags & _SHARED != _SHARED or task.cgroup is not None or task.pid_ns is not None:
         return None
     kmem, namespaces, ns, mm, who = kernel.frames.kmem, kernel.namespaces, task.ns, task.mm, task.credentials
     if kmem.accounts is not None or namespaces.others or task.perf is not None or task.ptrace is not None:

@@ -11,7 +11,6 @@ from emu.kernel.exec import do_execve
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
 from emu.kernel.task import Usage
-from emu.kernel.threads import SHARED, end_thread, new_thread
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, OneOf, Out, Pointer
 from emu.linux.capability import SYS_NICE
 from emu.linux.errors import LinuxError
@@ -48,7 +47,9 @@ def sys_vfork(kernel: Kernel, task: Task) -> Result:
 
 def sys_clone(kernel: Kernel, task: Task, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int) -> Result:
     """clone(2) with the argument order of x86-64."""
-    if flags & SHARED == SHARED:
+    if flags & CloneFlags.THREAD:
+        from emu.kernel.threads import new_thread  # few programs have threads
+
         thread = new_thread(kernel, task, flags, stack, parent_tid, child_tid, tls)
         if thread is not None:
             return thread
@@ -106,8 +107,12 @@ def execute(kernel: Kernel, task: Task, program: Program, argv: int, envp: int) 
 
 def sys_exit(kernel: Kernel, task: Task, status: int) -> int:
     """exit(2): the one thread ends."""
-    if not end_thread(kernel, task, (status & 0xFF) << 8):
-        kernel.exit_thread(task, (status & 0xFF) << 8)
+    if len(task.group.threads) > 1:
+        from emu.kernel.threads import end_thread
+
+        if end_thread(kernel, task, (status & 0xFF) << 8):
+            return 0
+    kernel.exit_thread(task, (status & 0xFF) << 8)
     return 0
 
 
