@@ -21,9 +21,14 @@ _ALL_ONES = (1 << 64) - 1
 _OF_MMU = struct.Struct("<7Q48x6Q8x")
 #: one with entry_1 to entry_5 and old; and one without.
 _WITH_WORDS, _WITHOUT_WORDS = struct.Struct("<4Q32x6Q16x4Q"), struct.Struct("<4Q80xQ8x3Q8x")
-_HEAD, _GRANTED, _LENT, _AHEAD, _CPU = (
-    getattr(MmuState, name).offset // 8 for name in ("ring_head", "granted", "lent", "kernel_ns", "cpu")
-)
+#: Of the state's fields, as words.
+_HEAD, _MASK, _FILTER, _GRANTED, _LENT, _AHEAD, _CPU, _CPL, _ASID, _TID, _CR3, _RIP = (
+    getattr(MmuState, name).offset // 8
+    for name in (
+        "ring_head", "event_mask", "event_filter", "granted", "lent", "kernel_ns", "cpu", "cpl", "asid", "tid", "cr3",
+        "engine_rip",
+    )
+)  # fmt: skip
 assert _OF_MMU.size == _WITH_WORDS.size == _WITHOUT_WORDS.size == RECORD_BYTES
 
 
@@ -52,6 +57,7 @@ class EventRing:
         self._state = state
         self._capacity = capacity
         self._records = HostArray(capacity * RECORD_BYTES, "B")
+        self._bytes = self._records.bytes
         self._words: memoryview[int] = memoryview(state).cast("B").cast("Q")
         self._rip: ctypes.c_uint64 | None = None
         self._subscribers: list[Callable[[Events], None]] = []
@@ -173,15 +179,16 @@ class EventRing:
         self, kind: EventKind, *, vaddr: int = 0, paddr: int = 0, old: int = 0, new: int = 0, length: int = 0
     ) -> None:
         """Record an event from Python, if its kind is enabled."""
-        state = self._state
-        if not state.event_mask >> kind & 1:
+        state, words = self._state, self._words
+        if not words[_MASK] >> kind & 1:
             return
-        if state.event_filter and not passes(state, kind, 0, vaddr, length):
+        if words[_FILTER] and not passes(state, kind, 0, vaddr, length):
             return
-        words, bytes_, at, head, clock, rip = self._next()
+        head, clock, rip = self._next(words)
         _OF_MMU.pack_into(
-            bytes_, at, head, clock, kind | state.cpl << 24, state.asid | words[_CPU] << 32, state.cr3, vaddr, paddr,
-            old, new, length, rip, clock + words[_AHEAD] & _ALL_ONES, state.tid,
+            self._bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | words[_CPL] << 24,
+            words[_ASID] | words[_CPU] << 32, words[_CR3], vaddr, paddr, old, new, length, rip,
+            clock + words[_AHEAD] & _ALL_ONES, words[_TID],
         )  # fmt: skip
         words[_HEAD] = head + 1
 
@@ -189,30 +196,32 @@ class EventRing:
         """Record an event of whoever runs the MMU, whatever is enabled: its ``kind`` is NOTE or larger, and all else
         means what he says.
         """
-        words, bytes_, at, head, clock, rip = self._next()
+        words = self._words
+        head, clock, rip = self._next(words)
         _WITHOUT_WORDS.pack_into(
-            bytes_, at, head, clock, kind | code << 32, asid | words[_CPU] << 32, new, rip,
-            clock + words[_AHEAD] & _ALL_ONES, tid,
+            self._bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | code << 32,
+            asid | words[_CPU] << 32, new, rip, clock + words[_AHEAD] & _ALL_ONES, tid,
         )  # fmt: skip
         words[_HEAD] = head + 1
 
     def note_words(self, kind: int, asid: int, tid: int, code: int, said: Sequence[int], size: int) -> None:
         """The same, with six words: entry_1 to entry_5, and old."""
-        words, bytes_, at, head, clock, rip = self._next()
+        words = self._words
+        head, clock, rip = self._next(words)
         _WITH_WORDS.pack_into(
-            bytes_, at, head, clock, kind | code << 32, asid | words[_CPU] << 32, *said, rip,
-            clock + words[_AHEAD] & _ALL_ONES, tid, size << 32,
+            self._bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | code << 32,
+            asid | words[_CPU] << 32, *said, rip, clock + words[_AHEAD] & _ALL_ONES, tid, size << 32,
         )  # fmt: skip
         words[_HEAD] = head + 1
 
-    def _next(self) -> tuple[memoryview[int], memoryview, int, int, int, int]:
-        """The state's words, the ring and where in it the next record goes; its number, the clock and RIP."""
-        words = self._words
+    def _next(self, words: memoryview[int]) -> tuple[int, int, int]:
+        """There is room for another event: its number, the clock and RIP."""
         head = words[_HEAD]
         if head > self._last:
             self.make_room()
         rip = self._rip
-        if rip is None and self._state.engine_rip:
-            rip = self._rip = ctypes.c_uint64.from_address(self._state.engine_rip)
-        clock = self._state.clock if words[_LENT] else words[_GRANTED]
-        return words, self._records.bytes, head % self._capacity * RECORD_BYTES, head, clock, rip.value if rip else 0
+        if rip is None:
+            if not words[_RIP]:
+                return head, self._state.clock, 0
+            rip = self._rip = ctypes.c_uint64.from_address(words[_RIP])
+        return head, self._state.clock if words[_LENT] else words[_GRANTED], rip.value

@@ -163,7 +163,7 @@ class Encoder:
         self._calls.update(batch.calls)
         many = self._look(records.ctypes.data, count, self._kinds.address, self._told.address)
         keep = []
-        for number, (rows, values) in self._given(batch, self._told.view[:many].tolist()).items():
+        for number, (rows, values) in self._given(batch, self._told.array[:many]).items():
             state = self._states[number]
             places, numbers = np.array(rows, np.uint32), np.array(values, np.uint64)
             state.given_rows, state.given_values, state.given = places.ctypes.data, numbers.ctypes.data, len(rows)
@@ -171,14 +171,13 @@ class Encoder:
         self._encode(ctypes.addressof(self._state), records.ctypes.data, self._kinds.address, count, self.rows)
         self.rows += count
 
-    def _given(self, batch: Batch, told: Sequence[int]) -> Given:
+    def _given(self, batch: Batch, told: npt.NDArray[np.uint32]) -> Given:
         """What the kernel tells, at these rows."""
         given: Given = {}
-        kinds, notes = self._kinds.view, iter(batch.notes)
-        details = self._entered(batch, [at for at in told if kinds[at] == KernelKind.SYSCALL_ENTER])
-        for at in told:
-            if kinds[at] != EventKind.NOTE:
-                continue
+        kinds = self._kinds.array[told]
+        details = self._entered(batch, told[kinds == KernelKind.SYSCALL_ENTER])
+        notes = iter(batch.notes)
+        for at in told[kinds == EventKind.NOTE].tolist():
             note = next(notes)
             self._give(given, self._event, at, note.kind)
             for number, column in self._notable:
@@ -205,19 +204,19 @@ class Encoder:
         else:
             values.append(texts.number(value))
 
-    def _entered(self, batch: Batch, rows: list[int]) -> list[tuple[int, int]]:
+    def _entered(self, batch: Batch, places: npt.NDArray[np.uint32]) -> list[tuple[int, int]]:
         """The details of calls that begin, which are records; the same call comes again and again."""
-        if not rows:
+        if not len(places):
             return []
-        places = np.array(rows)
-        chosen = batch.records[places]
-        found = []
-        for number, key in enumerate(zip(*(chosen[name].tolist() for name in _ARGUMENTS), strict=True)):
-            text = self._details.get(key)
+        chosen = np.asarray(batch.records)[places]
+        found, details = [], self._details
+        keys = zip(*(chosen[name].tolist() for name in _ARGUMENTS), strict=True)
+        for number, (at, key) in enumerate(zip(places.tolist(), keys, strict=True)):
+            text = details.get(key)
             if text is None:
-                note = next(batch.kernel_events(places[number : number + 1]))
-                text = self._details[key] = self._texts[_DETAIL].number(note.detail)
-            found.append((rows[number], text))
+                note = next(batch.kernel_events(places[number : number + 1].astype(np.intp)))
+                text = details[key] = self._texts[_DETAIL].number(note.detail)
+            found.append((at, text))
         return found
 
     def columns(self) -> Iterator[Encoded]:

@@ -58,6 +58,9 @@ def pack_indices(indices: int, count: int, width: int, out: int) -> int:
     begin, at, header, groups = out, 0, 0, 0
     while at < count:
         first, run = load32(indices + at * 4), 1
+        twice = first | first << 32
+        while at + run + 2 <= count and load64(indices + (at + run) * 4) == twice:
+            run += 2
         while at + run < count and load32(indices + (at + run) * 4) == first:
             run += 1
         if run >= _LEAST_RUN:

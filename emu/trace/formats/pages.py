@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from emu.trace.columns import COLUMNS, Column, arrow_schema
 from emu.trace.encoder import Encoded
+from emu.trace.formats.protobuf import varint
 from emu.trace.formats.thrift import Kind, Value, binary, i8, i16, i32, i64, several, struct, true_or_false
 from mmu.host_array import HostArray
 from mmu.objectcode import load
@@ -146,7 +147,10 @@ class Pages:
             known = _plain(encoded.column, encoded.dictionary)
         else:
             known = b"".join(len(text).to_bytes(4, "little") + text for text in encoded.dictionary)
-        indices = self._taken(self._indices(address, count, width, self._packed.address))
+        if distinct == 1:
+            indices = varint(count << 1) + b"\0"  # a run of the first
+        else:
+            indices = self._taken(self._indices(address, count, width, self._packed.address))
         page = self._data(rows, levels + bytes([width]) + indices, _Encoding.RLE_DICTIONARY)
         head = {7: struct({1: i32(distinct), 2: i32(_Encoding.PLAIN), 3: true_or_false(False)})}
         dictionary = self._page(_DICTIONARY_PAGE, known, head)
