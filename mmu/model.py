@@ -169,6 +169,7 @@ class TlbModel:
         state.structure_caches = ctypes.addressof(self._caches)
         state.tlb_random = seed & 0xFFFF_FFFF_FFFF_FFFF or 1
         state.inclusive, state.smash_1g = geometry.inclusive, geometry.smash_1g
+        state.prefetch_next = geometry.prefetch_next
         state.pieces, state.pieces_number = self._words(MAX_PIECES).ctypes.data, 0
         #: What translations cost; None if the geometry has no latency.
         self.costs: TranslationCosts | None = None
