@@ -14,7 +14,7 @@ from mmu.native import call3, cold, inlined, load64, native
 from mmu.registers import Access
 from mmu.state import MmuState, Status, WordArray, fields
 from mmu.structure_cache import begin_walk, cache_structure_entry
-from mmu.tlb import count_misses, install_walked, leaf_of, lookup, paddr_of, promote
+from mmu.tlb import count_misses, install_walked, leaf_of, lookup, paddr_of, prefetch_next, promote
 from mmu.walk import CAN_EXECUTE, CAN_READ, PlainWalk, WalkStart, key_denies, page_rights, root, walk_from
 from mmu.walk_cost import count_plain_walk, count_stlb_hit, count_walk
 
@@ -124,7 +124,21 @@ def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
     counts.walk_completed[state.walked.level - 1] += 1
     _cache_structures(state, vaddr, start, state.walked.level)
     install_walked(state, access, vaddr)
+    if state.prefetch_next != 0 and access != Access.FETCH and state.walked.level == 1:
+        _prefetch_behind(state, vaddr, access, start)
     return Status.OK
+
+
+@cold
+def _prefetch_behind(state: MmuState, vaddr: int, access: int, start: WalkStart) -> None:
+    """The walk from ``start`` that has just been made is followed by the next page."""
+    level, every, any_xd = start.level, start.every, start.any_xd
+    while level > 1:
+        value = load64(state.ram + state.slots[level])
+        every &= value
+        any_xd |= value
+        level -= 1
+    prefetch_next(state, access, vaddr, state.slots[1], every, any_xd)
 
 
 @native
@@ -148,6 +162,9 @@ def access_missed(state: MmuState, vaddr: int, access: int, found: PlainWalk) ->
     if state.walk_cost != 0:
         count_plain_walk(state, vaddr, access, start)
     install_walked(state, access, vaddr)
+    if state.prefetch_next != 0 and access != Access.FETCH:
+        slot = (start.table & ADDRESS) | (((vaddr >> 12) & 511) << 3)
+        prefetch_next(state, access, vaddr, slot, start.every, start.any_xd)
 
 
 @inlined

@@ -104,8 +104,10 @@ class Geometry:
     ``structure_caches`` maps the level of a paging-structure entry (5 PML5E, 4 PML4E, 3 PDPTE, 2 PDE) to how many
     entries its fully associative LRU cache has, or to a :class:`StructureShape`; 0 or absent: none.  ``inclusive``: a
     translation that leaves the second level leaves the first too.  ``smash_1g``: a 1G page enters the second level as
-    the 2M piece that was touched.  ``latency``: what translations cost, if that is counted.  ``nested``: the second
-    dimension of paging, if there is one.  ``provenance`` gives the source of each number.
+    the 2M piece that was touched.  ``prefetch_next``: after a walk for data to a 4K page the next one enters the second
+    level too, if its PTE is in the same line of 64 bytes, is present, and has A set.  ``latency``: what translations
+    cost, if that is counted.  ``nested``: the second dimension of paging, if there is one.  ``provenance`` gives the
+    source of each number.
 
     No source describes a processor completely; the presets (:func:`mmu.load_preset`) give the source of each number.
 
@@ -120,6 +122,7 @@ class Geometry:
     structure_caches: Mapping[int, int | StructureShape] = field(default_factory=dict)
     inclusive: bool = False
     smash_1g: bool = False
+    prefetch_next: bool = False
     latency: Latency | None = None
     nested: Nested | None = None
     provenance: str = ""
@@ -181,6 +184,8 @@ def check_geometry(geometry: Geometry) -> None:
         wrong = wrong_in_latency(geometry.latency)
         if wrong is not None:
             raise BadGeometry(geometry.name, wrong, "latency")
+    if geometry.nested is not None and geometry.prefetch_next:
+        raise BadGeometry(geometry.name, "the next page is not prefetched over a second dimension", "prefetch_next")
     if geometry.nested is not None:
         wrong = wrong_in_nested(geometry.nested)
         if wrong is not None:

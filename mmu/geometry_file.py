@@ -37,7 +37,7 @@ STRUCTURE_LEVELS = {"PML5E": 5, "PML4E": 4, "PDPTE": 3, "PDE": 2}
 
 #: What a table may have; and what a preset of ours must have, and a user's geometry need not.
 _OF_GEOMETRY = {"arrays", "structure_caches", "cautions", "default", "inclusive", "smash_1g", "title",
-                "structure_source", "latency"}  # fmt: skip
+                "structure_source", "latency", "prefetch_next"}  # fmt: skip
 _OF_ARRAY = {"name", "level", "kinds", "page_sizes", "sets", "ways", "source", "replacement", "index_hash", "pcids"}
 _NEEDED_OF_GEOMETRY, _NEEDED_OF_ARRAY = {"arrays"}, {"name", "level", "kinds", "page_sizes", "sets", "ways"}
 _OF_LATENCY = {"stlb_hit", "walk", "structure_hit", "load", "walk_caches", "source"}
@@ -209,6 +209,7 @@ def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
         structure_caches=_structure_caches(place, table.get("structure_caches", {})),
         inclusive=read.truth("inclusive", False),
         smash_1g=read.truth("smash_1g", False),
+        prefetch_next=read.truth("prefetch_next", False),
         provenance="\n".join(lines),
     )
     try:

@@ -23,7 +23,7 @@ def to_toml(preset: Preset) -> str:
     lines.append(f"structure_source = {_quoted(preset.structure_source)}")
     cautions = "".join(f"    {_quoted(caution)},\n" for caution in preset.cautions)
     lines.append(f"cautions = [\n{cautions}]" if cautions else "cautions = []")
-    lines.extend(f"{flag} = true" for flag in ("inclusive", "smash_1g") if getattr(geometry, flag))
+    lines.extend(f"{flag} = true" for flag in ("inclusive", "smash_1g", "prefetch_next") if getattr(geometry, flag))
     if not geometry.arrays:
         lines.append("arrays = []")
     for array in geometry.arrays:

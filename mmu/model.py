@@ -147,8 +147,15 @@ class TlbModel:
     1
     """
 
-    def __init__(self, state: MmuState, geometry: Geometry, seed: int = 0, guard: Guard | None = None) -> None:
-        """``guard`` keeps the exceptions of callbacks that the state leads to."""
+    def __init__(
+        self,
+        state: MmuState,
+        geometry: Geometry,
+        seed: int = 0,
+        guard: Guard | None = None,
+        beside: TlbModel | None = None,
+    ) -> None:
+        """``guard`` keeps the exceptions of callbacks that the state leads to; ``beside`` is another vCPU's model."""
         check_geometry(geometry)
         self._guard = guard
         self.geometry = geometry
@@ -172,13 +179,15 @@ class TlbModel:
         state.structure_caches = ctypes.addressof(self._caches)
         state.tlb_random = seed & 0xFFFF_FFFF_FFFF_FFFF or 1
         state.inclusive, state.smash_1g = geometry.inclusive, geometry.smash_1g
+        state.prefetch_next = geometry.prefetch_next
         state.pieces, state.pieces_number = self._words(MAX_PIECES).ctypes.data, 0
         #: What translations cost; None if the geometry has no latency.
         self.costs: TranslationCosts | None = None
         #: The second dimension of paging; None if the geometry has none.
         self.second: SecondDimension | None = None
         if geometry.nested is not None:
-            self.second = SecondDimension(geometry.nested, state.ram_bytes)
+            other = None if beside is None else beside.second
+            self.second = SecondDimension(geometry.nested, state.ram_bytes, other)
             state.nested_level = geometry.nested.page_level
         if geometry.latency is not None:
             self.costs = TranslationCosts(state, geometry.latency, self.second)

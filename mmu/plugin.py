@@ -158,7 +158,8 @@ class Mmu(TranslatedCode):
         for processor in reversed(range(self.processors)):  # the first one has its turn in the end
             if processor != self.processor:
                 self._processors.select(processor)
-            models.insert(0, TlbModel(state, geometry, seed + processor, self.guard))
+            beside = models[0] if models else None
+            models.insert(0, TlbModel(state, geometry, seed + processor, self.guard, beside))
         self.tlb, self.tlbs = models[0], tuple(models)
 
     def _attach(self) -> None:

@@ -30,18 +30,23 @@ class NestedCounts:
 
 
 class SecondDimension:
-    """The tables and the caches of one vCPU, for ``memory`` bytes.  ValueError for more than 4 levels can map."""
+    """The tables of a virtual machine with ``memory`` bytes, and the caches of one vCPU.
 
-    def __init__(self, nested: Nested, memory: int) -> None:
+    ``beside``: what another vCPU has, with the same tables.  ValueError for more memory than 4 levels can map.
+    """
+
+    def __init__(self, nested: Nested, memory: int, beside: SecondDimension | None = None) -> None:
         if memory > 1 << _PAGE_SHIFT + LEVELS * _INDEX_BITS:
             raise ValueError(f"EPT of 4 levels maps 256 TiB, not {memory} bytes")
         self.nested = nested
         self._keep: list[npt.NDArray[np.uint64]] = []
         #: By level, how many tables there are.
         tables = {level: _tables(memory, level) for level in range(LEVELS, nested.page_level - 1, -1)}
-        self._memory = HostArray(sum(tables.values()) << _INDEX_BITS, "Q")
+        tables_memory = HostArray(sum(tables.values()) << _INDEX_BITS, "Q") if beside is None else beside.memory
+        #: That of the tables.
+        self.memory: HostArray = tables_memory
         self._caches = (StructureCache * 6)()
-        self.record = NestedTables(host=self._memory.address, page_level=nested.page_level)
+        self.record = NestedTables(host=self.memory.address, page_level=nested.page_level)
         self.record.base = -(-memory // 4096) * 4096
         first = 0
         for level, number in tables.items():
@@ -83,7 +88,7 @@ class SecondDimension:
         table = base
         for level in range(LEVELS, self.nested.page_level - 1, -1):
             index = gpaddr >> _PAGE_SHIFT + _INDEX_BITS * (level - 1) & 511
-            found[level] = int(self._memory.view[(table - base >> 3) + index])
+            found[level] = int(self.memory.view[(table - base >> 3) + index])
             table = found[level] & 0xF_FFFF_FFFF_F000
             if not table:
                 break

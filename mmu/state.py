@@ -178,6 +178,7 @@ class MmuState(ctypes.Structure):
     tlb_random: int  # state of xorshift64*
     inclusive: int
     smash_1g: int
+    prefetch_next: int  # after a walk for data the next page of 4K enters the second level too
     structure_caches: int  # address of StructureCache[6], by level
     access_counts: int  # address of AccessCounts[3], by access
     last_access: LastAccess

@@ -37,15 +37,19 @@ from mmu.array_record import (
     whole_of,
 )
 from mmu.engine_sync import tell_engine
-from mmu.entries import A, D, G
+from mmu.entries import ADDRESS, A, D, G, P
 from mmu.eviction import admit, array_number, evicted
 from mmu.geometry import MAX_ARRAYS
-from mmu.native import inlined, load64, native
+from mmu.native import cold, inlined, load64, native
 from mmu.registers import CR4, Access
 from mmu.replacement import place_for, touch
 from mmu.state import MmuState
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
+_PAGE, _PAGE_MASK = 0x1000, 0xFFFF_FFFF_FFFF_F000
+#: Of the address of an entry: where it is in a line of 64 bytes.
+_LINE, _LAST_OF_LINE = 63, 56
+_USED = P | A
 _PIECE = 0xFFFF_FFFF_FFE0_0000
 _LIST_BYTES = (MAX_ARRAYS + 1) * 8
 
@@ -255,6 +259,21 @@ def install_walked(state: MmuState, access: int, vaddr: int) -> None:
     piece = Leaf(2, as_piece(walked.paddr & _PIECE, 3), whole.every, whole.any_xd, entry)
     _install_level(state, 2, access, vaddr, piece if smash else whole)
     _install_level(state, 1, access, vaddr, piece if smash and not _takes_1g(state, access) else whole)
+
+
+@cold
+def prefetch_next(state: MmuState, access: int, vaddr: int, slot: int, every: int, any_xd: int) -> None:
+    """The page behind the one of which ``slot`` has the PTE enters the second level, if its PTE is in the same line and
+    was used before, and no array holds it; AND and OR are those of the entries above.
+    """
+    if slot & _LINE == _LAST_OF_LINE:
+        return
+    pte = load64(state.ram + slot + 8)
+    if pte & _USED != _USED or pte & state.reserved[3] != 0 or pte & ADDRESS >= state.ram_bytes:
+        return
+    page = (vaddr & _PAGE_MASK) + _PAGE
+    if peek(state, access, page).array == 0:
+        _install_level(state, 2, access, page, Leaf(1, pte & ADDRESS, every & pte, any_xd | pte, pte))
 
 
 # -- leaving -----------------------------------------------------------------------------------------------------------

@@ -169,6 +169,7 @@ def _as_json(preset: Preset) -> dict[str, Any]:
         "default": preset.default,
         "inclusive": geometry.inclusive,
         "smash_1g": geometry.smash_1g,
+        "prefetch_next": geometry.prefetch_next,
         "arrays": [
             {
                 "name": array.name,

@@ -20,6 +20,8 @@ HOST = "host"
 #: A dump has some tens of kilobytes, and a device may have no end.
 _MOST_BYTES = 4 << 20
 _SUFFIX = ".toml"
+#: What is true or false of a geometry.
+_FLAGS = ("inclusive", "smash_1g", "prefetch_next")
 #: The fields of a latency that can be set.
 _CYCLES = ("stlb_hit", "walk", "structure_hit", "load")
 
@@ -119,15 +121,12 @@ def with_settings(geometry: Geometry, settings: Iterable[str]) -> Geometry:
         place, equals, value = word.partition("=")
         if not equals or not value:
             raise UsageError(f"--tlb-set {word}: expected PLACE.FIELD=VALUE, as l2.ways=8")
-        if place.lower() == "inclusive":
-            geometry = replace(geometry, inclusive=_truth(word, value))
-            continue
-        if place.lower() == "smash_1g":
-            geometry = replace(geometry, smash_1g=_truth(word, value))
+        if place.lower() in _FLAGS:
+            geometry = replace(geometry, **dict[str, Any]({place.lower(): _truth(word, value)}))
             continue
         name, dot, field = place.rpartition(".")
         if not dot:
-            raise UsageError(f"--tlb-set {word}: expected PLACE.FIELD=VALUE, or inclusive or smash_1g=true")
+            raise UsageError(f"--tlb-set {word}: expected PLACE.FIELD=VALUE, or one of {', '.join(_FLAGS)} with =true")
         geometry = _set(geometry, word, name, field.lower(), value.lower())
     if not words:
         return geometry

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+import guests
+from emu.cli.tlb import nested
+from emu.machine import Machine
+from mmu.presets import load_preset
 from tests.cli.conftest import Unimmu
 
 #: Stores to 4 pages of 2M, some of them twice, and unmaps one.
@@ -28,24 +32,33 @@ def figures(unimmu: Unimmu, path: Path, *words: object) -> dict[str, Any]:
 def test_without_caches_each_entry_takes_a_walk(unimmu: Unimmu, tmp_path: Path, size: str, depth: int) -> None:
     run = figures(unimmu, tmp_path / "f", "--tlb", "none", f"--nested={size}", "hello")
     mmu = run["mmu"]
-    nested, completed = mmu["nested"], mmu["walks"] - mmu["page_faults"]
-    assert nested["walks"] == mmu["walk_loads"] + completed
-    assert nested["loads"] == depth * nested["walks"]
-    assert nested["page_size"] == {"4K": 1 << 12, "2M": 1 << 21, "1G": 1 << 30}[size]
-    assert (nested["tlb_hits"], nested["cycles"], nested["structure_caches"]) == (0, 0, {})
+    found, completed = mmu["nested"], mmu["walks"] - mmu["page_faults"]
+    assert found["walks"] == mmu["walk_loads"] + completed
+    assert found["loads"] == depth * found["walks"]
+    assert found["page_size"] == {"4K": 1 << 12, "2M": 1 << 21, "1G": 1 << 30}[size]
+    assert (found["tlb_hits"], found["cycles"], found["structure_caches"]) == (0, 0, {})
 
 
 def test_a_nested_tlb_and_cycles(unimmu: Unimmu, tmp_path: Path) -> None:
     words = ("--tlb", "skylake", "--tlb-latency", "--nested", "--cpus", "2", "--tlb-set", "nested.tlb=16,nested.pde=4")
     run = figures(unimmu, tmp_path / "f", *words, "fork_shared")
     mmu = run["mmu"]
-    nested, perf, latency = mmu["nested"], mmu["perf"], mmu["latency"]
-    assert nested["tlb_hits"] > nested["walks"] > 0
-    assert nested["structure_caches"]["PDE"]["hits"] > 0
-    assert 0 < perf["EPT.WALK_PENDING"] == nested["cycles"] < latency["cycles"]
-    assert sum(latency["walk_loads"].values()) == mmu["walk_loads"] + nested["loads"]
+    second, perf, latency = mmu["nested"], mmu["perf"], mmu["latency"]
+    assert second["tlb_hits"] > second["walks"] > 0
+    assert second["structure_caches"]["PDE"]["hits"] > 0
+    assert 0 < perf["EPT.WALK_PENDING"] == second["cycles"] < latency["cycles"]
+    assert sum(latency["walk_loads"].values()) == mmu["walk_loads"] + second["loads"]
     found = [n for name, n in perf.items() if name.startswith("PAGE_WALKER_LOADS.EPT_")]
-    assert sum(found) == nested["loads"] == sum(cpu["nested"]["loads"] for cpu in run["cpus"])
+    assert sum(found) == second["loads"] == sum(cpu["nested"]["loads"] for cpu in run["cpus"])
+
+
+def test_vcpus_have_the_same_tables() -> None:
+    machine = Machine(64 << 20, cpus=2, tlb=nested(load_preset("textbook"), "4K"), modules={}, stdout=lambda data: None)
+    machine.spawn(guests.path("hello"))
+    machine.run()
+    first, second = (model.second for model in machine.kernel.cpu.mmu.tlbs)
+    assert first is not None and second is not None and first.record.host == second.record.host
+    assert first.counts.loads + second.counts.loads > 0
 
 
 @pytest.mark.parametrize("words", [["fork_shared"], ["mshare_donor"], ["--hugepages", "4", "calls", HUGE]])
@@ -53,9 +66,9 @@ def test_no_guest_notices(unimmu: Unimmu, tmp_path: Path, words: list[str]) -> N
     """The TLB is checked at each hit, and the tables are recounted."""
     plain = figures(unimmu, tmp_path / "f", "--tlb", "zen2", *words)
     for size in ("4K", "2M"):
-        nested = figures(unimmu, tmp_path / "f", "--tlb", "zen2", "--check-tlb", f"--nested={size}", *words)
-        assert nested["processes"] == plain["processes"]
-        assert nested["audit"]["tlb_checked"] and not nested["audit"]["stale"]
+        walked = figures(unimmu, tmp_path / "f", "--tlb", "zen2", "--check-tlb", f"--nested={size}", *words)
+        assert walked["processes"] == plain["processes"]
+        assert walked["audit"]["tlb_checked"] and not walked["audit"]["stale"]
 
 
 def test_large_pages_are_held_in_pieces(unimmu: Unimmu, tmp_path: Path) -> None:

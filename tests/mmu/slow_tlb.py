@@ -92,6 +92,8 @@ class Walk:
     key: int = 0
     dirty: bool = True
     tables: tuple[Table, ...] = ()
+    #: The next page, where its PTE is in the same line and was used before.
+    following: Walk | None = None
 
 
 #: walk(vaddr, kind, start): a page walk from the table that ``start`` refers to (None: from CR3's); None: it faulted.
@@ -365,7 +367,17 @@ class SlowTlb:
             result.size, number, pcid, result.is_global, result.frame, result.every, result.xd, result.key, result.dirty
         )
         self._install_walked(kind, vaddr, entry)
+        if self.geometry.prefetch_next and kind != Kinds.FETCH and result.following is not None:
+            self._prefetch(kind, vaddr + (1 << shift_of(SIZE_4K)), pcid, result.following)
         return start_level, _physical(result.frame, result.size, vaddr)
+
+    def _prefetch(self, kind: Kinds, vaddr: int, pcid: int, page: Walk) -> None:
+        """A page that nobody asked for enters the second level, if no array has it."""
+        if any(array.find(vaddr, pcid) for level in (1, 2) for array in self._arrays(level, kind)):
+            return
+        number = vaddr >> shift_of(SIZE_4K)
+        entry = Entry(SIZE_4K, number, pcid, page.is_global, page.frame, page.every, page.xd, page.key, page.dirty)
+        self._install_everywhere(2, kind, entry)
 
     def _install_walked(self, kind: Kinds, vaddr: int, entry: Entry) -> None:
         at_1 = at_2 = entry = self._combined(vaddr, entry)

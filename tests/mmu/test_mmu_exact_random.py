@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from unicorn import UcError
 
 from mmu import Access, EventKind
 from mmu.geometry import Geometry, Kinds
+from mmu.nested import Nested
 from mmu.presets import all_presets
 from tests.mmu.exact_guest import ExactGuest, tiny
 from tests.mmu.guest import CODE, REGISTERS, Guest
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 36
 GEOMETRIES: list[str | Geometry] = [
     "textbook", "none", "zen2", "skylake-sp:measured", tiny(1), tiny(2, level_2=3), tiny(2, level_2=4, inclusive=True),
+    replace(tiny(2, level_2=4), prefetch_next=True), replace(tiny(2, level_2=8), nested=Nested(1, {2: 2})),
 ]  # fmt: skip
 
 

@@ -206,7 +206,7 @@ def test_levels_that_there_are_not_are_not_offered() -> None:
     ("setting", "message"),
     [
         ("l2", "expected PLACE.FIELD=VALUE"),
-        ("l2=8", "expected PLACE.FIELD=VALUE, or inclusive or smash_1g=true"),
+        ("l2=8", "expected PLACE.FIELD=VALUE, or one of inclusive, smash_1g, prefetch_next"),
         ("l3.ways=8", "textbook has no l3; there are L1I, L1D, L2, l1, l2, PML5E, PML4E, PDPTE, PDE"),
         (".ways=8", "textbook has no ; there are"),
         ("l2.way=8", "there is no way of an array; there are sets, ways, entries, policy, replacement, index_hash"),

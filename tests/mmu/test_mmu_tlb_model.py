@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from mmu import CR4, Access
 from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement, StructureShape
+from mmu.nested import Nested
 from mmu.presets import all_presets, load_preset
 from tests.mmu.tables import Tables
 from tests.mmu.tlb_pair import GIB, MIB2, Pair, Trace
@@ -446,3 +447,36 @@ def test_an_array_that_tells_none_apart_forgets_at_each_switch_but_what_is_globa
 def test_a_limit_on_pcids_that_is_not_modelled_is_refused(limit: int) -> None:
     with pytest.raises(ValueError, match=f"a limit of {limit} PCIDs; from 0 to 64 are modelled"):
         Pair(geometry(array(pcids=limit)))
+
+
+# ---- prefetch of the next page
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_prefetch_of_the_next_page_is_as_the_slow_model_says(seed: int, inclusive: bool) -> None:
+    shape = replace(small(Replacement.LRU, IndexHash.XOR, inclusive, False, seed), prefetch_next=True)
+    trace = Trace(Pair(shape, seed=seed, levels=4 + seed % 2), seed, pages=48)
+    for _ in range(2):
+        trace.run(400)
+
+
+def test_a_sweep_walks_once_a_line_where_the_next_page_is_prefetched() -> None:
+    """The PTEs were used before: of the 8 in a line, each second one is there when it is asked for."""
+    level_2 = array(1, 64, name="L2", level=2)
+    pair = mapped(replace(geometry(array(1, 4), level_2), prefetch_next=True), 32)
+    cycle(pair, 32, 1)
+    assert pair.state.walks == 32, "A was not set"
+    pair.invpcid(2)
+    levels = cycle(pair, 32, 1)
+    assert levels == [0, 2] * 16
+    assert cycle(pair, 32, 1) == [2] * 32
+    pair.invpcid(2)
+    for n in range(32):
+        pair.access(0x4000_0000 + n * PAGE, FETCH)
+    assert pair.state.walks == 32 + 16 + 32, "fetches prefetch nothing"
+
+
+def test_prefetch_does_not_go_with_a_second_dimension() -> None:
+    with pytest.raises(ValueError, match="the next page is not prefetched over a second dimension"):
+        Pair(replace(geometry(array()), prefetch_next=True, nested=Nested(1)))

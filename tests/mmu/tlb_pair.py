@@ -75,6 +75,7 @@ class SlowSide:
             if not entry & P or reserved_bit_is_set(level, entry, maps_a_page, registers):
                 return None
             slots.append(slot)
+            above = every, xd
             every, xd = every & entry, xd | entry & XD
             if maps_a_page:
                 break
@@ -91,7 +92,18 @@ class SlowSide:
         frame = entry & ADDRESS & -(1 << shift_of(level))
         is_global = bool(entry & G and registers.cr4 & CR4.PGE)
         dirty = bool(entry & D) or access == Access.WRITE
-        return Walk(level, frame, is_global, every, xd, key, dirty, tuple(tables))
+        following = self._following(slots[-1], *above) if level == 1 else None
+        return Walk(level, frame, is_global, every, xd, key, dirty, tuple(tables), following)
+
+    def _following(self, slot: int, every: int, xd: int) -> Walk | None:
+        """The page of the next PTE, if that is in the same line of 64 bytes, present, and has A set."""
+        if slot // 8 % 8 == 7:
+            return None
+        entry = self.ram.read_u64(slot + 8)
+        if entry & (P | A) != P | A or reserved_bit_is_set(1, entry, True, self.registers):
+            return None
+        is_global = bool(entry & G and self.registers.cr4 & CR4.PGE)
+        return Walk(1, entry & ADDRESS, is_global, every & entry, xd | entry & XD, entry >> 59 & 15, bool(entry & D))
 
 
 class Pair:
