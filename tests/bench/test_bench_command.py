@@ -120,6 +120,8 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring processes and signals ...",
         "measuring start-up ...",
         "measuring traces ...",
+        "measuring replays of access streams ...",
+        "measuring analyses of access streams ...",
     ]
 
 
