@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 from typing import Any
 
@@ -12,7 +13,7 @@ from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 from emu.lab.batch import Batch
 from emu.lab.recorder import StreamRecorder
 from emu.lab.simulation import Simulation
-from mmu import Mmu, PhysicalMemory
+from mmu import Mmu, PhysicalMemory, objectcode
 from mmu.entries import PS, RW, US, XD, A, D, G, P
 from mmu.geometry import Geometry
 from mmu.model import Invpcid
@@ -135,6 +136,26 @@ def test_every_model_counts_the_same_replayed(seed: int) -> None:
         simulation.add(batch)
     for geometry, found in zip(geometries, simulation.figures(), strict=True):
         assert found == World(geometry, seed).run(steps), geometry.name
+
+
+def test_a_replay_in_python_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, batches = World(load_preset("textbook"), 7), list[Batch]()
+    recorder = StreamRecorder(world.mmu, batches.append)
+    world.run(400)
+    recorder.finish()
+    found = []
+    for loaded in (objectcode.load, reference):
+        monkeypatch.setattr("emu.lab.simulation.load", loaded)
+        simulation = Simulation([load_preset("zen4"), *ODD], MEMORY)
+        for batch in batches:
+            simulation.add(batch)
+        found.append(simulation.figures())
+    assert found[0] == found[1] and found[0][0]["perf"]["dTLB-loads"] > 50
+
+
+def reference(name: str) -> objectcode.Library:
+    """The functions of a module as Python."""
+    return objectcode._reference(importlib.import_module(name))
 
 
 @pytest.mark.parametrize("name", ["textbook", "champsim", "zen5"])

@@ -787,10 +787,11 @@ def test_every_entry_point_is_in_a_story() -> None:
 
 
 def test_every_module_with_entry_points_is_listed() -> None:
+    """The laboratory's loops run both ways in tests/lab, over streams of their own."""
     marked = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for package in ("mmu", "emu", "msharefs", "sharing")
         for path in (ROOT / package).rglob("*.py")
-        if "\n@entry(" in path.read_text()
+        if "\n@entry(" in path.read_text() and not path.is_relative_to(ROOT / "emu" / "lab")
     ]
     assert sorted(marked) == sorted(MODULES)
