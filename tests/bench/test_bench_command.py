@@ -55,6 +55,14 @@ AIMS = {
     "exact_missing_ns": ("at most", 400),
     "exact_chase_ns": ("at most", 400),
     "translate_many_mps": ("at least", 5),
+    "lab_replay_maccesses": ("at least", 60),
+    "lab_eight_ratio": ("at most", 5),
+    "lab_missing_maccesses": ("at least", 15),
+    "lab_bytes": ("at most", 3),
+    "lab_memory_growth": ("at most", 1.1),
+    "lab_reuse_maccesses": ("at least", 10),
+    "lab_reuse_memory_growth": ("at most", 1.1),
+    "lab_sweep_share": ("at least", 0.9),
     "memory_filtered_growth": ("at most", 1.25),
     "memory_exact_growth": ("at most", 1.25),
     "processes_filtered_growth": ("at most", 1.25),
@@ -112,6 +120,8 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
         "measuring processes and signals ...",
         "measuring start-up ...",
         "measuring traces ...",
+        "measuring replays of access streams ...",
+        "measuring analyses of access streams ...",
     ]
 
 
