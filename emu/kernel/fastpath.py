@@ -158,7 +158,7 @@ class FastPath:
                 record[MASKS] = 0
             else:
                 record[MASKS], record[BLOCKED], record[TASK_SIZE] = 1, signals.blocked, task.mm.task_size
-                tells = late is not None and not self.faults.given and not tracer.active
+                tells = late is not None and not (self.faults.given or tracer.active or task.personality)
         if late is not None:
             if tells:
                 self._foreseen = late.tell(task.mm)
@@ -285,7 +285,7 @@ class FastPath:
                 return result
             if self._unmapped < _FEW_UNMAPPED:
                 self._unmapped += 1
-            elif not self._watched(task) and self._may_foresee():
+            elif not self._watched(task) and self._may_foresee(task):
                 if self._late is None:
                     self._late = self._made_late()
                 if self._late.foresee(task.mm, registers[1]):
@@ -294,9 +294,11 @@ class FastPath:
 
         return answered
 
-    def _may_foresee(self) -> bool:
+    def _may_foresee(self, task: Task) -> bool:
         kernel = self._kernel
-        return not kernel.tracer.active and kernel.perf is None and not kernel.entry.replaces((MMAP, MPROTECT, MUNMAP))
+        if task.personality or kernel.tracer.active:
+            return False
+        return kernel.perf is None and not kernel.entry.replaces((MMAP, MPROTECT, MUNMAP))
 
     def _made_late(self) -> LateWork:
         from emu.kernel.latework import LateWork  # few programs get here

@@ -128,6 +128,7 @@ def test_the_same_stack_again_and_again(eager: list[str]) -> None:
         "munmap p 140K; load p+136K",
         "munmap p 140K; fork c; load p+136K; end; wait c",
         "munmap p 140K; maps p 140K",
+        f"syscall 135 0x400000; {_UNMAP}; {_STACK}; maps p 140K; {_UNMAP}; {_STACK}; maps p 140K",  # READ_IMPLIES_EXEC
         f"{_UNMAP}; {_MAP.format('PROT_NONE')}; load p+136K; {_GIVE}; load p+136K",
         f"{_UNMAP}; {_MAP.format('PROT_NONE')}; @mprotect p+12K 8K RW; load p+136K; maps p 140K; munmap p 140K",
         "mprotect p+8K 132K PROT_READ; munmap p 140K; load p+136K",
