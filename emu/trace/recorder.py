@@ -99,7 +99,7 @@ class Recorder(Tracer):
         self._takes_all = False
         #: By process, that of which it has been told what code is mapped.
         self._told: dict[int, AddressSpace] = {}
-        self._tells_code = selection.has("mmap")
+        self._tells_code = selection.has("mmap") or "mmap" in sink.told
         self._within = Within(kernel)
         #: Whether these frequent ones are recorded.
         self.enters, self.exits, self.switches = (
@@ -189,10 +189,11 @@ class Recorder(Tracer):
         self._now()
         if kind != "end" and not self._kernel.region.on:
             return
-        if kind != "end" and not self._selection.takes(kind, pid, tid, self._cpu.clock, fields):
+        chosen = kind == "end" or self._selection.takes(kind, pid, tid, self._cpu.clock, fields)
+        if not chosen and kind not in self._sink.told:
             return
         encoded = self.schema[kind].encode(fields)
-        self._notes.append(Note(kind, encoded))
+        self._notes.append(Note(kind, encoded, chosen))
         self._ring.note(EventKind.NOTE, pid, tid)
         self._places.append(self._state.ring_head - 1)
         self._characters += _characters(encoded)

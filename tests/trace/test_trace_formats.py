@@ -72,6 +72,14 @@ def test_a_run_writes_what_a_conversion_writes(form: Format, shared: Path, acces
     assert ran.read_bytes() == converted.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["ran.perf.txt", "ran.pftrace"])
+def test_a_run_that_records_walks_alone_names_programs_and_functions(name: str, shared: Path, tmp_path: Path) -> None:
+    ran, converted = tmp_path / name, tmp_path / f"converted-{name}"
+    assert main(["run", "--trace", str(ran), "--trace-kinds", "walk", *SHARED]) == 0
+    assert convert(shared, converted, "--kind", "walk") == 0
+    assert ran.read_bytes() == converted.read_bytes()
+
+
 def test_lines_of_json_are_converted_too(shared: Path, tmp_path: Path) -> None:
     lines, names = tmp_path / "t.jsonl", [tmp_path / "a.pftrace", tmp_path / "b.pftrace"]
     assert convert(shared, lines) == convert(shared, names[0]) == convert(lines, names[1]) == 0
