@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, Count, TrapState
 from mmu import CR4, EventRing, PhysicalMemory, Registers
 from mmu.geometry import Array, Geometry, Kinds, PageSizes, Replacement
 from mmu.instruction import InstructionTables
+from mmu.latency import Latency, WalkCache
 from mmu.model import TlbModel
+from mmu.nested import Nested
 from mmu.objectcode import Library
 from mmu.registers import CR4_LONG_MODE
 from mmu.state import MmuState
@@ -36,13 +39,16 @@ GEOMETRY = Geometry(
     (
         Array("L1D", 1, Kinds.DATA, PageSizes.K4, 2, 2, Replacement.TREE_PLRU),
         Array("L1D-large", 1, Kinds.DATA, PageSizes.M2 | PageSizes.G1, 1, 2, Replacement.FIFO),
-        Array("L1I", 1, Kinds.FETCH, PageSizes.ALL, 1, 2, Replacement.BIT_PLRU),
-        Array("STLB", 2, Kinds.ALL, PageSizes.ALL, 2, 2, Replacement.RANDOM),
+        Array("L1I", 1, Kinds.FETCH, PageSizes.ALL, 1, 2, Replacement.BIT_PLRU, pcids=0),
+        Array("STLB", 2, Kinds.ALL, PageSizes.ALL, 2, 2, Replacement.RANDOM, pcids=2),
     ),
     {2: 2, 3: 1, 4: 2, 5: 1},
     inclusive=True,
     smash_1g=True,
+    latency=Latency(7, 1, 2, 200, (WalkCache("L1D", 2, 2, 4), WalkCache("L2", 4, 2, 14))),
 )
+#: By the levels of the tables, what else there is: these two do not go together.
+MORE: dict[int, dict[str, Any]] = {4: {"prefetch_next": True}, 5: {"nested": Nested(1, {2: 2, 3: 1}, tlb=2)}}
 _RAM_BYTES = 1 << 20
 #: Code: add [rbx], rax; movdqu xmm0, [rbx]; rep movsb.
 INSTRUCTIONS = tuple(UPPER - 1 + 0x2000 + 16 * n for n in range(3))
@@ -74,8 +80,15 @@ class HookWorld:
         self.state.engine_rip = self.rip.ctypes.data
         self._instructions = InstructionTables(self.state)
         self._arrays += [self._instructions.decoded.array, self._instructions.code_pages.array]
-        self.model = TlbModel(self.state, GEOMETRY, seed=UPPER)
+        self.model = TlbModel(self.state, replace(GEOMETRY, **MORE[levels]), seed=UPPER)
         self._arrays += self.model._keep
+        costs, second = self.model.costs, self.model.second
+        assert costs is not None
+        self._costs: list[Any] = [costs.record, costs._caches]
+        self._arrays += costs._keep
+        if second is not None:
+            self._costs += [second.record, second._caches]
+            self._arrays += [*second._keep, second.memory.array]
         self._fill_trap()
         #: For the engine's TLB windows and victims: none is used.
         self.windows = self.array(MMU_INDICES * TLB_WINDOW_STRIDE // 8)
@@ -139,7 +152,7 @@ class HookWorld:
         model = self.model
         records = [
             np.frombuffer(memoryview(record).cast("B"), dtype=np.uint8)
-            for record in (self.state, self.trap, model._arrays, model._counts, model._caches)
+            for record in (self.state, self.trap, model._arrays, model._counts, model._caches, *self._costs)
         ]
         return [self.ram.words, self.events._records.array, *records, *self._arrays]
 

@@ -130,6 +130,7 @@ def modelled(world: HookWorld, call: Call) -> None:
         call("model_invlpg", state, UPPER + 0x20_1000)
         call("model_page_fault", state, ODD, pcid)
         call("model_invpcid_address", state, UPPER, pcid ^ 1)
+        call("leave_context", state, pcid)
     world.events.enable()
     world.scratch[:6] = UPPER, ODD, UPPER - 1, Access.READ, Access.WRITE, Access.FETCH
     addresses = world.scratch.ctypes.data
