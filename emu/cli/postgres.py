@@ -49,7 +49,7 @@ class PostgresOptions:
         """The ways to map the buffers, plain first and msharefs last."""
         return (
             Mode("plain", "plain MAP_SHARED"),
-            Mode("huge pages", "huge pages", hugetlb=True),
+            Mode("huge pages", "huge pages", large_pages=True),
             Mode("ptshare", "ptshare", ptshare=True),
             Mode("msharefs", f"msharefs, level={self.level}", options=f"level={self.level},anonymous=on"),
         )

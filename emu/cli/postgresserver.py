@@ -77,7 +77,7 @@ class Mode:
 
     label: str
     title: str
-    hugetlb: bool = False
+    large_pages: bool = False
     ptshare: bool = False
     options: str = ""
 
@@ -137,14 +137,14 @@ class _Server:
         options = [Mount("msharefs", _MOUNT_POINT, mode.options)] if mode.options else []
         self.machine = machine = _machine(
             work.memory, work, mounts=options, tlb=self.tlb, cpus=work.cpus,
-            hugepages=self.cluster.huge_pages if mode.hugetlb else 0, stdin=io.BytesIO(self.cluster.archive),
+            hugepages=self.cluster.huge_pages if mode.large_pages else 0, stdin=io.BytesIO(self.cluster.archive),
             stdout=self._hear, stderr=self.said.extend,
         )  # fmt: skip
         if mode.ptshare:
             machine.kernel.vfs.write_file("/proc/sys/vm/ptshare_anonymous", b"1")
         machine.kernel.exit_hooks.append(self._note_end)
         recorder = None if self.sink is None else _recorder(machine, self.sink, work)
-        task = start(machine, serve_script(), environment(work.programs, work.clients, work.buffers, mode.hugetlb))
+        task = start(machine, serve_script(), environment(work.programs, work.clients, work.buffers, mode.large_pages))
         clients = plural(work.clients, "client", "clients")
         title = f"{mode.title}: {clients}, {size_text(work.buffers)}" + (f", {self.tlb}" if self.tlb != "off" else "")
         total = _SERVER + work.clients * _CLIENT + (work.clients + 3) * rows_of(work.buffers) * _ROW
