@@ -46,7 +46,7 @@ class Cluster:
             self.port = one.getsockname()[1]
         self.address = f"tcp://127.0.0.1:{self.port}"
         self._directory = directory
-        self._environment = {**os.environ, "PYTHONPATH": _ROOT}
+        self._environment = {**os.environ, "PYTHONPATH": _ROOT, "TMPDIR": str(directory)}
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def _start(self, *words: str) -> subprocess.Popen[bytes]:

@@ -140,8 +140,11 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path: Path) -> None:
     )
     spec, results = spec_file(tmp_path, text), tmp_path / "r"
     points = results / "points"
+    scratch = {**os.environ, "TMPDIR": str(tmp_path)}  # what is left there by who is killed
     for how, status in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
-        sweep = subprocess.Popen(sweep_command(spec, results, "-j", "3"), stderr=subprocess.PIPE, text=True)
+        sweep = subprocess.Popen(
+            sweep_command(spec, results, "-j", "3"), stderr=subprocess.PIPE, text=True, env=scratch
+        )
         wait_until(lambda: points.is_dir() and len(Store(results).done()) == 2)
         wait_until(lambda sweep=sweep: len(_descendants(sweep.pid)) >= 2)  # type: ignore[misc]
         running = _descendants(sweep.pid)
