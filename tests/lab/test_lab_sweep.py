@@ -195,6 +195,14 @@ def test_an_exit_status_may_be_no_failure(tmp_path: Path) -> None:
     assert "exit status 7" in json.loads(run_point(dataclasses.replace(point, ends=(0,)).to_bytes()))["error"]
 
 
+def test_a_note_is_no_reason_of_a_failure(tmp_path: Path) -> None:
+    """A directory below /tmp is not seen in the machine, and a run with --root says so."""
+    point = point_of(("run", "--root", "/", "sh", "-c", "exit 3"), tmp_path, 60)
+    assert json.loads(run_point(point.to_bytes()))["error"] == "exit status 3"
+    point = point_of(("run", "--root", "/", "sh", "-c", "echo lost >&2; exit 3"), tmp_path, 60)
+    assert json.loads(run_point(point.to_bytes()))["error"] == "exit status 3: lost"
+
+
 # ---- the store and the report, without runs
 
 SPEC = """
