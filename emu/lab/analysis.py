@@ -227,7 +227,7 @@ class HugeCandidates:
             ]  # fmt: skip
             said = f"pages of {size}: {missed:,} misses as it is, {everywhere:,} with such pages everywhere"
             if len(found) > len(rows):
-                said += f" ({len(found) - len(rows):,} more ranges are not listed)"
+                said += f" ({plural(len(found) - len(rows), 'more range is', 'more ranges are')} not listed)"
             used = f"pages used of {PIECES}" if shift == 21 else f"2 MiB used of {PIECES}"
             headers = ("from address", "process", used, "accesses", "misses", "then", "saved")
             listings.append(Listing(said, headers, rows, words=2))

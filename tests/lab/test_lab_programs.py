@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from unicorn.unicorn_py3.unicorn import uclib
 
 import guests
 from emu.cli.main import main
@@ -85,6 +86,7 @@ def test_functions_in_the_upper_half() -> None:
     [
         ([], "--functions: of which program? --elf FILE has its symbols"),
         (["--elf", "gups"], "--elf gups: it has no symbols"),
+        (["--elf", uclib._name], "@0x... says where it was (a program, with run --no-aslr: 0x555555554000)"),
         (["--elf", "/proc/none"], "--elf /proc/none: "),
         (["--elf", __file__], "this is not an ELF file"),
     ],

@@ -20,7 +20,7 @@ from emu.cli.main import main
 from emu.lab import sweep as sweep_module
 from emu.lab.page import page_of
 from emu.lab.point import Killed, Point, point_of, run_point
-from emu.lab.spec import read_spec
+from emu.lab.spec import Measure, read_spec
 from emu.lab.store import Store
 from emu.lab.sweep import Came, LocalPool, Sweep
 from emu.lab.sweep_report import findings
@@ -244,10 +244,23 @@ def test_curves_are_means_of_seeds(made_up: Sweep) -> None:
     curves = {curve.name: list(curve.points) for curve in found[0].pictures[0].curves}
     assert curves["4k"] == [(n * 2.0**20, (10 * n + 0.5) * 10 / 100) for n in (1, 4, 64)]
     assert [y for _, y in curves["2m"]] == pytest.approx([0.15, 0.45, 6.4])
-    assert found[0].pictures[0].logarithmic and found[1].remark == "No point has this figure."
+    assert found[0].pictures[0].logarithmic and found[1].remark == "No point has none."
     assert found[2].listings[0].rows == [("pages=2m size=64M seed=1", "made up <b>")]
     page = page_of("t", "o", found)
     assert "made up &lt;b&gt;" in page and "<svg" in page
+
+
+def test_a_measure_without_a_value_says_why(made_up: Sweep) -> None:
+    rows = made_up.rows()
+    for text, why in (
+        ("mmu.walkz", "No point has mmu.walkz; there is mmu.walks."),
+        ("mmu.walks per instruction", "No point has instruction; there is instructions."),
+    ):
+        figure, _, by = text.partition(" per ")
+        spec = dataclasses.replace(made_up.spec, measures=(Measure(text, figure, by or None, 1),))
+        assert findings(spec, rows)[0].remark == why
+        none = [row._replace(figures=None) for row in rows]
+        assert findings(spec, none)[0].remark == "No point has a result yet."
 
 
 def test_the_parquet_has_a_row_a_point(made_up: Sweep) -> None:

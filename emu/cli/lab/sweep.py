@@ -157,6 +157,7 @@ def _told(sweep: Sweep) -> int:
     from emu.lab.finding import lines_of
     from emu.lab.store import PAGE, RESULTS
     from emu.lab.sweep_report import findings
+    from emu.trace.report.units import plural
 
     write_files(sweep)
     rows = sweep.rows()
@@ -167,7 +168,8 @@ def _told(sweep: Sweep) -> int:
             print(line)
     done = sum(1 for row in rows if row.figures is not None)
     failed = sum(1 for row in rows if row.figures is None and row.error is not None)
-    print(f" {len(rows):,} points: {done:,} done, {failed:,} failed, {len(rows) - done - failed:,} missing")
+    missing, points = len(rows) - done - failed, plural(len(rows), "point", "points")
+    print(f" {points}: {done:,} done, {failed:,} failed, {missing:,} missing")
     print(f" {sweep.store.directory / RESULTS}, {sweep.store.directory / PAGE}")
     return _FAILED if failed else 0
 
