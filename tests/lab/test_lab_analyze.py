@@ -19,6 +19,7 @@ from emu.lab.page import page_of
 from emu.lab.stream_file import StreamWriter
 from emu.trace.pictures.look import WIDTH
 from mmu.registers import CR4
+from tests.docs.pages import ROOT
 from tests.lab.stacks import SlowTlb, by_chance, pages_of, piece
 
 
@@ -153,10 +154,11 @@ def test_curves_are_drawn(points: list[tuple[float, float]], logarithmic: bool) 
 
 
 def test_curves_can_be_read_where_they_are_small_or_dark() -> None:
-    """At 640 pixels no letter is below 10; lines of the grid are not those of bright paper."""
-    svg = draw_curves(Picture("t", "x", "y", [Curve("n" * 60, [(1, 0.5), (2, 1)])]))
-    assert all(int(size) * 640 / WIDTH >= 10 for size in re.findall(r'font-size="(\d+)"', svg))
-    assert 'class="grid"' in svg and re.search(r"dark\) {[^}]*svg .grid {", svg)
+    """At 640 pixels no letter is below 11; lines of the grid are not those of bright paper."""
+    drawn = draw_curves(Picture("t", "x", "y", [Curve("n" * 60, [(1, 0.5), (2, 1)])]))
+    for svg in (drawn, *(path.read_text("utf-8") for path in (ROOT / "docs").glob("lab-*.svg"))):
+        assert min(int(size) for size in re.findall(r'font-size="(\d+)"', svg)) * 640 / WIDTH >= 11
+        assert 'class="grid"' in svg and re.search(r"dark\) {[^}]*svg .grid {", svg)
 
 
 def test_a_table_of_a_page_has_one_heading() -> None:
