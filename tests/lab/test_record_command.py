@@ -57,6 +57,30 @@ def test_cycles_are_those_of_a_run(stream: str, tmp_path: Path, capsys: pytest.C
     assert counted["latency"]["cycles"] > 0
 
 
+@pytest.mark.parametrize("size", ["4K", "2M"])
+def test_two_dimensions_are_those_of_a_run(size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of large pages, which the TLBs hold in pieces where those of EPT are small; the stream is of one dimension."""
+    path, out, live = (str(tmp_path / name) for name in ("a.parquet", "sim.json", "live.json"))
+    options = [f"--nested={size}", "--tlb-latency", "--tlb-set", "nested.tlb=4"]
+    program = ("gups", "4M", "1000", "thp")
+    assert main(["run", "--record", path, *program]) == 0
+    assert main(["tlb", "sim", path, "--tlb", "skylake-sp", *options, "--json", out]) == 0
+    assert main(["run", "--tlb", "skylake-sp", *options, "--json", live, *program]) == 0
+    (counted,) = figures(Path(out))["models"]
+    assert counted == {name: figures(Path(live))["mmu"][name] for name in counted}
+    shown = {line.strip().partition("  ")[0] for line in capsys.readouterr().out.splitlines()}
+    assert {"EPT walks", "EPT entries", "nested TLB hits"} <= shown
+    assert main(["tlb", "sim", path, "--tlb", "zen4", *options[:1], "--warm-up", "100", "--json", out]) == 0
+    assert figures(Path(out))["models"][0]["nested"]["page_size"] == {"4K": 4096, "2M": 2 << 20}[size]
+
+
+def test_a_table_of_addresses_has_no_second_dimension(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("address\n0x1000\n")
+    assert main(["tlb", "sim", str(path), "--tlb", "zen4", "--nested=4K"]) == 2
+    assert "--nested: " in capsys.readouterr().err
+
+
 def test_all_models_are_those_with_latencies(stream: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tlb", "sim", stream, "--tlb", "champsim", "--tlb-latency"]) == 2
     assert "champsim does not say what translations cost" in capsys.readouterr().err

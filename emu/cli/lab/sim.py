@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emu.cli.arguments import Parser, UsageError, number_from
 from emu.cli.lab.written import write_text
 from emu.cli.progress import Report, progress
-from emu.cli.tlb import is_file, preset_or_file, timed, with_settings
+from emu.cli.tlb import is_file, nested, preset_or_file, timed, with_settings
 
 if TYPE_CHECKING:
     from emu.lab.batch import Batch
@@ -60,6 +60,10 @@ def add_arguments(parser: Parser) -> None:
         help="count what translations cost too, in cycles, with the latencies of each model; "
         f"{_ALL} are then those that have some",
     )  # fmt: skip
+    parser.add_argument(
+        "--nested", choices=("4K", "2M", "1G"), metavar="SIZE",
+        help="walk in two dimensions, through EPT with pages of 4K, 2M or 1G (docs/mmu.md)",
+    )  # fmt: skip
     mapped = parser.add_mutually_exclusive_group()
     mapped.add_argument(
         "--pages", choices=("4k", "thp", "1g", "identity"),
@@ -86,7 +90,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and show."""
-    models = geometries_of(arguments.tlb, arguments.tlb_set, latency=arguments.tlb_latency)
+    models = geometries_of(arguments.tlb, arguments.tlb_set, latency=arguments.tlb_latency, size=arguments.nested)
     geometries = [geometry for _, geometry in models]
     from emu.cli.accesses import needs_library
 
@@ -111,9 +115,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def geometries_of(
-    names: Sequence[str], settings: Sequence[str], *, latency: bool = False
+    names: Sequence[str], settings: Sequence[str], *, latency: bool = False, size: str | None = None
 ) -> list[tuple[str, Geometry]]:
-    """What --tlb, --tlb-set and --tlb-latency ask for, each with the word that asked for it.
+    """What --tlb, --tlb-set, --tlb-latency and --nested ask for, each with the word that asked for it.
+
+    ``size`` is that of the pages of a second dimension.
 
     :class:`UsageError` for a model that there is not, and for one that has no latencies where they are asked for.
     """
@@ -128,7 +134,10 @@ def geometries_of(
             found.append((name, preset_or_file(name, "sim --tlb")))
     if not found:
         raise UsageError("--tlb: expected names of presets, as skylake-sp,zen4")
-    return [(name, with_settings(timed(one) if latency else one.geometry, settings)) for name, one in found]
+    models = [(name, timed(preset) if latency else preset.geometry) for name, preset in found]
+    if size is not None:
+        models = [(name, nested(geometry, size)) for name, geometry in models]
+    return [(name, with_settings(geometry, settings)) for name, geometry in models]
 
 
 def headings_of(models: Sequence[tuple[str, Geometry]]) -> list[str]:
@@ -168,6 +177,8 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
     if not has_tables(arguments.file):
         if arguments.pcids is not None:
             raise UsageError(f"--pcids {arguments.pcids}: {arguments.file} does not say when CR3 was loaded")
+        if arguments.nested is not None:
+            raise UsageError(f"--nested: {arguments.file} does not say what guest-physical memory there was")
         frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
         mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
         batches: Batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
@@ -221,6 +232,9 @@ def _counters(model: dict[str, Any]) -> Iterator[tuple[str, int]]:
         yield "cycles of walks", sum(one["walk_cycles"] for one in each)
         for name, value in model["latency"]["walk_loads"].items():
             yield f"loads, {name}", value
+    if model["nested"] is not None:
+        for name, key in (("EPT walks", "walks"), ("EPT entries", "loads"), ("nested TLB hits", "tlb_hits")):
+            yield name, model["nested"][key]
     for arrays in model["tlb"].values():
         for array, counters in arrays.items():
             for name in _ARRAY:
