@@ -307,5 +307,9 @@ def test_mistakes_are_told_in_a_line(words: list[str], told: str, capsys: pytest
 
 def test_status_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = spec_file(tmp_path, 'program = "hello"\n[axes]\nseed = [1, 2]')
-    assert main(["tlb", "sweep", "--status", "-d", str(tmp_path / "r"), str(spec)]) == 0
+    command = ["tlb", "sweep", "--status", "-d", str(tmp_path / "r"), str(spec)]
+    assert main(command) == 2 and not (tmp_path / "r").exists()
+    assert f"--status: {tmp_path / 'r'}: no sweep has begun there" in capsys.readouterr().err
+    (tmp_path / "r").mkdir()
+    assert main(command) == 0
     assert "2 points: 0 done, 0 failed, 2 missing" in capsys.readouterr().out

@@ -79,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{arguments.spec}: {error.strerror}") from None
     directory = arguments.directory or pathlib.Path(f"{spec.path.name.removesuffix('.toml')}.results")
+    if arguments.status and not directory.is_dir():
+        raise UsageError(f"--status: {directory}: no sweep has begun there")
     try:
         sweep = Sweep(spec, Store(directory))
         if not arguments.status:
