@@ -106,7 +106,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--size", type=parse_size, metavar="SIZE", help="how much memory they share, such as 64M or 1G")
     parser.add_argument(
         "--level", choices=("pte", "pmd", "pud"), default="pmd",
-        help="which tables are shared (default: pmd; pte with --postgres only)",
+        help="which tables are shared (default: pmd); pte is there only with --postgres",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=pathlib.Path, metavar="FILE",

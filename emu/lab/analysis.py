@@ -12,6 +12,7 @@ from emu.lab.columns import Columns
 from emu.lab.finding import Curve, Finding, Listing, Picture, percent
 from emu.lab.huge_pages import PIECES, HugePages
 from emu.lab.lru_stack import LruStack, MissCurve
+from emu.lab.spaces import Spaces
 from emu.lab.working_set import WorkingSet
 from emu.trace.report.units import plural, size_text
 
@@ -124,7 +125,7 @@ class Reuse:
             "Of a fully associative LRU TLB of each size, one on each vCPU. A miss is cold the first time, for capacity"
             " where no invalidation would have mattered, and else for an invalidation."
         )
-        picture = Picture("misses by the size of the TLB", "entries", "misses of an access", curves, logarithmic=True)
+        picture = Picture("misses by the size of the TLB", "entries", "misses per access", curves, logarithmic=True)
         return Finding("reuse", "Reuse distances of pages", remark, listings, [picture], figures)
 
 
@@ -200,14 +201,13 @@ class HugeCandidates:
     def __init__(self, entries: int, kinds: int = DATA, *, faults: bool = False) -> None:
         self._entries, self._kinds = entries, kinds
         self._sizes = {shift: HugePages(shift, entries, kinds, faults=faults) for shift in (21, 30)}
-        self._pids: dict[int, int] = {}
+        self._spaces = Spaces()
 
     def take(self, batch: Batch, columns: Columns) -> None:
         """Take the accesses of a batch."""
         for huge in self._sizes.values():
             huge.take(columns)
-        for at in np.flatnonzero(np.diff(batch.space, prepend=batch.space[:1] + 1)):
-            self._pids.setdefault(int(batch.space[at]), int(batch.pid[at]))
+        self._spaces.take(batch)
 
     def finding(self) -> Finding:
         """The ranges that would save most, and what large pages everywhere would."""
@@ -220,21 +220,22 @@ class HugeCandidates:
             everywhere = huge.large.curve().misses_of(self._entries)
             rows = [
                 (
-                    f"{one.vaddr:#x}", f"{self._pids.get(one.space, 0)}", f"{one.pieces}", f"{one.accesses:,}",
+                    f"{one.vaddr:#x}", self._spaces.name(one.space), f"{one.pieces}", f"{one.accesses:,}",
                     f"{one.misses_small:,}", f"{one.misses_large:,}", f"{one.saved:,}",
                 )
                 for one in found[:_ROWS]
             ]  # fmt: skip
             said = f"pages of {size}: {missed:,} misses as it is, {everywhere:,} with such pages everywhere"
             if len(found) > len(rows):
-                said += f" ({len(found) - len(rows):,} more ranges are not listed)"
-            headers = ("from address", "process", f"pages used of {PIECES}", "accesses", "misses", "then", "saved")
-            listings.append(Listing(said, headers, rows))
+                said += f" ({plural(len(found) - len(rows), 'more range is', 'more ranges are')} not listed)"
+            used = f"pages used of {PIECES}" if shift == 21 else f"2 MiB used of {PIECES}"
+            headers = ("from address", "process", used, "accesses", "misses", "then", "saved")
+            listings.append(Listing(said, headers, rows, words=2))
             figures[size] = {
                 "misses": missed,
                 "misses_everywhere": everywhere,
                 "ranges": [
-                    {**one._asdict(), "vaddr": f"{one.vaddr:#x}", "pid": self._pids.get(one.space, 0)} for one in found
+                    {**one._asdict(), "vaddr": f"{one.vaddr:#x}", "pid": self._spaces.pid(one.space)} for one in found
                 ],
             }
         remark = (

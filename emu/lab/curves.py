@@ -10,12 +10,16 @@ from emu.trace.pictures.charts import cut
 from emu.trace.pictures.look import CSS, SOFT, WIDTH
 from emu.trace.report.svg import Drawing, Style
 
-_LEFT, _TOP, _ROOM, _HEIGHT = 110.0, 36.0, 690.0, 300.0
+_LEFT, _TOP, _ROOM, _HEIGHT = 110.0, 46.0, 670.0, 300.0
+#: Letters can be read where a page shows the picture in 640 pixels.
+_SIZE = 19
 #: Curves in one frame; they differ in lightness, and each has its name at its end.
 INKS = ("#1f4e8c", "#b7791f", "#9b1c1c", "#5a9bd4", "#5f7d1f", "#7a4b9b", "#333333", "#c98aa6")
 _DARK = ("#8fc1f7", "#e0ae5a", "#f08a7f", "#4f8fd0", "#b5d36a", "#cda2e8", "#dddddd", "#efb7cd")
 MOST = len(INKS)
-_STYLE = CSS + "@media (prefers-color-scheme: dark) {{ {} }}\n".format(
+#: Letters of a name that have room.
+_NAME = 22
+_STYLE = CSS + "@media (prefers-color-scheme: dark) {{ svg .grid {{ stroke: #323a46 }} {} }}\n".format(
     " ".join(f"svg .k{i} {{ stroke: {ink} }} svg .k{i}-text {{ fill: {ink} }}" for i, ink in enumerate(_DARK))
 )
 
@@ -26,19 +30,19 @@ def draw_curves(picture: Picture) -> str:
     across = _Axis([x for curve in curves for x, _ in curve.points], _ROOM, picture.logarithmic)
     up = _Axis([0.0, *(y for curve in curves for _, y in curve.points)], _HEIGHT, False)
     told = f"{picture.up} against {picture.across}: " + "; ".join(map(_told, curves))
-    drawing = Drawing(WIDTH, _TOP + _HEIGHT + 64, picture.title, told, css=_STYLE)
+    drawing = Drawing(WIDTH, _TOP + _HEIGHT + 68, picture.title, told, css=_STYLE)
     bottom = _TOP + _HEIGHT
     for value, at in up.ticks():
-        drawing.line([(_LEFT, bottom - at), (_LEFT + _ROOM, bottom - at)], ink="#d5d9e0", name="strip")
-        drawing.text(_LEFT - 8, bottom - at + 4, number_text(value), 12, anchor="end", ink=SOFT, name="soft")
+        drawing.line([(_LEFT, bottom - at), (_LEFT + _ROOM, bottom - at)], ink="#d5d9e0", name="grid")
+        drawing.text(_LEFT - 8, bottom - at + 6, number_text(value), _SIZE, anchor="end", ink=SOFT, name="soft")
     drawing.line([(_LEFT, _TOP), (_LEFT, bottom), (_LEFT + _ROOM, bottom)], name="axis")
     marks = [(across.at(value), name) for value, name in picture.marks]
     for at, name in marks or [(at, number_text(value)) for value, at in across.ticks()]:
         drawing.line([(_LEFT + at, bottom), (_LEFT + at, bottom + 5)], name="axis")
         anchor = "end" if at > _ROOM - 20 else "middle"
-        drawing.text(_LEFT + at, bottom + 19, name, 12, anchor=anchor, ink=SOFT, name="soft")
-    drawing.text(_LEFT + _ROOM, bottom + 40, picture.across, 13, anchor="end", ink=SOFT, name="soft")
-    drawing.text(_LEFT - 8, _TOP - 18, picture.up, 13, ink=SOFT, name="soft")
+        drawing.text(_LEFT + at, bottom + 24, name, _SIZE, anchor=anchor, ink=SOFT, name="soft")
+    drawing.text(_LEFT + _ROOM, bottom + 50, picture.across, _SIZE, anchor="end", ink=SOFT, name="soft")
+    drawing.text(_LEFT - 8, _TOP - 18, picture.up, _SIZE, ink=SOFT, name="soft")
     ends = _apart([bottom - up.at(curve.points[-1][1]) for curve in curves])
     for number, (curve, end) in enumerate(zip(curves, ends, strict=True)):
         points = [(_LEFT + across.at(x), bottom - up.at(y)) for x, y in curve.points]
@@ -47,7 +51,7 @@ def draw_curves(picture: Picture) -> str:
         for x, y in points if len(points) <= 40 else ():
             drawing.box(x - 2.5, y - 2.5, 5, 5, Style(fill=INKS[number], stroke=INKS[number], name=f"k{number}"))
         drawing.text(
-            _LEFT + _ROOM + 10, end + 4, cut(curve.name, 30), 13, ink=INKS[number], name=f"k{number}-text"
+            _LEFT + _ROOM + 10, end + 6, cut(curve.name, _NAME), _SIZE, ink=INKS[number], name=f"k{number}-text"
         )  # fmt: skip
     return drawing.to_text()
 
@@ -62,7 +66,7 @@ def _apart(ends: Sequence[float]) -> list[float]:
     placed = list(ends)
     below = -math.inf
     for number in sorted(range(len(ends)), key=lambda number: ends[number]):
-        below = placed[number] = max(ends[number], below + 16)
+        below = placed[number] = max(ends[number], below + 22)
     return placed
 
 

@@ -30,7 +30,7 @@ def _listing(listing: Listing) -> str:
     rows = [tuple(map(printable, row)) for row in listing.rows]
     numbers = range(listing.words, len(listing.headers))
     shown = scrolled(
-        table(listing.caption, listing.headers, rows, numbers=numbers, mono=range(listing.words)),
+        table("", listing.headers, rows, numbers=numbers, mono=range(listing.words)),
         listing.caption or "a table",
     )
     return details(listing.caption or "The same as a table", shown, opened=len(rows) <= _OPEN)

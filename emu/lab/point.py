@@ -29,6 +29,8 @@ main()
 """
 #: The last lines of what a run complains of that are kept.
 _TOLD = 2000
+#: How lines begin that say what a run does, and not why it failed.
+_NOTES = ("unimmu: compiling ", "unimmu run: the program starts in ")
 #: How often somebody who waits for a run looks whether to stop, in seconds.
 _LOOK_S = 0.2
 
@@ -170,7 +172,8 @@ def _error_of(words: list[str], ends: tuple[int, ...], point: Point, scratch: st
         if status in ends:
             return ""
         told.seek(max(0, told.seek(0, os.SEEK_END) - _TOLD))
-        lines = [line for line in told.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        said = told.read().decode("utf-8", "replace").splitlines()
+        lines = [line for line in said if line.strip() and not line.startswith(_NOTES)]
         return f"exit status {status}{f': {lines[-1]}' if lines else ''}"
 
 

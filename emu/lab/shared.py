@@ -15,6 +15,7 @@ import numpy as np
 
 from emu.lab.finding import Finding, Listing
 from emu.lab.observed import Observed
+from emu.lab.spaces import Spaces
 from emu.trace.report.units import plural
 
 if TYPE_CHECKING:
@@ -58,10 +59,11 @@ class Shared:
         self._geometry = geometry
         self._model = Observed(geometry, memory_bytes, seed)
         self._ranges: dict[int, _Range] = {}
-        self._pids: dict[int, int] = {}
+        self._spaces = Spaces()
 
     def take(self, batch: Batch, columns: Columns) -> None:
         """Take the accesses of a batch."""
+        self._spaces.take(batch)
         noted = self._model.noted(batch)
         walked = np.flatnonzero(noted.slots)
         if not len(walked):
@@ -76,15 +78,14 @@ class Shared:
             found.tables[space] = slot >> 12
             found.frames.setdefault(page & 511, {})[space] = frame
             found.slots.add(slot)
-        for at in np.flatnonzero(np.diff(batch.space, prepend=batch.space[:1] + 1)):
-            self._pids.setdefault(int(batch.space[at]), int(batch.pid[at]))
 
     def finding(self) -> Finding:
         """The ranges in which several address spaces have the same frames: those with most to save first."""
         found: list[dict[str, Any]] = []
         for number, each in self._ranges.items():
             spaces, pages = each.alike()
-            if len(spaces) < 2:
+            pids = sorted({self._spaces.pid(space) for space in spaces})
+            if len(pids) < 2:  # one process never has two address spaces at once
                 continue
             tables = {each.tables[space] for space in spaces}
             read = sum(1 for slot in each.slots if slot >> 12 in tables)
@@ -92,7 +93,7 @@ class Shared:
             found.append(
                 {
                     "vaddr": f"{number << 21:#x}",
-                    "pids": sorted(self._pids.get(space, 0) for space in spaces),
+                    "pids": pids,
                     "tables": len(tables),
                     "same_pages": len(pages),
                     "walks": each.walks,
@@ -112,7 +113,7 @@ class Shared:
         remark = (
             f"Ranges of 2 MiB in which several processes have the same frames, as walks of {self._geometry.name} saw it"
             " last. Where they have one table already, it is shared; private memory after a fork is the same until"
-            " somebody writes, and no table of it can be shared for longer."
+            " somebody writes, and no table of it can be shared for longer. A process has other tables after an execve."
         )
         more = len(found) - len(rows)
         caption = plural(len(found), "range", "ranges") + (f", {more:,} of them not listed" if more else "")

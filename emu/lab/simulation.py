@@ -104,7 +104,9 @@ class Simulated:
         #: Whether fetches have level 1 for themselves, and nothing but what enters level 1 makes an entry leave it.
         self._apart = 0 if shared or geometry.inclusive else 1
         #: By log2 of a page's size: whether an access that has found such a page finds it in level 1 next.
-        self._keeps = {0: True, **{12 + 9 * at: self._keeps_pages(PageSizes(1 << at)) for at in range(3)}}
+        #: In two dimensions it is found in pieces as small as the pages of the second one.
+        most = 2 if geometry.nested is None else geometry.nested.page_level - 1
+        self._keeps = {0: True, **{12 + 9 * at: self._keeps_pages(PageSizes(1 << min(at, most))) for at in range(3)}}
         self.vcpu(0)
 
     def _keeps_pages(self, size: PageSizes) -> bool:
@@ -200,5 +202,6 @@ def parted(batches: Iterator[Batch | PageBatch], at: int) -> Iterator[Batch | Pa
 def less(now: Any, before: Any) -> Any:
     """Nested counters, by how much they have grown."""
     if isinstance(now, dict):
-        return {name: less(value, before[name]) if name in before else value for name, value in now.items()}
+        counted = {name for name in now if name in before and name != "page_size"}
+        return {name: less(value, before[name]) if name in counted else value for name, value in now.items()}
     return now - before if isinstance(now, int) else now

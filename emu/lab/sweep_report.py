@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from emu.lab.curves import number_text
 from emu.lab.finding import Curve, Finding, Listing, Picture
@@ -63,9 +64,21 @@ def _of_measure(spec: Spec, rows: Sequence[Row], measure: Measure, number: int) 
     seeds = len(spec.axes.get(_SEED, ()))
     remark = f"Means of {plural(seeds, 'seed', 'seeds')}." if seeds > 1 else ""
     if not means:
-        remark = "No point has this figure."
+        remark = _why_nothing(measure, rows)
     figures = {" ".join(key) or "all": line for key, line in means.items()}
     return Finding(f"measure{number}", measure.text, remark, [listing], pictures, figures)
+
+
+def _why_nothing(measure: Measure, rows: Sequence[Row]) -> str:
+    """Why no point has a value: none has a result, or there is no such figure, and which is named like it."""
+    known = {name for row in rows if row.figures is not None for name in row.figures}
+    if not known:
+        return "No point has a result yet."
+    for figure in filter(None, (measure.figure, measure.by)):
+        if figure not in known:
+            near = ", ".join(get_close_matches(figure, sorted(known), 3))
+            return f"No point has {figure}{near and f'; there is {near}'}."
+    return f"{measure.by} is 0 at each point."
 
 
 def _place(label: str) -> float | None:

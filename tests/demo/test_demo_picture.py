@@ -48,6 +48,14 @@ def test_the_picture_has_every_table_of_its_own_and_shared_ones_once(snapshots: 
         assert any(f"{kib(snapshot.pagetable_bytes)} KiB of tables" in line for line in written)
 
 
+def test_tables_that_are_not_drawn_are_those_of_both_panels(snapshots: tuple[Snapshot, Snapshot]) -> None:
+    apart, shared = snapshots
+    more = tuple(replace(process, pagetable_bytes=process.pagetable_bytes + 8192) for process in shared.processes)
+    others = apart.other_tables(apart.processes[0])
+    written = " ".join(words(draw_sharing(apart, replace(shared, processes=more))))
+    assert f"Each process also has {others} to {others + 2} tables" in written
+
+
 def test_hints_name_tables_and_entries(snapshots: tuple[Snapshot, Snapshot]) -> None:
     apart, shared = snapshots
     process = apart.processes[2]

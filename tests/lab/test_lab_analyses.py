@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from emu.lab.analysis import HugeCandidates
 from emu.lab.batch import Batch
+from emu.lab.columns import Columns
 from emu.lab.huge_pages import HugePages
+from emu.lab.spaces import Spaces
 from emu.lab.working_set import WorkingSet
 from tests.lab.stacks import SlowTlb, by_chance, pages_of, piece
 
@@ -66,3 +69,20 @@ def test_what_makes_no_sense_is_refused(wrong: object) -> None:
     assert callable(wrong)
     with pytest.raises(ValueError, match="no "):
         wrong()
+
+
+def test_a_process_is_named_by_the_address_spaces_that_it_had() -> None:
+    """Space 7 is that of 101 after a vfork, which it borrowed from 100; 8 to 10 come with execve."""
+    spaces = Spaces()
+    spaces.take(Batch.of(space=[7, 7, 7, 8, 8], pid=[100, 101, 100, 101, 101]))
+    spaces.take(Batch.of(space=[7, 9, 10], pid=[100, 101, 101]))
+    assert [spaces.name(space) for space in (7, 8, 9, 10)] == ["100", "101", "101 after execve", "101 after 2 execve"]
+    assert [spaces.pid(space) for space in (7, 9, 11)] == [100, 101, 0]
+
+
+def test_candidates_say_what_their_pages_are_parts_of() -> None:
+    huge, batch = HugeCandidates(1), Batch.of(vaddr=[0, 1 << 21, 1 << 12], space=[1, 1, 2], pid=5, shift=12)
+    huge.take(batch, Columns.of(batch))
+    small, large = huge.finding().listings
+    assert (small.headers[2], large.headers[2]) == ("pages used of 512", "2 MiB used of 512")
+    assert [row[1:3] for row in large.rows] == [("5", "2"), ("5 after execve", "1")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,9 +14,12 @@ from emu.cli.main import main
 from emu.lab.analysis import DATA, Reuse, analyse
 from emu.lab.batch import EVERY_PCID, Batch, Op, Register, controls_of
 from emu.lab.curves import draw_curves
-from emu.lab.finding import Curve, Picture
+from emu.lab.finding import Curve, Finding, Listing, Picture
+from emu.lab.page import page_of
 from emu.lab.stream_file import StreamWriter
+from emu.trace.pictures.look import WIDTH
 from mmu.registers import CR4
+from tests.docs.pages import ROOT
 from tests.lab.stacks import SlowTlb, by_chance, pages_of, piece
 
 
@@ -147,3 +151,16 @@ def test_curves_are_drawn(points: list[tuple[float, float]], logarithmic: bool) 
     tree = ElementTree.fromstring(svg)
     assert tree.findtext("{http://www.w3.org/2000/svg}title") == "a < b"
     assert "nan" not in svg and "inf" not in svg
+
+
+def test_curves_can_be_read_where_they_are_small_or_dark() -> None:
+    """At 640 pixels no letter is below 11; lines of the grid are not those of bright paper."""
+    drawn = draw_curves(Picture("t", "x", "y", [Curve("n" * 60, [(1, 0.5), (2, 1)])]))
+    for svg in (drawn, *(path.read_text("utf-8") for path in (ROOT / "docs").glob("lab-*.svg"))):
+        assert min(int(size) for size in re.findall(r'font-size="(\d+)"', svg)) * 640 / WIDTH >= 11
+        assert 'class="grid"' in svg and re.search(r"dark\) {[^}]*svg .grid {", svg)
+
+
+def test_a_table_of_a_page_has_one_heading() -> None:
+    page = page_of("t", "o", [Finding("k", "h", "", [Listing("2 pages", ("a", "b"), [("1", "2")])], [], {})])
+    assert page.count(">2 pages<") == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from unicorn.unicorn_py3.unicorn import uclib
 
 import guests
 from emu.cli.main import main
@@ -85,6 +86,7 @@ def test_functions_in_the_upper_half() -> None:
     [
         ([], "--functions: of which program? --elf FILE has its symbols"),
         (["--elf", "gups"], "--elf gups: it has no symbols"),
+        (["--elf", uclib._name], "@0x... says where it was (a program, with run --no-aslr: 0x555555554000)"),
         (["--elf", "/proc/none"], "--elf /proc/none: "),
         (["--elf", __file__], "this is not an ELF file"),
     ],
@@ -115,3 +117,11 @@ def test_processes_that_map_a_file_alike_have_their_tables_counted() -> None:
     assert shared["pids"] == [100, 101, 102] and shared["tables"] >= 2
     assert shared["same_pages"] == 8
     assert shared["entries_of_one_table"] == 9 and shared["entries_read"] >= 17
+
+
+def test_a_process_does_not_share_with_what_it_was_before_an_execve() -> None:
+    """The same pages of the same program, at the same addresses, but never at once."""
+    batches, _ = recorded(Story("exec_self"))
+    pids, spaces = ({value for one in batches for value in getattr(one, name).tolist()} for name in ("pid", "space"))
+    assert len(pids) == 1 and len(spaces) > 1
+    assert analysed(Shared(find_preset("zen4").geometry, MEMORY), batches)["ranges"] == []

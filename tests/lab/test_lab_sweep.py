@@ -20,7 +20,7 @@ from emu.cli.main import main
 from emu.lab import sweep as sweep_module
 from emu.lab.page import page_of
 from emu.lab.point import Killed, Point, point_of, run_point
-from emu.lab.spec import read_spec
+from emu.lab.spec import Measure, read_spec
 from emu.lab.store import Store
 from emu.lab.sweep import Came, LocalPool, Sweep
 from emu.lab.sweep_report import findings
@@ -198,6 +198,14 @@ def test_an_exit_status_may_be_no_failure(tmp_path: Path) -> None:
     assert "exit status 7" in json.loads(run_point(dataclasses.replace(point, ends=(0,)).to_bytes()))["error"]
 
 
+def test_a_note_is_no_reason_of_a_failure(tmp_path: Path) -> None:
+    """A directory below /tmp is not seen in the machine, and a run with --root says so."""
+    point = point_of(("run", "--root", "/", "sh", "-c", "exit 3"), tmp_path, 60)
+    assert json.loads(run_point(point.to_bytes()))["error"] == "exit status 3"
+    point = point_of(("run", "--root", "/", "sh", "-c", "echo lost >&2; exit 3"), tmp_path, 60)
+    assert json.loads(run_point(point.to_bytes()))["error"] == "exit status 3: lost"
+
+
 # ---- the store and the report, without runs
 
 SPEC = """
@@ -239,10 +247,23 @@ def test_curves_are_means_of_seeds(made_up: Sweep) -> None:
     curves = {curve.name: list(curve.points) for curve in found[0].pictures[0].curves}
     assert curves["4k"] == [(n * 2.0**20, (10 * n + 0.5) * 10 / 100) for n in (1, 4, 64)]
     assert [y for _, y in curves["2m"]] == pytest.approx([0.15, 0.45, 6.4])
-    assert found[0].pictures[0].logarithmic and found[1].remark == "No point has this figure."
+    assert found[0].pictures[0].logarithmic and found[1].remark == "No point has none."
     assert found[2].listings[0].rows == [("pages=2m size=64M seed=1", "made up <b>")]
     page = page_of("t", "o", found)
     assert "made up &lt;b&gt;" in page and "<svg" in page
+
+
+def test_a_measure_without_a_value_says_why(made_up: Sweep) -> None:
+    rows = made_up.rows()
+    for text, why in (
+        ("mmu.walkz", "No point has mmu.walkz; there is mmu.walks."),
+        ("mmu.walks per instruction", "No point has instruction; there is instructions."),
+    ):
+        figure, _, by = text.partition(" per ")
+        spec = dataclasses.replace(made_up.spec, measures=(Measure(text, figure, by or None, 1),))
+        assert findings(spec, rows)[0].remark == why
+        none = [row._replace(figures=None) for row in rows]
+        assert findings(spec, none)[0].remark == "No point has a result yet."
 
 
 def test_the_parquet_has_a_row_a_point(made_up: Sweep) -> None:
@@ -289,5 +310,9 @@ def test_mistakes_are_told_in_a_line(words: list[str], told: str, capsys: pytest
 
 def test_status_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = spec_file(tmp_path, 'program = "hello"\n[axes]\nseed = [1, 2]')
-    assert main(["tlb", "sweep", "--status", "-d", str(tmp_path / "r"), str(spec)]) == 0
+    command = ["tlb", "sweep", "--status", "-d", str(tmp_path / "r"), str(spec)]
+    assert main(command) == 2 and not (tmp_path / "r").exists()
+    assert f"--status: {tmp_path / 'r'}: no sweep has begun there" in capsys.readouterr().err
+    (tmp_path / "r").mkdir()
+    assert main(command) == 0
     assert "2 points: 0 done, 0 failed, 2 missing" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from emu.cli.lab.sim import geometries_of
 from emu.cli.main import main
 from emu.lab.stream import open_stream
 from emu.lab.stream_file import StreamWriter, facts_of
@@ -41,6 +42,61 @@ def test_each_model_has_the_figures_of_a_run(stream: str, tmp_path: Path, capsys
     assert f"{stream}: {found['accesses']:,} accesses" in shown
     (line,) = [line for line in shown.splitlines() if line.startswith(" dTLB-loads ")]
     assert line.split() == ["dTLB-loads", f"{loads:,}", f"{loads:,}"]
+
+
+def test_cycles_are_those_of_a_run(stream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, live = tmp_path / "sim.json", tmp_path / "live.json"
+    options = ["--tlb-latency", "--tlb-set", "latency.load=250"]
+    assert main(["tlb", "sim", stream, "--tlb", "skylake-sp,zen4", *options, "--json", str(out)]) == 0
+    shown = {line.strip().partition("  ")[0] for line in capsys.readouterr().out.splitlines()}
+    assert {"cycles of hits", "cycles of walks", "loads, L1D", "loads, memory"} <= shown
+    counted = figures(out)["models"][1]
+    run = ["run", "--cpus", "2", "--seed", "3", "--tlb", "zen4", *options, "--json", str(live), *PROGRAM]
+    assert main(run) == 0
+    assert counted == {name: figures(live)["mmu"][name] for name in counted}
+    assert counted["latency"]["cycles"] > 0
+
+
+@pytest.mark.parametrize("size", ["4K", "2M"])
+def test_two_dimensions_are_those_of_a_run(size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of large pages, which the TLBs hold in pieces where those of EPT are small; the stream is of one dimension."""
+    path, out, live = (str(tmp_path / name) for name in ("a.parquet", "sim.json", "live.json"))
+    options = [f"--nested={size}", "--tlb-latency", "--tlb-set", "nested.tlb=4"]
+    program = ("gups", "4M", "1000", "thp")
+    assert main(["run", "--record", path, *program]) == 0
+    assert main(["tlb", "sim", path, "--tlb", "skylake-sp", *options, "--json", out]) == 0
+    assert main(["run", "--tlb", "skylake-sp", *options, "--json", live, *program]) == 0
+    (counted,) = figures(Path(out))["models"]
+    assert counted == {name: figures(Path(live))["mmu"][name] for name in counted}
+    shown = {line.strip().partition("  ")[0] for line in capsys.readouterr().out.splitlines()}
+    assert {"EPT walks", "EPT entries", "nested TLB hits"} <= shown
+    assert main(["tlb", "sim", path, "--tlb", "zen4", *options[:1], "--warm-up", "100", "--json", out]) == 0
+    assert figures(Path(out))["models"][0]["nested"]["page_size"] == {"4K": 4096, "2M": 2 << 20}[size]
+
+
+def test_a_table_of_addresses_has_no_second_dimension(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("address\n0x1000\n")
+    assert main(["tlb", "sim", str(path), "--tlb", "zen4", "--nested=4K"]) == 2
+    assert "--nested: " in capsys.readouterr().err
+
+
+def test_all_models_are_those_with_latencies(stream: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tlb", "sim", stream, "--tlb", "champsim", "--tlb-latency"]) == 2
+    assert "champsim does not say what translations cost" in capsys.readouterr().err
+    names = [geometry.name for _, geometry in geometries_of(["all"], [], latency=True)]
+    assert "zen4" in names and "champsim" not in names
+    assert "champsim" in [geometry.name for _, geometry in geometries_of(["all"], [])]
+
+
+def test_models_of_one_name_are_told_apart(
+    stream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["presets", "--show", "zen4"]) == 0
+    (tmp_path / "my.toml").write_text(capsys.readouterr().out)
+    monkeypatch.chdir(tmp_path)
+    assert main(["tlb", "sim", stream, "--tlb", "zen4,my.toml,zen3"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split() == ["zen4", "zen4", "of", "my.toml", "zen3"]
 
 
 def test_recording_changes_no_figure(stream: str, tmp_path: Path) -> None:

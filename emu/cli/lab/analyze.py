@@ -189,7 +189,11 @@ def _by_function(arguments: argparse.Namespace, *, faults: bool) -> Analysis:
         if elf.stripped:
             raise UsageError(f"--elf {name}: it has no symbols")
         if elf.position_independent and not base:
-            raise UsageError(f"--elf {name}: it may be loaded anywhere; {name}@0x... says where it was")
+            from emu.kernel.layout import ELF_ET_DYN_BASE
+            from mmu.memory import PAGE_SIZE
+
+            told = f"{name}@0x... says where it was (a program, with run --no-aslr: {ELF_ET_DYN_BASE & -PAGE_SIZE:#x})"
+            raise UsageError(f"--elf {name}: it may be loaded anywhere; {told}")
         images.append(Image(elf, int(base, 16) if base else 0))
     return ByFunction(images, arguments.entries, faults=faults)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from emu.cli.arguments import Parser, UsageError, number_from
 from emu.cli.lab.written import write_text
 from emu.cli.progress import Report, progress
-from emu.cli.tlb import preset_or_file, with_settings
+from emu.cli.tlb import is_file, nested, preset_or_file, timed, with_settings
 
 if TYPE_CHECKING:
     from emu.lab.batch import Batch
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     Batches = Iterator[Batch | PageBatch]
     from mmu.geometry import Geometry
+    from mmu.geometry_file import Preset
 
 _EXAMPLES = """\
 examples:
   unimmu run --record a.parquet gups 16M
   unimmu tlb sim a.parquet --tlb skylake-sp,zen4,my.toml
   unimmu tlb sim a.parquet --tlb zen4 --tlb-set l2.ways=8 --json zen4.json
+  unimmu tlb sim a.parquet --tlb skylake-sp,my.toml --tlb-latency --tlb-set latency.load=250
   unimmu tlb sim a.parquet --tlb all --warm-up 100000
 """
 #: What --tlb takes for every preset.
@@ -53,6 +55,15 @@ def add_arguments(parser: Parser) -> None:
         "--tlb-set", action="append", default=[], metavar="ARRAY.FIELD=VALUE,...",
         help="every model with something else in it: l2.ways=8,l2.policy=fifo (docs/mmu.md; repeatable)",
     )  # fmt: skip
+    parser.add_argument(
+        "--tlb-latency", action="store_true",
+        help="count what translations cost too, in cycles, with the latencies of each model; "
+        f"{_ALL} are then those that have some",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nested", choices=("4K", "2M", "1G"), metavar="SIZE",
+        help="walk in two dimensions, through EPT with pages of 4K, 2M or 1G (docs/mmu.md)",
+    )  # fmt: skip
     mapped = parser.add_mutually_exclusive_group()
     mapped.add_argument(
         "--pages", choices=("4k", "thp", "1g", "identity"),
@@ -79,7 +90,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and show."""
-    geometries = geometries_of(arguments.tlb, arguments.tlb_set)
+    models = geometries_of(arguments.tlb, arguments.tlb_set, latency=arguments.tlb_latency, size=arguments.nested)
+    geometries = [geometry for _, geometry in models]
     from emu.cli.accesses import needs_library
 
     needs_library(arguments.file)
@@ -94,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{error.filename or arguments.file}: {error.strerror}") from None
     print(f" {arguments.file}: {accesses:,} accesses", end="")
     print(f", of which the first {min(accesses, arguments.warm_up):,} are not counted\n" if arguments.warm_up else "\n")
-    for line in table(figures):
+    for line in table(headings_of(models), figures):
         print(line)
     if arguments.json is None:
         return 0
@@ -102,19 +114,39 @@ def run(arguments: argparse.Namespace) -> int:
     return write_text("unimmu tlb sim", arguments.json, json.dumps(said, indent=2) + "\n")
 
 
-def geometries_of(names: Sequence[str], settings: Sequence[str]) -> list[Geometry]:
-    """What --tlb and --tlb-set ask for.  :class:`UsageError` for a model that there is not."""
+def geometries_of(
+    names: Sequence[str], settings: Sequence[str], *, latency: bool = False, size: str | None = None
+) -> list[tuple[str, Geometry]]:
+    """What --tlb, --tlb-set, --tlb-latency and --nested ask for, each with the word that asked for it.
+
+    ``size`` is that of the pages of a second dimension.
+
+    :class:`UsageError` for a model that there is not, and for one that has no latencies where they are asked for.
+    """
     from mmu.presets import all_presets
 
-    found: list[Geometry] = []
+    found: list[tuple[str, Preset]] = []
     for name in (name for text in names for name in text.split(",") if name):
         if name == _ALL:
-            found += [preset.geometry for preset in all_presets().values()]
+            presets = all_presets().values()
+            found += [(_ALL, preset) for preset in presets if preset.latency is not None or not latency]
         else:
-            found.append(preset_or_file(name, "sim --tlb").geometry)
+            found.append((name, preset_or_file(name, "sim --tlb")))
     if not found:
         raise UsageError("--tlb: expected names of presets, as skylake-sp,zen4")
-    return [with_settings(geometry, settings) for geometry in found]
+    models = [(name, timed(preset) if latency else preset.geometry) for name, preset in found]
+    if size is not None:
+        models = [(name, nested(geometry, size)) for name, geometry in models]
+    return [(name, with_settings(geometry, settings)) for name, geometry in models]
+
+
+def headings_of(models: Sequence[tuple[str, Geometry]]) -> list[str]:
+    """The names of the models; with its file where another one has the same name."""
+    names = [geometry.name for _, geometry in models]
+    return [
+        f"{name} of {word}" if names.count(name) > 1 and is_file(word) else name
+        for name, (word, _) in zip(names, models, strict=True)
+    ]
 
 
 def _simulated(
@@ -145,6 +177,8 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
     if not has_tables(arguments.file):
         if arguments.pcids is not None:
             raise UsageError(f"--pcids {arguments.pcids}: {arguments.file} does not say when CR3 was loaded")
+        if arguments.nested is not None:
+            raise UsageError(f"--nested: {arguments.file} does not say what guest-physical memory there was")
         frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
         mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
         batches: Batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
@@ -173,18 +207,17 @@ def _with_report(batches: Batches, report: Report) -> Batches:
         report(done)
 
 
-def table(figures: Sequence[dict[str, Any]]) -> list[str]:
+def table(headings: Sequence[str], figures: Sequence[dict[str, Any]]) -> list[str]:
     """The counters of all models, a column each; what is 0 in all is left out, and what a model does not have is -."""
     rows: dict[str, list[int | None]] = {}
     for column, model in enumerate(figures):
         for name, value in _counters(model):
             rows.setdefault(name, [None] * len(figures))[column] = value
     shown = {name: [_cell(value) for value in values] for name, values in rows.items() if any(values)}
-    headings = [str(model["geometry"]) for model in figures]
     columns = [[heading, *(cells[at] for cells in shown.values())] for at, heading in enumerate(headings)]
     widths = [max(map(len, column)) for column in columns]
     first = max(map(len, shown), default=0)
-    lines = [("", headings), *shown.items()]
+    lines = [("", list(headings)), *shown.items()]
     return [
         f" {name:{first}}  " + "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
         for name, cells in lines
@@ -193,6 +226,15 @@ def table(figures: Sequence[dict[str, Any]]) -> list[str]:
 
 def _counters(model: dict[str, Any]) -> Iterator[tuple[str, int]]:
     yield from model["perf"].items()
+    if model["latency"] is not None:
+        each = model["latency"]["by_access"].values()
+        yield "cycles of hits", sum(one["stlb_hit_cycles"] for one in each)
+        yield "cycles of walks", sum(one["walk_cycles"] for one in each)
+        for name, value in model["latency"]["walk_loads"].items():
+            yield f"loads, {name}", value
+    if model["nested"] is not None:
+        for name, key in (("EPT walks", "walks"), ("EPT entries", "loads"), ("nested TLB hits", "tlb_hits")):
+            yield name, model["nested"][key]
     for arrays in model["tlb"].values():
         for array, counters in arrays.items():
             for name in _ARRAY:

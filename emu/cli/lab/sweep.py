@@ -79,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{arguments.spec}: {error.strerror}") from None
     directory = arguments.directory or pathlib.Path(f"{spec.path.name.removesuffix('.toml')}.results")
+    if arguments.status and not directory.is_dir():
+        raise UsageError(f"--status: {directory}: no sweep has begun there")
     try:
         sweep = Sweep(spec, Store(directory))
         if not arguments.status:
@@ -157,6 +159,7 @@ def _told(sweep: Sweep) -> int:
     from emu.lab.finding import lines_of
     from emu.lab.store import PAGE, RESULTS
     from emu.lab.sweep_report import findings
+    from emu.trace.report.units import plural
 
     write_files(sweep)
     rows = sweep.rows()
@@ -167,7 +170,8 @@ def _told(sweep: Sweep) -> int:
             print(line)
     done = sum(1 for row in rows if row.figures is not None)
     failed = sum(1 for row in rows if row.figures is None and row.error is not None)
-    print(f" {len(rows):,} points: {done:,} done, {failed:,} failed, {len(rows) - done - failed:,} missing")
+    missing, points = len(rows) - done - failed, plural(len(rows), "point", "points")
+    print(f" {points}: {done:,} done, {failed:,} failed, {missing:,} missing")
     print(f" {sweep.store.directory / RESULTS}, {sweep.store.directory / PAGE}")
     return _FAILED if failed else 0
 

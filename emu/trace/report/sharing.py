@@ -43,7 +43,7 @@ def draw_sharing(apart: Snapshot, shared: Snapshot) -> str:
     panels = [_Panel(snapshot) for snapshot in (apart, shared)]
     tops = [112.0, 112.0 + panels[0].height + 12]
     below = tops[1] + panels[1].height
-    notes = textwrap.wrap(_footnote(shared), _LINE)
+    notes = textwrap.wrap(_footnote(apart, shared), _LINE)
     charts = 1 if count == 1 else 2
     drawing = Drawing(
         WIDTH, below + 112 * charts + 24 + 24 * len(notes), title, " ".join(describe_sharing(apart, shared))
@@ -322,8 +322,8 @@ def _chart(drawing: Drawing, x: float, top: float, title: str, rows: list[tuple[
         drawing.text(at + 8, y + 19, words, SMALL, bold=True)
 
 
-def _footnote(snapshot: Snapshot) -> str:
-    others = [snapshot.other_tables(process) for process in snapshot.processes]
+def _footnote(*snapshots: Snapshot) -> str:
+    others = [snapshot.other_tables(process) for snapshot in snapshots for process in snapshot.processes]
     low, high = min(others), max(others)
     number = f"{low}" if low == high else f"{low} to {high}"
     return (
