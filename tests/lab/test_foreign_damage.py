@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import resource
 import struct
 import zipfile
@@ -95,6 +96,13 @@ def test_columns_of_one_name(tmp_path: Path) -> None:
     columns = [pa.array([0x1000]), pa.array([1]), pa.array([0])]
     pq.write_table(pa.Table.from_arrays(columns, ["vaddr", "vaddr", "kind"]), path)
     assert refused(path) == "several columns are called vaddr"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.champsim"])
+def test_a_pipe_is_no_stream(name: str, tmp_path: Path) -> None:
+    """It cannot be read twice; and nobody may be there who writes."""
+    os.mkfifo(tmp_path / name)
+    assert refused(tmp_path / name) == "not a regular file, which can be read twice"
 
 
 def test_a_mark_of_the_byte_order(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import Parser, UsageError, number_from
-from emu.cli.lab.written import write_text
+from emu.cli.lab.written import check_that_it_stays, write_text
 from emu.cli.progress import Report, progress
 from emu.cli.tlb import preset_or_file, with_settings
 
@@ -79,6 +79,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and show."""
+    check_that_it_stays(arguments.file, arguments.json)
     geometries = geometries_of(arguments.tlb, arguments.tlb_set)
     from emu.cli.accesses import needs_library
 
