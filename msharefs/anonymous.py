@@ -48,6 +48,8 @@ class AnonymousWindow(WindowOperations):
 class AnonymousRegions(MapHook):
     """Gives shared memory without a name its region, in the first instance that is mounted with ``anonymous=on``."""
 
+    of_private_memory = False
+
     def __init__(self, regions: Regions, mounted: Sequence[MshareSuperBlock]) -> None:
         self._regions = regions
         self._mounted = mounted

@@ -25,7 +25,7 @@ from emu.kernel.region import Region
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
-from emu.kernel.task import INIT_PID, Task, soft_limit
+from emu.kernel.task import INIT_PID, Task, hard_limit, soft_limit
 from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
 from emu.linux.capability import CHECKPOINT_RESTORE, SYS_ADMIN, SYS_RAWIO
@@ -148,6 +148,7 @@ class Kernel:
             {},
             levels=5 if la57 else 4,
             limit=lambda resource: soft_limit(self.scheduler.current, resource),
+            hard_limit=lambda resource: hard_limit(self.scheduler.current, resource),
             clock=self.clock,
             may_map_low=lambda: self.current is not None and self.current.credentials.capable(SYS_RAWIO),
             may_write=lambda file: self.current is None or file.may_write(self.current.credentials),

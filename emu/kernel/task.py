@@ -513,6 +513,12 @@ def limits_of(task: Task, resource: Rlimit) -> tuple[int, int]:
     return task.group.limits.get(resource) or INIT_RLIMITS.get(resource) or _UNLIMITED
 
 
+def hard_limit(task: Task | None, resource: Rlimit) -> int | None:
+    """The hard limit of a task (None: of the kernel itself, which has the initial one); None if there is no limit."""
+    hard = (INIT_RLIMITS.get(resource) or _UNLIMITED if task is None else limits_of(task, resource))[1]
+    return None if hard == INFINITY else hard
+
+
 def soft_limit(task: Task | None, resource: Rlimit) -> int | None:
     """The soft limit of a task (None: of the kernel itself, which has the initial one); None if there is no limit.
 

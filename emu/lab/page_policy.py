@@ -64,6 +64,8 @@ class Frames:
         :class:`StreamError` if it is none."""
         with open(path, encoding="utf-8", errors="replace") as file:
             fields = _FIELD.findall(file.read())
+        if any(int(value, 0) >= 1 << 64 for _, value in fields):
+            raise StreamError(f"{path}: an address of more than 64 bits")
         sizes = {int(value, 0) for name, value in fields if name == "page_size"}
         policies = {1 << 12 + 9 * (policy.level - 1): policy for policy in (*PagePolicy,)[:3]}
         if len(sizes) != 1 or not sizes <= policies.keys():

@@ -27,6 +27,8 @@ if os.getppid() != int(sys.argv.pop(1)): sys.exit(70)
 from emu.cli.entry import main
 main()
 """
+#: Bytes of a file's name, at most (Linux's PATH_MAX): a word that is longer names none.
+_MOST_NAME = 4096
 #: The last lines of what a run complains of that are kept.
 _TOLD = 2000
 #: How lines begin that say what a run does, and not why it failed.
@@ -96,7 +98,7 @@ def _inputs(words: tuple[str, ...], directory: Path) -> Iterator[tuple[str, str]
     names = [part for word in words for part in dict.fromkeys((word, word.partition(":")[0])) if part]
     for name in dict.fromkeys(names):
         path = directory / name
-        if path.is_file():
+        if len(name) < _MOST_NAME and path.is_file():
             yield name, file_digest(path, path.stat().st_mtime_ns)
         elif words[0] == "run" and name in guests.NAMES:
             yield name, file_digest(Path(guests.path(name)), 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -29,8 +30,10 @@ _KNOWN = {
 }
 #: Points of a sweep, at most.
 MOST_POINTS = 100_000
+#: Of a number on an axis.
+_MOST_BITS = 128
 _TIMEOUT_S = 3600.0
-_MEASURE = re.compile(r"(\S+)(?: per (?:([0-9]+) )?(\S+))?")
+_MEASURE = re.compile(r"(\S+)(?: per (?:([0-9]{1,18}) )?(\S+))?")
 
 
 class BadSpec(ValueError):
@@ -92,8 +95,15 @@ class Spec:
         return self.path.resolve().parent
 
     def tasks(self) -> list[Task]:
-        """All points, the last axis first to change."""
-        return [self._task(dict(zip(self.axes, values, strict=True))) for values in product(*self.axes.values())]
+        """All points, the last axis first to change.  :class:`BadSpec` if the command of one cannot be split."""
+        return [self._at(dict(zip(self.axes, values, strict=True))) for values in product(*self.axes.values())]
+
+    def _at(self, values: Mapping[str, Value]) -> Task:
+        try:
+            return self._task(values)
+        except ValueError as error:  # a quotation mark that a value has
+            named = " ".join(f"{name}={value.label}" for name, value in values.items())
+            raise BadSpec(f"{self.path}: {named:.200}: {error}") from None
 
     def _task(self, values: Mapping[str, Value]) -> Task:
         texts = {name: value.text for name, value in values.items()}
@@ -125,6 +135,8 @@ def read_spec(path: str | Path) -> Spec:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
         raise BadSpec(f"{path}{f':{line[1]}' if line else ''}: {error}") from None
+    except ValueError as error:
+        raise error if isinstance(error, BadSpec) else BadSpec(f"{path}: {error}") from None
     except RecursionError:
         raise BadSpec(f"{path}: too many brackets in one another: this is no sweep") from None
 
@@ -200,13 +212,14 @@ class _Reader:
                 raise self._wrong("axes", name, "letters, digits and _ make the name of an axis")
             if not isinstance(values, list) or not values:
                 raise self._wrong("axes", name, "a list of values is needed")
-            axes[name] = tuple(self._value(name, value) for value in values)
-            labels = [value.label for value in axes[name]]
-            if double := next((label for label in labels if labels.count(label) > 1), None):
-                raise self._wrong("axes", name, f"{double!r} is there twice")
             points *= len(values)
             if points > MOST_POINTS:
                 raise self._wrong("axes", name, f"more than {MOST_POINTS:,} points")
+            axes[name] = tuple(self._value(name, value) for value in values)
+            labels = [value.label for value in axes[name]]
+            if len({*labels}) < len(labels):
+                double = next(label for label, times in Counter(labels).items() if times > 1)
+                raise self._wrong("axes", name, f"{double!r:.60} is there twice")
         if not axes:
             raise self._wrong("axes", "", "there is none")
         return axes
@@ -218,13 +231,15 @@ class _Reader:
             return Value(self._value(axis, value["name"]).text, self._value(axis, value["value"]).text)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self._wrong("axes", axis, f"a text or a number is needed, not {value!r:.60}")
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise self._wrong("axes", axis, f"a number of more than {_MOST_BITS} bits")
         return Value(str(value), str(value))
 
     def _across(self, report: Mapping[str, Any], axes: Mapping[str, Any]) -> str:
         found = report.get("across", next(reversed([name for name in axes if name != "seed"] or [*axes])))
-        if found not in axes:
+        if not isinstance(found, str) or found not in axes:
             raise self._wrong("report", "across", f"there is no axis {found!r:.60}; there are {', '.join(axes)}")
-        return str(found)
+        return found
 
     def _measures(self, report: Mapping[str, Any]) -> tuple[Measure, ...]:
         found = report.get("measures", ["mmu.walks", "instructions"])
@@ -234,7 +249,9 @@ class _Reader:
         for text in found:
             match = _MEASURE.fullmatch(text)
             if match is None:
-                raise self._wrong("report", "measures", f"{text!r} is neither FIGURE nor FIGURE per [NUMBER] FIGURE")
+                raise self._wrong(
+                    "report", "measures", f"{text!r:.60} is neither FIGURE nor FIGURE per [NUMBER] FIGURE"
+                )
             measures.append(Measure(text, match[1], match[3], int(match[2] or 1)))
         return tuple(measures)
 

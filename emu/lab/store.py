@@ -107,7 +107,9 @@ def table_of(rows: Sequence[Row]) -> Any:
     for name in dict.fromkeys(name for row in rows for name in row.figures or ()):
         own[name] = _numbers([(row.figures or {}).get(name) for row in rows])
     for name, column in own.items():
-        columns[name if name not in columns else f"{name}_"] = column
+        while name in columns:  # as an axis
+            name += "_"
+        columns[name] = column
     return pa.table(columns)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import cast
@@ -58,6 +59,8 @@ def _function(where: str) -> Reader:
 def _reader(name: str) -> Reader:
     for suffix, where in READERS.items():
         if name.endswith((suffix, *(suffix + more for more in _COMPRESSED.get(suffix, (".gz", ".xz"))))):
+            if not stat.S_ISREG(os.stat(name).st_mode):
+                raise StreamError(f"{name}: not a regular file, which can be read twice")
             with open(name, "rb"):
                 pass  # pyarrow's own words for one that cannot be read are long
             return _function("foreign.addresses:read_parquet" if _is_plain(name) else where)

@@ -25,6 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emu.lab.batch import CONTROL, FIELDS, Batch, Controls, StreamError
+from emu.lab.foreign.pieces import first_line
+from emu.lab.soundness import MOST_ROWS, check_batch, check_facts
 
 #: The key of the file's metadata, and the version of the format.
 FORMAT_KEY, FORMAT_VERSION = b"unimmu-stream", b"1"
@@ -96,7 +98,9 @@ class StreamWriter:
         if len(batch) and (batch.kind.max() > _MOST_KIND or not _KNOWN[batch.shift].all()):
             raise ValueError("an access is of kind 0, 1 or 2, and of a page of 2**12, 2**21 or 2**30 bytes, or 0")
         pages, page = _indexed(batch.vaddr >> _SHIFT)
-        if len(pages) > _MOST_PAGES:
+        if len(batch.controls) > MOST_ROWS - _MOST_PAGES:
+            raise ValueError(f"a batch has no more than {MOST_ROWS - _MOST_PAGES} controls")
+        if len(pages) > _MOST_PAGES or len(batch) > MOST_ROWS:
             middle = len(batch) // 2
             self.write(batch.part(0, middle))
             self.write(batch.part(middle, len(batch)))
@@ -170,7 +174,10 @@ def read_pages(path: str) -> Iterator[PageBatch]:
 def facts_of(path: str) -> dict[str, str]:
     """What the file's metadata says besides."""
     known = _open(path).schema_arrow.metadata or {}
-    return {name.decode(): text.decode() for name, text in known.items() if name != FORMAT_KEY}
+    with _told(path):
+        facts = {name.decode(): text.decode() for name, text in known.items() if name != FORMAT_KEY}
+        check_facts(facts)
+    return facts
 
 
 def is_recorded(path: str) -> bool:
@@ -188,7 +195,10 @@ def _open(path: str) -> pq.ParquetFile:
     if version is None:
         raise StreamError(f"{path}: this is not a stream that `unimmu run --record` wrote")
     if version != FORMAT_VERSION:
-        raise StreamError(f"{path}: format version {version.decode()!r:.60} is not known; this unimmu reads 1")
+        known = version.decode(errors="replace")
+        raise StreamError(f"{path}: format version {known!r:.60} is not known; this unimmu reads 1")
+    if not file.schema_arrow.equals(SCHEMA):
+        raise StreamError(f"{path}: its columns are not those of a stream that was recorded")
     return file
 
 
@@ -197,9 +207,8 @@ def _told(path: str) -> Iterator[None]:
     """What is wrong with the file is told in a line."""
     try:
         yield
-    except (pa.ArrowException, ValueError, LookupError) as error:
-        what = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StreamError(f"{path}: {what}") from None
+    except (pa.ArrowException, OSError, ValueError, LookupError) as error:
+        raise StreamError(f"{path}: {first_line(error)}") from None
 
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -213,16 +222,23 @@ def _groups(path: str, wanted: Sequence[str]) -> Iterator[tuple[npt.NDArray[np.u
     pages, controls = nothing
     for group in range(file.metadata.num_row_groups):
         with _told(path):
+            if (rows := file.metadata.row_group(group).num_rows) > MOST_ROWS:
+                raise StreamError(f"row group {group} has {rows} rows; no more than {MOST_ROWS} are written")
             statistics = file.metadata.row_group(group).column(op).statistics
             if statistics is None or not statistics.has_min_max:
-                raise StreamError(f"{path}: row group {group} does not say what it has")
+                raise StreamError(f"row group {group} does not say what it has")
             if statistics.max:
+                if len(controls):
+                    raise StreamError(f"row groups {group - 1} and {group} are both of controls")
                 pages, controls = _controls(_table(file, group, _CONTROL_COLUMNS))
                 continue
             columns = _table(file, group, wanted)
+            check_batch(pages, controls, columns, rows)
         yield pages, controls, columns
         pages, controls = nothing
     if len(controls):
+        with _told(path):
+            check_batch(pages, controls, {}, 0)
         yield pages, controls, {}
 
 

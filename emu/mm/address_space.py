@@ -85,6 +85,8 @@ class MmContext:
     map_hooks: list[MapHook] = field(default_factory=list)
     #: Returns the current task's soft limit of a resource, None for infinite.
     limit: Callable[[Rlimit], int | None] = lambda resource: None
+    #: Returns its hard limit, likewise.
+    hard_limit: Callable[[Rlimit], int | None] = lambda resource: None
     #: Told what work costs.
     clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
     #: Whether the current task may map below DAC_MMAP_MIN_ADDR (CAP_SYS_RAWIO).

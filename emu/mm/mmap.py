@@ -191,8 +191,16 @@ def may_expand(mm: AddressSpace, prot: Prot, flags: VmFlags, length: int) -> boo
     space = mm.context.limit(Rlimit.AS)
     if space is not None and mm.total_bytes + length > space & -PAGE_SIZE:
         return False
-    data = mm.context.limit(Rlimit.DATA) if is_data(prot, flags) else None
-    return data is None or mm.data_bytes + length <= data & -PAGE_SIZE
+    return not is_data(prot, flags) or is_within_data(mm, length)
+
+
+def is_within_data(mm: AddressSpace, length: int) -> bool:
+    """Whether that many more bytes of data stay within RLIMIT_DATA; one of 0 is for brk alone, as Valgrind wants it,
+    and the hard limit counts here."""
+    most = mm.context.limit(Rlimit.DATA)
+    if most == 0:
+        most = mm.context.hard_limit(Rlimit.DATA)
+    return most is None or mm.data_bytes + length <= most & -PAGE_SIZE
 
 
 def _check_expansion(mm: AddressSpace, address: int, length: int, prot: Prot, flags: VmFlags, *, fixed: bool) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 
 from emu.linux.errors import LinuxError, NoIntr
-from emu.linux.limits import Rlimit
 from emu.linux.mman import Prot
 from emu.mm.address_space import AddressSpace, is_data
 from emu.mm.execgain import check_exec_gain
 from emu.mm.flags import VmFlags
 from emu.mm.gup import populate
-from emu.mm.mmap import is_accountable, wants_populating
+from emu.mm.mmap import is_accountable, is_within_data, wants_populating
 from emu.mm.private import protect_private
 from emu.mm.vma import Vma, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -108,14 +107,14 @@ def _account(vma: Vma, prot: Prot) -> VmFlags:
 
 def _charge(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) -> VmFlags:
     """Make or take back the promise; returns the VM_ACCOUNT that the VMA gets.  LinuxError(ENOMEM)."""
+    becomes_data = is_data(prot, vma.flags) and not is_data(vma.prot, vma.flags)
+    if becomes_data and not is_within_data(mm, end - start):  # promised or not
+        raise LinuxError(errno.ENOMEM)
     accounted, becomes = vma.flags & VmFlags.ACCOUNT, _account(vma, prot)
     if accounted and not becomes:
         mm.context.commit.uncharge((end - start) >> PAGE_SHIFT)
     if vma.prot & Prot.WRITE or not vma.ops.accountable or not is_accountable(prot, vma.flags):
         return becomes
-    data = mm.context.limit(Rlimit.DATA)
-    if data is not None and is_data(prot, vma.flags) and mm.data_bytes + end - start > data & -PAGE_SIZE:
-        raise LinuxError(errno.ENOMEM)
     if accounted:
         return accounted
     mm.context.commit.charge((end - start) >> PAGE_SHIFT, mm)

@@ -73,6 +73,10 @@ def test_a_trace_is_replayed(tmp_path: Path) -> None:
         (("seed = [0, 7]", 'seed = [{ name = "a" }]'), ":9: axes.seed: a value that is a table has a name and a value"),
         (('across = "size"', 'across = "siez"'), ":11: report.across: there is no axis 'siez'"),
         (('"wall_s"', '"a by b"'), ":12: report.measures: 'a by b' is neither FIGURE nor FIGURE per [NUMBER] FIGURE"),
+        (('across = "size"', "across = [1]"), ":11: report.across: there is no axis [1]"),
+        (('"wall_s"', f'"a per {"9" * 5000} b"'), ":12: report.measures: "),
+        (("seed = [0, 7]", f"seed = [0x{'f' * 5000}]"), ":9: axes.seed: a number of more than 128 bits"),
+        (("seed = [0, 7]", f"seed = [{'9' * 5000}]"), "s.toml: Exceeds the limit"),
         (("[report]", "[[report]]"), ": report: a table is needed: [report]"),
     ],
 )
@@ -87,6 +91,19 @@ def test_too_many_points_are_refused(tmp_path: Path) -> None:
     axes = "\n".join(f"a{n} = {[*range(10)]}" for n in range(6))
     with pytest.raises(BadSpec, match=r"axes\.a5: more than 100,000 points"):
         spec_of(tmp_path, f'program = "x {" ".join(f"{{a{n}}}" for n in range(6))}"\n[axes]\n{axes}')
+
+
+def test_a_value_with_a_quotation_mark_is_told(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, 'program = "x {a} {b}"\n[axes]\na = ["1", "\'"]\nb = ["2"]')
+    with pytest.raises(BadSpec, match="a=' b=2: No closing quotation"):
+        spec.tasks()
+
+
+def test_an_axis_of_a_hundred_thousand_values(tmp_path: Path) -> None:
+    """Its values are compared once, not each with each."""
+    assert len(spec_of(tmp_path, f'program = "x {{a}}"\n[axes]\na = {[*range(100_000)]}').axes["a"]) == 100_000
+    with pytest.raises(BadSpec, match="more than 100,000 points"):
+        spec_of(tmp_path, f'program = "x {{a}}"\n[axes]\na = {[0] * 100_001}')
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

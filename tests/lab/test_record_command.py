@@ -150,6 +150,8 @@ def test_a_process_is_another_address_space(tmp_path: Path) -> None:
         (["tlb", "sim", "other.parquet", "--tlb", "zen4"], "it does not say how much memory"),
         (["tlb", "sim", "STREAM", "--tlb", "zen4", "--pages", "thp"], "has the page tables of the run"),
         (["tlb", "sim", "STREAM", "--tlb", "zen4", "--tlb-set", "l9.ways=1"], "has no l9"),
+        (["tlb", "sim", "STREAM", "--tlb", "zen4", "--json", "STREAM"], "that is the stream, which would be lost"),
+        (["tlb", "analyze", "STREAM", "-o", "STREAM"], "that is the stream, which would be lost"),
     ],
 )
 def test_mistakes_are_said_in_a_line(

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from emu.lab.batch import CONTROL, FIELDS, Batch, Op, StreamError, controls_of, joined
+from emu.lab.soundness import MOST_ROWS
 from emu.lab.stream import open_stream
-from emu.lab.stream_file import StreamWriter, facts_of
+from emu.lab.stream_file import FORMAT_KEY, FORMAT_VERSION, SCHEMA, StreamWriter, facts_of, read_pages
 
 TOP = (1 << 64) - 1
 SHIFTS = np.array([0, 12, 21, 30], np.uint8)
@@ -83,3 +84,61 @@ def test_what_is_no_stream_is_said(tmp_path: Path) -> None:
         with pytest.raises(StreamError, match=what) as raised:
             list(open_stream(path))
         assert "\n" not in str(raised.value)
+
+
+def rewritten(path: Path, schema: pa.Schema, tables: list[pa.Table]) -> None:
+    with pq.ParquetWriter(path, schema) as writer:
+        for table in tables:
+            writer.write_table(table.cast(schema), row_group_size=len(table))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [
+        ("page", 65535, "is of page 65535 of"),
+        ("access", 255, "of no kind"),
+        ("at", 4_000_000_000, "not in the order"),
+        ("op", 77, "nothing that is known"),
+        ("op", 8, "register"),
+        ("a", 7, "multiple of 8"),
+    ],
+)
+def test_a_damaged_stream_is_no_stream(column: str, value: int, what: str, tmp_path: Path) -> None:
+    path, damaged = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    writer = StreamWriter(str(path))
+    writer.write(some(300, 1))
+    writer.close()
+    file, tables = pq.ParquetFile(path), []
+    for group in range(file.metadata.num_row_groups):
+        table = file.read_row_group(group)
+        rows = table.to_pylist()
+        for row in rows:
+            if row["op"] == Op.ENTRY or (column in ("page", "access") and row["op"] == 0):
+                row[column] = value
+        tables.append(pa.Table.from_pylist(rows, table.schema))
+    rewritten(damaged, file.schema_arrow, tables)
+    for read in (lambda: list(open_stream(damaged)), lambda: list(read_pages(str(damaged)))):
+        with pytest.raises(StreamError, match=what) as raised:
+            read()
+        assert str(raised.value).count(str(damaged)) == 1 and "\n" not in str(raised.value)
+
+
+def test_what_a_stream_claims_is_not_believed(tmp_path: Path) -> None:
+    path, long = tmp_path / "a.parquet", MOST_ROWS + 1
+    columns = [
+        pa.nulls(long, each.type) if each.nullable else pa.repeat(pa.scalar(0, each.type), long) for each in SCHEMA
+    ]
+    facts = {FORMAT_KEY: FORMAT_VERSION}
+    rewritten(path, SCHEMA.with_metadata(facts), [pa.Table.from_arrays(columns, schema=SCHEMA)])
+    with pytest.raises(StreamError, match="row group 0 has"):
+        list(open_stream(path))
+    for name, text in (("memory_bytes", b"abc"), ("memory_bytes", b"\xff"), ("memory_bytes", b"1"), ("seed", b"x")):
+        rewritten(path, SCHEMA.with_metadata({**facts, name.encode(): text}), [])
+        with pytest.raises(StreamError):
+            facts_of(str(path))
+    rewritten(path, pa.schema([("vaddr", pa.uint64())], facts), [])
+    with pytest.raises(StreamError, match="columns are not those"):
+        facts_of(str(path))
+    rewritten(path, SCHEMA.with_metadata({FORMAT_KEY: b"\xff"}), [])
+    with pytest.raises(StreamError, match="format version"):
+        facts_of(str(path))

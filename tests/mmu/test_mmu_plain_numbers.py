@@ -434,7 +434,7 @@ def answers(world: HookWorld, call: Call) -> None:
     base, registers = world.ram.host + at, world.registers_of_guest
     path, parties = FastState.from_address(base), [Party.from_address(base + 0x200 * n) for n in (1, 2)]
     pipe = PipeRecord.from_address(base + 0x600)
-    path.trap, path.mmu, path.word = ctypes.addressof(world.trap), ctypes.addressof(state), base + 0x700
+    path.trap, path.mmu, path.scratch = ctypes.addressof(world.trap), ctypes.addressof(state), base + 0x700
     path.answers, path.costs, path.windows, path.window_number = base + 0x800, base + 0x800, base + 0x700, 0
     path.context_save = path.context_restore = path.reg_write = world.refuse
     path.task_size, path.look_at, path.futexes, path.most, path.time_slice = 1 << 47, 2**64 - 1, 1, 3, ODD
@@ -461,7 +461,7 @@ def answers(world: HookWorld, call: Call) -> None:
             path.current = path.current or ctypes.addressof(parties[0])
             path.other = path.other or ctypes.addressof(parties[1])
         for number, first, second, third in made:
-            path.system_ns = ODD
+            path.system_ns, path.word = ODD, code + 64
             registers[0], registers[7], registers[6], registers[2], registers[16] = number, first, second, third, code
             registers[9] = 2**32 - 1
             call("answer", _UC, base, 0)

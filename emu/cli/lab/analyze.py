@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import Parser, UsageError, number_from
-from emu.cli.lab.written import write_text
+from emu.cli.lab.written import check_that_it_stays, write_text
 from emu.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def _kinds(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse and show."""
+    check_that_it_stays(arguments.file, arguments.json, arguments.output)
     from emu.lab.analysis import analyse
     from emu.lab.batch import StreamError
     from emu.lab.finding import lines_of

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import Parser, UsageError, number_from
-from emu.cli.lab.written import write_text
+from emu.cli.lab.written import check_that_it_stays, write_text
 from emu.cli.progress import Report, progress
 from emu.cli.tlb import is_file, nested, preset_or_file, timed, with_settings
 
@@ -90,6 +90,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and show."""
+    check_that_it_stays(arguments.file, arguments.json)
     models = geometries_of(arguments.tlb, arguments.tlb_set, latency=arguments.tlb_latency, size=arguments.nested)
     geometries = [geometry for _, geometry in models]
     from emu.cli.accesses import needs_library

@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.status:
             _run(sweep, arguments)
         return _told(sweep)
+    except BadSpec as error:
+        raise UsageError(str(error)) from None
     except OSError as error:
         complain(f"unimmu tlb sweep: {error.filename or directory}: {error.strerror or error}")
         return OUTPUT_FAILED

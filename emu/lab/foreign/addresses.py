@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from emu.lab.batch import BATCH, Batch, StreamError
-from emu.lab.foreign.pieces import crossing
+from emu.lab.foreign.pieces import crossing, first_line
 
 _NAMES = {
     "vaddr": ("vaddr", "address", "addr"), "kind": ("kind", "access", "type"), "rip": ("rip", "ip", "pc"),
@@ -28,12 +28,15 @@ _KINDS = {
     "fetch": 2, "i": 2, "f": 2, "2": 2,
 }  # fmt: skip
 _TOP = 1 << 64
+#: Characters that a message shows of what a file says.
+_SHOWN = 60
+_MOST_PID = 0xFFFF_FFFF
 
 
 def read_csv(path: str, fields: Sequence[str]) -> Iterator[Batch]:
     """The accesses of a CSV file.  :class:`emu.lab.batch.StreamError` if it is none."""
     with open(path, "rb") as file:
-        first = file.readline(1 << 16).decode("utf-8", "replace").strip()
+        first = file.readline(1 << 16).decode("utf-8-sig", "replace").strip()
     names = [name.strip().strip('"').lower() for name in first.split(",")]
     options = pa.csv.ReadOptions(block_size=1 << 23)
     if len(names) == 1 and _is_number(names[0]):
@@ -46,8 +49,8 @@ def read_csv(path: str, fields: Sequence[str]) -> Iterator[Batch]:
         reader = pa.csv.open_csv(path, options, convert_options=pa.csv.ConvertOptions(column_types=types))
         for batch in reader:
             yield from _batches(path, batch, columns)
-    except pa.ArrowException as error:
-        raise StreamError(f"{path}: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise StreamError(f"{path}: {first_line(error)}") from None
 
 
 def read_parquet(path: str, fields: Sequence[str]) -> Iterator[Batch]:
@@ -57,8 +60,8 @@ def read_parquet(path: str, fields: Sequence[str]) -> Iterator[Batch]:
         columns = _columns(path, [name.lower() for name in file.schema_arrow.names])
         for batch in file.iter_batches(BATCH, columns=[file.schema_arrow.names[at] for at in columns.values()]):
             yield from _batches(path, batch, {name: at for at, name in enumerate(columns)})
-    except pa.ArrowException as error:
-        raise StreamError(f"{path}: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise StreamError(f"{path}: {first_line(error)}") from None
 
 
 def _columns(path: str, names: Sequence[str]) -> dict[str, int]:
@@ -67,7 +70,11 @@ def _columns(path: str, names: Sequence[str]) -> dict[str, int]:
         name: names.index(alias) for name, aliases in _NAMES.items() for alias in aliases[::-1] if alias in names
     }  # fmt: skip
     if "vaddr" not in found:
-        raise StreamError(f"{path}: no column of addresses (vaddr, address or addr), only {', '.join(names)}")
+        given = ", ".join(names)
+        raise StreamError(f"{path}: no column of addresses (vaddr, address or addr), only {given:.{_SHOWN}}")
+    for at in found.values():
+        if names.count(names[at]) > 1:
+            raise StreamError(f"{path}: several columns are called {names[at]}")
     return found
 
 
@@ -76,10 +83,13 @@ def _batches(path: str, rows: pa.RecordBatch, columns: dict[str, int]) -> Iterat
         some = rows.slice(begin, BATCH)
         given = {name: _numbers(path, name, some.column(at)) for name, at in columns.items()}
         size = given.pop("size", np.zeros(len(some), np.uint64))
-        vaddr, which = crossing(given.pop("vaddr"), size)
-        pid = given.pop("pid", np.zeros(len(some), np.uint64)).astype(np.uint32)[which]
+        vaddr, which = crossing(path, given.pop("vaddr"), size)
+        pid = given.pop("pid", np.zeros(len(some), np.uint64))
+        if (pid > _MOST_PID).any():
+            raise StreamError(f"{path}: {int(pid.max())} is no pid: it is below 0 or above {_MOST_PID}")
+        space = pid.astype(np.uint32)[which]
         rest = {name: values[which] for name, values in given.items()}
-        yield Batch.of(vaddr=vaddr, pid=pid.astype(np.int32), space=pid, **rest)
+        yield Batch.of(vaddr=vaddr, pid=space.astype(np.int32), space=space, **rest)
 
 
 def _numbers(path: str, name: str, column: Any) -> npt.NDArray[np.uint64]:
@@ -89,6 +99,8 @@ def _numbers(path: str, name: str, column: Any) -> npt.NDArray[np.uint64]:
         numbers: npt.NDArray[np.uint64] = np.asarray(column.to_numpy()).astype(np.uint64)
         return numbers
     few = column.cast(pa.string()).dictionary_encode()
+    if few.dictionary.null_count or few.indices.null_count:  # of a dictionary that has null among its values
+        raise StreamError(f"{path}: a row without {name}")
     values = [_number(path, name, text.strip()) for text in few.dictionary.to_pylist()]
     index: npt.NDArray[np.int32] = np.asarray(few.indices)
     return np.array(values, np.uint64)[index]
@@ -97,10 +109,10 @@ def _numbers(path: str, name: str, column: Any) -> npt.NDArray[np.uint64]:
 def _number(path: str, name: str, text: str) -> int:
     if name == "kind":
         if text.lower() not in _KINDS:
-            raise StreamError(f"{path}: {text!r} is no kind of access: load, store or fetch")
+            raise StreamError(f"{path}: {text[:_SHOWN]!r} is no kind of access: load, store or fetch")
         return _KINDS[text.lower()]
     if not _is_number(text):
-        raise StreamError(f"{path}: {text!r} is no {name}: a whole number, or 0x and hexadecimal digits")
+        raise StreamError(f"{path}: {text[:_SHOWN]!r} is no {name}: a whole number, or 0x and hexadecimal digits")
     return int(text, 0) if text[:2].lower() == "0x" else int(text)
 
 

@@ -16,6 +16,9 @@ from emu.lab.foreign.lackey_loop import MOST
 from emu.lab.foreign.pieces import crossing, opened, pieces
 from mmu.objectcode import load
 
+#: More than the longest line of an access has.
+_MOST_LINE = 64
+
 
 def read(path: str, fields: Sequence[str]) -> Iterator[Batch]:
     """The accesses.  :class:`emu.lab.batch.StreamError` if there is none in the file."""
@@ -24,6 +27,7 @@ def read(path: str, fields: Sequence[str]) -> Iterator[Batch]:
     with opened(path) as file:
         for piece in chain(pieces(file, path), [b"\n"]):
             lines, newline, rest = (rest + piece).rpartition(b"\n")
+            rest = rest[:_MOST_LINE]  # a longer line is no access, however it goes on
             text, begin = np.frombuffer(lines + newline, np.uint8), 0
             while begin < len(text):
                 counted = np.zeros(2, np.uint64)
@@ -36,7 +40,7 @@ def read(path: str, fields: Sequence[str]) -> Iterator[Batch]:
                 at = np.maximum.accumulate(np.where(kind == 2, np.arange(1, number + 1), 0))
                 instruction = np.concatenate((np.array([rip], np.uint64), rows[:number, 1]))[at]
                 rip = int(instruction[-1])
-                vaddr, which = crossing(rows[:number, 1].copy(), rows[:number, 2])
+                vaddr, which = crossing(path, rows[:number, 1].copy(), rows[:number, 2])
                 yield Batch.of(vaddr=vaddr, kind=kind[which], rip=instruction[which])
     if not found:
         raise StreamError(f"{path}: there is no line of lackey's in it, such as ` L 1ffeffe7e,8`")

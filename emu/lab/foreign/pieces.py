@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -15,6 +16,13 @@ from emu.lab.batch import StreamError
 
 _OPEN: dict[str, Callable[[str, str], Any]] = {".gz": gzip.open, ".xz": lzma.open}
 _PIECE = 1 << 22
+#: The size of the largest operand: what the field of a memtrace holds.
+MOST_BYTES = 0xFFFF
+#: What reading meets where compressed data is damaged, or is compressed or encrypted in a way that is not known.
+DAMAGED = (
+    EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError, RuntimeError,
+    UnicodeDecodeError,
+)  # fmt: skip
 
 
 def opened(path: str) -> Any:
@@ -30,7 +38,7 @@ def pieces(file: IO[bytes], path: str) -> Iterator[bytes]:
     while True:
         try:
             piece = file.read(_PIECE)
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        except DAMAGED as error:
             raise StreamError(f"{path}: {error}") from None
         if not piece:
             return
@@ -51,14 +59,24 @@ def records(file: IO[bytes], path: str, kind: np.dtype[Any], number: int) -> Ite
 
 
 def crossing(
-    vaddr: npt.NDArray[np.uint64], size: npt.NDArray[Any]
+    path: str, vaddr: npt.NDArray[np.uint64], size: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.intp]]:
-    """One access for each page that an operand touches: the addresses, and of which operand each is."""
-    one = np.uint64(1)
-    last = vaddr + np.maximum(size.astype(np.uint64), one) - one
-    twice = np.flatnonzero((vaddr ^ last) >> np.uint64(12))
+    """One access for each page that an operand touches: the addresses, and of which operand each is.
+    :class:`StreamError` if one has more than :data:`MOST_BYTES`."""
+    one, shift = np.uint64(1), np.uint64(12)
+    size = np.maximum(size.astype(np.uint64), one)
+    if len(size) and (largest := int(size.max())) > MOST_BYTES:
+        raise StreamError(f"{path}: an operand of {largest} bytes is not believed; the largest may have {MOST_BYTES}")
+    more = ((vaddr & np.uint64(0xFFF)) + size - one) >> shift  # pages besides the first
     which = np.arange(len(vaddr))
-    if not len(twice):
+    if not more.any():
         return vaddr, which
-    second = last[twice] & ~np.uint64(0xFFF)
-    return np.insert(vaddr, twice + 1, second), np.insert(which, twice + 1, twice)
+    which = np.repeat(which, (more + one).astype(np.intp))
+    nth = np.arange(len(which)) - np.searchsorted(which, which)
+    page = (vaddr[which] & ~np.uint64(0xFFF)) + (nth.astype(np.uint64) << shift)
+    return np.where(nth == 0, vaddr[which], page), which
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message, or the error's name if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

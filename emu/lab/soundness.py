@@ -1,0 +1,61 @@
+"""What a recorded stream must be for native code to read it: a file may be damaged, or made to do harm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emu.lab.batch import Op, Register
+from mmu.memory import MAX_BYTES, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from emu.lab.batch import Controls
+
+#: Rows of a row group, at most: who reads has memory for so many.
+MOST_ROWS = 1 << 22
+_OPS = np.zeros(256, np.bool_)
+_OPS[[*Op]] = True
+#: Whether ``access`` of the file's format says a kind, and one size of pages or none.
+_ACCESSES = np.zeros(256, np.bool_)
+_ACCESSES[[kind | size for kind in range(3) for size in (0, 1 << 2, 1 << 3, 1 << 4)]] = True
+#: The values that a register may have, where not every one will do.
+_VALUES = {Register.CPL: range(4), Register.MAXPHYADDR: range(36, 53)}
+
+
+def check_facts(facts: Mapping[str, str]) -> None:
+    """ValueError if what is said of the machine cannot be."""
+    memory = facts.get("memory_bytes", str(PAGE_SIZE))
+    if not memory.isdecimal() or len(memory) > 20 or int(memory) % PAGE_SIZE or not 0 < int(memory) <= MAX_BYTES:
+        raise ValueError(f"the machine had no memory of {memory:.60} bytes")
+    seed = facts.get("seed", "0")
+    if len(seed) > 20 or not seed.removeprefix("-").isdecimal():
+        raise ValueError(f"{seed:.60} is no seed")
+
+
+def check_batch(
+    pages: npt.NDArray[np.uint64], controls: Controls, columns: Mapping[str, npt.NDArray[Any]], rows: int
+) -> None:
+    """ValueError unless the ``rows`` accesses are of pages that there are, and the controls between them ones that
+    can be done.  ``columns`` are those that were read, as in the file."""
+    if rows and "page" in columns and int(columns["page"].max()) >= len(pages):
+        raise ValueError(f"an access is of page {int(columns['page'].max())} of {len(pages)}")
+    if "access" in columns and not _ACCESSES[columns["access"]].all():
+        raise ValueError("an access is of no kind that there is, or its page of no size")
+    if not len(controls):
+        return
+    at = controls["at"]
+    if at[-1] > rows or (at[1:] < at[:-1]).any():
+        raise ValueError(f"controls are not in the order of the {rows} accesses")
+    if not _OPS[controls["op"]].all():
+        raise ValueError("a control does nothing that is known")
+    if (controls["a"][controls["op"] == Op.ENTRY] & np.uint64(7)).any():
+        raise ValueError("an entry of a page table is not at a multiple of 8")
+    for control in controls[controls["op"] == Op.REGISTER]:
+        number, value = int(control["a"]), int(control["b"])
+        if number not in [*Register] or value not in _VALUES.get(Register(number), range(1 << 64)):
+            raise ValueError(f"register {number} cannot be {value:#x}")
