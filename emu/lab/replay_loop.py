@@ -13,6 +13,7 @@ from mmu.access import access_once, count_first_level_hits
 from mmu.access_log import EVERY_PCID, GLOBALS, Op
 from mmu.array_record import GLOBAL_TAG, TlbArray, find, held_at, hint_of, tag_at, tag_of
 from mmu.entries import RW, US, XD, D
+from mmu.eviction import leave_pcid
 from mmu.geometry import Replacement
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
 from mmu.native import cold, entry, inlined, load8, load32, load64, native, store32, store64
@@ -233,8 +234,11 @@ def state_of(replay: Replay, vcpu: int) -> MmuState:
 
 @native
 def _load_cr3(state: MmuState, cr3: int) -> None:
+    old = state.pcid
     state.cr3 = cr3 & (_ALL_ONES ^ CR3_NO_FLUSH)
     state.pcid = cr3 & PCID_MASK if state.cr4 & CR4.PCIDE != 0 else 0
+    if state.pcid != old:
+        leave_pcid(state, old)
 
 
 @native

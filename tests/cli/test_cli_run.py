@@ -294,13 +294,13 @@ def test_the_examples_in_the_help_run(unimmu: Unimmu, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     examples = unimmu("run", "--help").out.partition("\nexamples:\n")[2]
     lines = [line.strip() for line in examples.splitlines() if line.startswith("  unimmu ")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         for command in re.split(r" && |\s{3,}", line):
             if command.startswith("unimmu "):
                 ran = unimmu(*shlex.split(command)[1:])
                 assert ran.status == (70 if "--check-tlb" in command else 0), command
-                assert "WRONG" not in ran.out and (ran.out or "trace" in command)
+                assert "WRONG" not in ran.out and (ran.out or "trace" in command or "record" in command)
 
 
 def test_version_and_help(unimmu: Unimmu) -> None:

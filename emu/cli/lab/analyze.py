@@ -28,7 +28,7 @@ examples:
   unimmu tlb analyze --functions --elf ./prog a.parquet
   unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
 """
-_ANALYSES = ("reuse", "working_set", "huge", "reasons", "shared", "functions")
+_ANALYSES = ("reuse", "working_set", "large_pages", "reasons", "shared", "functions")
 _KINDS = {"load": 1, "store": 2, "fetch": 4}
 
 
@@ -46,7 +46,9 @@ def add_arguments(parser: Parser) -> None:
         help="reuse distances of pages: the misses of a fully associative LRU TLB of every size, and why",
     )  # fmt: skip
     chosen.add_argument("--working-set", action="store_true", help="how many pages are used, over time")
-    chosen.add_argument("--huge", action="store_true", help="which ranges would be worth a page of 2 MiB or 1 GiB")
+    chosen.add_argument(
+        "--huge", dest="large_pages", action="store_true", help="which ranges would be worth a page of 2 MiB or 1 GiB"
+    )
     chosen.add_argument(
         "--reasons", action="store_true",
         help="why a modelled TLB misses: cold, capacity, conflict, invalidation (with --tlb)",
@@ -161,7 +163,7 @@ def _analyses(arguments: argparse.Namespace, sizes_known: bool) -> list[Analysis
         chosen.append(Reuse(kinds, faults=not sizes_known))
     if arguments.working_set or every:
         chosen.append(WorkingSets(arguments.window, kinds))
-    if arguments.huge or every:
+    if arguments.large_pages or every:
         chosen.append(HugeCandidates(arguments.entries, arguments.kinds or DATA, faults=not sizes_known))
     for name in ("reasons", "shared"):
         if getattr(arguments, name) or (every and arguments.tlb is not None):
