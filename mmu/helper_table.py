@@ -50,6 +50,8 @@ class HelperTable:
         self._places = [*_find(engines[:4]), *_find(engines[4:])]
         self._library: Library = load("mmu.helpers")
         self._paths = HostArray((ENGINES + PROBES) * PATH_BYTES, "B")
+        #: Which engine has taken a record, by the record's number: what the engine's code passes.
+        self.taken: dict[int, int] = {}
         self.record = Helpers(
             restore_state=unicorn_abi.symbol_address("cpu_restore_state_x86_64"),
             probe=unicorn_abi.symbol_address("probe_access_x86_64"),
@@ -86,21 +88,30 @@ class HelperTable:
 
     def paths(self) -> list[DataPath]:
         """All records of engines, of which those that are taken have ``env``."""
-        return [DataPath.from_address(self._paths.address + number * PATH_BYTES) for number in range(ENGINES + PROBES)]
+        return [self._path(number) for number in range(ENGINES + PROBES)]
 
-    def near(self, uc: Uc) -> list[DataPath]:
-        """Those that an engine can have."""
-        first = first_path_of(_env(uc))
-        return self.paths()[first : first + PROBES]
-
-    def take(self, uc: Uc) -> DataPath | None:
-        """One for this engine; None if none is free."""
+    def take(self, uc: Uc, state: MmuState) -> DataPath | None:
+        """One for this engine, until it is closed; None if none is free."""
         env = _env(uc)
-        for path in self.near(uc):
-            if path.env in (0, env):
+        first = first_path_of(env)
+        for number in range(first, first + PROBES):
+            # look and take in one step: other threads take some at the same moment
+            if self.taken.setdefault(number, env) == env:
+                path = self._path(number)
                 ctypes.memset(ctypes.addressof(path), 0, PATH_BYTES)
+                path.state, path.env = ctypes.addressof(state), env
+                # called before the engine is closed: of finalizers, the latest comes first
+                weakref.finalize(uc, self._give_back, number, state)
                 return path
         return None
+
+    def _give_back(self, number: int, _state: MmuState) -> None:
+        """The engine is closed; its state is kept until then."""
+        self._path(number).env = 0
+        self.taken.pop(number, None)
+
+    def _path(self, number: int) -> DataPath:
+        return DataPath.from_address(self._paths.address + number * PATH_BYTES)
 
 
 def _env(uc: Uc) -> int:
@@ -158,13 +169,10 @@ class FastPath:
             self._begin(uc, state, table)
 
     def _begin(self, uc: Uc, state: MmuState, table: HelperTable) -> None:
-        self._path = path = table.take(uc)
-        if path is None:
+        self._path = table.take(uc, state)
+        if self._path is None:
             self.why_not = "too many engines are in exact mode"
             return
-        path.state, path.env = ctypes.addressof(state), _env(uc)
-        # called before the engine is closed: of finalizers, the latest comes first
-        weakref.finalize(uc, _end, path, state)
         _watch_memory_hooks(uc, self._hooked)
 
     def _hooked(self) -> None:
@@ -207,11 +215,6 @@ class FastPath:
         made = f"{path.places - path.left:,} loads and stores in the engine's code go to the TLB model themselves"
         others = path.left + path.missed
         return made if not others else f"{made} (of {others:,} a hook handles each access)"
-
-
-def _end(path: DataPath, _state: MmuState) -> None:
-    """The engine is closed; its state is kept until then."""
-    path.env = 0
 
 
 def _watch_memory_hooks(uc: Uc, told: Callable[[], object]) -> None:

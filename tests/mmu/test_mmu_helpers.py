@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from unicorn import x86_const as x86
 import mmu.helper_proof
 from mmu import EventKind, Mmu, PhysicalMemory, unicorn_abi
 from mmu.engine_held import drop_in_engine, engine_may_hold
+from mmu.helper_places import ENGINES, PROBES
 from mmu.helper_proof import begin_fast_path
 from mmu.helper_table import HelperTable, Unproven, helper_table
 from mmu.native import load64
@@ -283,19 +286,36 @@ def test_an_engine_that_is_closed_leaves_its_place() -> None:
     assert sum(bool(each.env) for each in table.paths()) == held
 
 
-def test_no_room_for_one_more() -> None:
+def test_no_room_for_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
     one = looping(fast=False)
-    table = helper_table()
-    near = table.near(one.uc)
-    kept = [each.env for each in near]
-    for each in near:
-        each.env = each.env or 1
-    try:
-        found = begin_fast_path(Mmu, one.uc, one.mmu.state, True)
-    finally:
-        for each, env in zip(near, kept, strict=True):
-            each.env = env
+    monkeypatch.setattr(helper_table(), "taken", dict.fromkeys(range(ENGINES + PROBES), 1))
+    found = begin_fast_path(Mmu, one.uc, one.mmu.state, True)
     assert found.state() == "a hook handles each access: too many engines are in exact mode"
+
+
+def test_each_takes_a_place_of_its_own_at_the_same_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads whose engines are to have the same place, each of which has found one before any has written to it."""
+    engines = [looping(fast=False) for _ in range(4)]
+    table, together, memset, cleared = helper_table(), threading.Barrier(len(engines)), ctypes.memset, []
+
+    def wait_and_clear(address: int, value: int, size: int) -> int:
+        cleared.append(address)
+        together.wait(60)
+        return memset(address, value, size)
+
+    def begin(one: ExactGuest) -> None:
+        begin_fast_path(Mmu, one.uc, one.mmu.state, True)
+
+    monkeypatch.setattr("mmu.helper_table.first_path_of", lambda _env: ENGINES - 1)
+    monkeypatch.setattr(ctypes, "memset", wait_and_clear)
+    threads = [threading.Thread(target=begin, args=(one,)) for one in engines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(cleared)) == len(engines)
+    states = [each.state for each in table.paths() if each.env]
+    assert all(states.count(ctypes.addressof(one.mmu.state)) == 1 for one in engines)
 
 
 def test_code_that_changes_itself_and_what_it_says() -> None:
