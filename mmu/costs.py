@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmu.latency import Latency
+from mmu.latency import MEMORY, Latency
 from mmu.registers import Access
 from mmu.second_dimension import SecondDimension
 from mmu.state import MmuState
@@ -68,7 +68,7 @@ class TranslationCosts:
         the guest, or of the second dimension (``nested``).
         """
         caches = zip(self.latency.walk_caches, self._caches, strict=False)
-        counted = {**{shape.name: cache.hits for shape, cache in caches}, "memory": self.record.memory_loads}
+        counted = {**{shape.name: cache.hits for shape, cache in caches}, MEMORY: self.record.memory_loads}
         data, fetch = (2, 3) if nested else (0, 1)
         return {name: (loads[data], loads[fetch]) for name, loads in counted.items()}
 

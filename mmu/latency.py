@@ -14,6 +14,8 @@ LINE_BYTES = 64
 #: The most cycles that a figure may say, and the most caches and lines that are modelled: what the longest walk costs,
 #: of 5 levels over 4, stays below 65,536.
 MAX_CYCLES, MAX_CACHES, MAX_LINES = 1500, 4, 1 << 22
+#: What is behind the last walk cache, where loads are counted.
+MEMORY = "memory"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,10 @@ def wrong_in_latency(latency: Latency) -> str | None:
             return f"latency: {name}: {getattr(latency, name)} cycles; from 0 to {MAX_CYCLES} are modelled"
     if len(latency.walk_caches) > MAX_CACHES:
         return f"latency: {len(latency.walk_caches)} walk caches; at most {MAX_CACHES} are modelled"
+    names = [cache.name for cache in latency.walk_caches]
+    for place, name in enumerate(names):
+        if name in (*names[:place], MEMORY):
+            return f"latency: walk cache {place + 1}: {name!r} is the name of another one, or of memory"
     for cache in latency.walk_caches:
         if cache.sets < 1 or cache.sets & (cache.sets - 1) or cache.ways < 1:
             return f"latency: {cache.name}: {cache.sets} sets of {cache.ways} ways; the sets must be a power of two"

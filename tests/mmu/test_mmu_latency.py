@@ -152,6 +152,11 @@ def test_nobody_counts_without_a_latency() -> None:
         (Latency(1, walk_caches=(WalkCache("L1D", 3, 4, 5),)), "latency: L1D: 3 sets of 4 ways; the sets must be"),
         (Latency(1, walk_caches=(WalkCache("L1D", 4, 4, -5),)), "latency: L1D: -5 cycles"),
         (Latency(1, walk_caches=(WalkCache("L1D", 1 << 22, 4, 5),)), "lines; at most 4194304 are modelled"),
+        (
+            Latency(1, walk_caches=(WalkCache("L1D", 4, 4, 5),) * 2),
+            "latency: walk cache 2: 'L1D' is the name of another",
+        ),
+        (Latency(1, walk_caches=(WalkCache("memory", 4, 4, 5),)), "latency: walk cache 1: 'memory' is the name"),
         (Latency(1, walk_caches=(WalkCache("L1D", 4, 4, 5),) * 5), "5 walk caches; at most 4 are modelled"),
     ],
 )
