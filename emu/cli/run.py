@@ -51,7 +51,7 @@ examples:
                                                          a shootdown that is missing, found
   unimmu run --root / /usr/bin/python3 -c 'print(1)'     a program of this system
   unimmu run --trace t.jsonl cow && unimmu trace view --kind fault,flush t.jsonl
-  unimmu run --record a.parquet gups 16M && unimmu tlb sim a.parquet --tlb skylake-sp,zen4
+  unimmu run --record a.parquet gups 4M 100000 && unimmu tlb sim a.parquet --tlb skylake-sp,zen4
 """
 
 
