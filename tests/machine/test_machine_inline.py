@@ -109,7 +109,7 @@ def test_two_machines_count_for_themselves(tmp_path: Path) -> None:
 
 
 def test_a_conditional_branch_leads_to_the_next_block(tmp_path: Path) -> None:
-    machine = looping(tmp_path)
+    machine = looping(tmp_path, engine_fast=True)
     machine.run()
     record = machine.kernel.cpu.inlining.record
     assert 0 < record.straight <= record.made
