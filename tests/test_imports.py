@@ -47,7 +47,12 @@ CIRCLES: tuple[set[str], ...] = (
     # structs that point at each other (include/linux/fs.h)
     {"emu.fs.dentry", "emu.fs.file", "emu.fs.inode", "emu.fs.mount", "emu.fs.resources", "emu.fs.superblock"},
     # a system call is handed the kernel, and may end its task; who runs out of memory is ended by the kernel
-    {f"emu.kernel.{name}" for name in ("entry", "exit", "fastpath", "kernel", "oom", "oomreport")},
+    {
+        f"emu.kernel.{name}"
+        for name in (
+            "entry", "exit", "fastpairs", "fastpath", "kernel", "oom", "oomreport", "syscall_entry",
+        )
+    },
     # an address space has mappings, which have operations and a page cache, and each of these is told of both; it grows
     # its stacks and ends
     {
