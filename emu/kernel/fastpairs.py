@@ -71,8 +71,8 @@ class FastPairs:
         kernel, blocks = self._kernel, self._kernel.cpu.blocks
         if not self._possible() or not is_plain(task) or not is_plain(partner) or partner.syscall is None:
             return False
-        waits = partner.state == TaskState.SLEEPING and kernel.scheduler.nobody_queued
-        if not (waits or (partner.state == TaskState.RUNNABLE and kernel.scheduler.only_queued is partner)):
+        waits = partner.state == TaskState.SLEEPING and kernel.scheduler.queues.nobody_queued
+        if not (waits or (partner.state == TaskState.RUNNABLE and kernel.scheduler.queues.only_queued is partner)):
             return False
         codes = [blocks.place(each.mm.code_id, catches_faults=each.mm.catches_faults) for each in (task, partner)]
         if codes[0] is None or codes[1] is None:

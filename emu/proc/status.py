@@ -58,7 +58,7 @@ def status(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
     if task.alive:
         fields |= _memory(task.mm)
     fields |= {"Threads": len(group.threads.keys() | {task.tgid}), **_signals(task), **_rights(task)}
-    allowed = kernel.scheduler.allowed(task)
+    allowed = kernel.scheduler.queues.allowed(task)
     fields |= {
         "Cpus_allowed": f"{allowed:x}",
         "Cpus_allowed_list": cpu_list(allowed),
