@@ -53,13 +53,15 @@ CIRCLES: tuple[set[str], ...] = (
             "entry", "exit", "fastpairs", "fastpath", "kernel", "oom", "oomreport", "syscall_entry",
         )
     },
+    # threads and their process point at each other (task_struct, signal_struct)
+    {"emu.kernel.task", "emu.kernel.threadgroup"},
     # an address space has mappings, which have operations and a page cache, and each of these is told of both; it grows
     # its stacks and ends
     {
         f"emu.mm.{name}"
         for name in (
             "address_space", "exitmm", "hugememory", "memory", "ordinary", "pagecache", "stackgrowth", "swapin",
-            "thpfault", "vma", "vmops",
+            "context", "failedfault", "thpfault", "vma", "vmatree", "vmops",
         )
     },
 )  # fmt: skip

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from emu.kernel.faultfill import FaultState
     from emu.kernel.task import Task
     from emu.kernel.tracer import Tracer
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.vma import Vma
 
 #: So many faults of that kind come to the kernel before any is answered natively.

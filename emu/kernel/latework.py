@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from emu.kernel.faststate import FastState
     from emu.kernel.futex import Futexes
     from emu.kernel.task import Task
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.vma import Vma
 
 _ACCOUNT = int(VmFlags.ACCOUNT)

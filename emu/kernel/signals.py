@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.kernel.jobctl import FIRST, LAST, JobControl
+from emu.kernel.rlimit import limits_of
 from emu.kernel.signal_state import (
     DUMPS_CORE,
     IGNORED_BY_DEFAULT,
@@ -19,7 +20,7 @@ from emu.kernel.signal_state import (
     SigAction,
     SigInfo,
 )
-from emu.kernel.task import INIT_PID, Task, TaskState, limits_of
+from emu.kernel.task import INIT_PID, Task, TaskState
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit

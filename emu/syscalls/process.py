@@ -10,7 +10,7 @@ from emu.kernel.cgroup.cgroupfs import group_of_descriptor
 from emu.kernel.exec import do_execve
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
-from emu.kernel.task import Usage
+from emu.kernel.usage import Usage
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, OneOf, Out, Pointer
 from emu.linux.capability import SYS_NICE
 from emu.linux.errors import LinuxError
