@@ -574,7 +574,7 @@ class Cpu:
     def _forget_what_is_ahead(self) -> None:
         """The block that was counted does not go on: what was set aside is the budget again."""
         trap = self.trap
-        self.blocks.unpatch()
+        self.blocks.cuts.take_back()
         if trap.aside:
             self._limit_slice(self._trap_at, trap.aside - 1)
             trap.aside = 0
