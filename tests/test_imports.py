@@ -53,6 +53,8 @@ CIRCLES: tuple[set[str], ...] = (
             "entry", "exit", "fastpairs", "fastpath", "kernel", "oom", "oomreport", "syscall_entry",
         )
     },
+    # a CPU goes by steps where a block cannot be cut
+    {"emu.cpu.cpu", "emu.cpu.stepping"},
     # threads and their process point at each other (task_struct, signal_struct)
     {"emu.kernel.task", "emu.kernel.threadgroup"},
     # an address space has mappings, which have operations and a page cache, and each of these is told of both; it grows

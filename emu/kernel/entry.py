@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from emu.cpu import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
+from emu.cpu.trap import DR6_BS, SYSCALL_TRAP, Trap, TrapKind
 from emu.instructions.raised import GP
 from emu.kernel.fastpath import FastPath
 from emu.kernel.signal_state import SiCode, Sig
@@ -20,6 +20,7 @@ from mmu import Access, PageFault
 from mmu.walk import canonical
 
 if TYPE_CHECKING:
+    from emu.cpu.cpu import Cpu
     from emu.kernel.kernel import Kernel
 
 _FAULT = Cost.FAULT
@@ -90,7 +91,7 @@ class Entry(SystemCalls):
                     continue
                 if fast:
                     fast_path.begin(task)
-                trap = cpu.single_step(task.rip) if steps else cpu.enter(task.rip)
+                trap = self._step(cpu, task.rip) if steps else cpu.enter(task.rip)
             except BaseException:
                 if fast_path.begun:
                     fast_path.end()
@@ -123,6 +124,13 @@ class Entry(SystemCalls):
                 # the way
                 if task.state != TaskState.RUNNABLE or kernel.scheduler.slice_over:
                     return
+
+    @staticmethod
+    def _step(cpu: Cpu, rip: int) -> Trap:
+        """One instruction of a task that a debugger steps, or watches."""
+        from emu.cpu.stepping import single_step  # few tasks are traced
+
+        return single_step(cpu, rip)
 
     # -- faults and exceptions -------------------------------------------------------------------------------------
 
@@ -183,8 +191,10 @@ class Entry(SystemCalls):
             if trap.fault.vaddr >> 12 != task.rip >> 12:
                 # Unicorn fetches ahead while it translates: single-step towards the address to see whether it is
                 # reached
+                from emu.cpu.stepping import find_faulting_instruction
+
                 try:
-                    trap = self._cpu.find_faulting_instruction(task.rip, self._kernel.stop.look)
+                    trap = find_faulting_instruction(self._cpu, task.rip, self._kernel.stop.look)
                 finally:
                     if self.fast_path.begun:
                         self.fast_path.end()

@@ -23,7 +23,7 @@ from mmu.objectcode import load
 from mmu.registers import Access
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.faststate import FastState
     from emu.kernel.faultfill import FaultState
     from emu.kernel.task import Task

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emu.cpu import Cpu
+from emu.cpu.cpu import Cpu
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
 from emu.kernel.aiolimits import AioLimits
@@ -79,7 +79,7 @@ class Kernel:
 
     ``cpus`` and ``turn``: the number of vCPUs, and how many ns each runs at a time; ``real_time``: its clock is the
     host's; ``log`` gets each message for the user (repeated ones once).
-    ``engine_fast`` is what :class:`emu.cpu.Cpu` has as ``fast``.
+    ``engine_fast`` is what :class:`emu.cpu.cpu.Cpu` has as ``fast``.
     """
 
     #: The terminals; set when the machine boots.

@@ -24,7 +24,7 @@ from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.fastfaults import FastFaults
     from emu.kernel.faststate import FastState
     from emu.kernel.futex import Futexes

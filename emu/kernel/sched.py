@@ -22,7 +22,7 @@ from emu.linux.stop import Stop
 from emu.linux.wait import WaitQueue, what_to_wait_for
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.linux.clock import Clock
     from emu.mm.tlbflush import TlbFlusher
 

@@ -26,7 +26,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.pidns import SeenSignals
     from emu.kernel.sigframe import SignalFrames
     from emu.kernel.traced import Traced
