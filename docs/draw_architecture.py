@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
     ),
     (
         ("emu/fs", "the VFS, tmpfs, devfs, hugetlbfs, pipes; knows who calls, and no task", 3),
-        ("emu/cpu.py", "a vCPU around one Uc", 2),
+        ("emu/cpu", "a vCPU around one Uc", 2),
     ),
     (
         ("emu/inline", "code that the engine has generated counts its own instructions", 3),

@@ -37,7 +37,7 @@ class HitKind(IntEnum):
 
 
 class TrapState(ctypes.Structure):
-    """The record that the hooks share with :class:`emu.cpu.Cpu`.  Every field is a uint64."""
+    """The record that the hooks share with :class:`emu.cpu.cpu.Cpu`.  Every field is a uint64."""
 
     limit: int  # the slice ends when so many instructions are retired; 0 while something must be done before that
     reason: int

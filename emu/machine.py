@@ -20,7 +20,8 @@ from emu.kernel.modules import Modules, find_modules, with_modules
 from emu.kernel.report import Processes
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
-from emu.kernel.task import Task, ThreadGroup
+from emu.kernel.task import Task
+from emu.kernel.threadgroup import ThreadGroup
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.clock import CLOCKS
 from emu.linux.errors import LinuxError
@@ -321,7 +322,7 @@ class Machine:
 
     def _new_task(self, credentials: Credentials) -> Task:
         kernel = self.kernel
-        pid = kernel.new_pid()
+        pid = kernel.pids.new()
         kmem = kernel.frames.kmem
         files = FdTable(kmem)
         try:

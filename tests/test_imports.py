@@ -47,14 +47,23 @@ CIRCLES: tuple[set[str], ...] = (
     # structs that point at each other (include/linux/fs.h)
     {"emu.fs.dentry", "emu.fs.file", "emu.fs.inode", "emu.fs.mount", "emu.fs.resources", "emu.fs.superblock"},
     # a system call is handed the kernel, and may end its task; who runs out of memory is ended by the kernel
-    {f"emu.kernel.{name}" for name in ("entry", "exit", "fastpath", "kernel", "oom", "oomreport")},
+    {
+        f"emu.kernel.{name}"
+        for name in (
+            "entry", "exit", "fastpairs", "fastpath", "kernel", "oom", "oomreport", "syscall_entry",
+        )
+    },
+    # a CPU goes by steps where a block cannot be cut
+    {"emu.cpu.cpu", "emu.cpu.stepping"},
+    # threads and their process point at each other (task_struct, signal_struct)
+    {"emu.kernel.task", "emu.kernel.threadgroup"},
     # an address space has mappings, which have operations and a page cache, and each of these is told of both; it grows
     # its stacks and ends
     {
         f"emu.mm.{name}"
         for name in (
             "address_space", "exitmm", "hugememory", "memory", "ordinary", "pagecache", "stackgrowth", "swapin",
-            "thpfault", "vma", "vmops",
+            "context", "failedfault", "thpfault", "vma", "vmatree", "vmops",
         )
     },
 )  # fmt: skip

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from emu.against.ptrace import libc_call
-from emu.kernel.kernel import FIRST_PID
+from emu.kernel.pid import FIRST_PID
 from emu.linux.limits import INFINITY, INIT_RLIMITS
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = (

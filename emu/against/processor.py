@@ -5,7 +5,7 @@ from __future__ import annotations
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 from unicorn import x86_const as x86
 
-from emu.cpu import CPU_MODEL
+from emu.cpu.cpu import CPU_MODEL
 
 #: The instruction, and arch_prctl's code that makes it fault (ARCH_SET_CPUID; Intel's CPUID faulting).
 CPUID, ARCH_SET_CPUID = b"\x0f\xa2", 0x1012

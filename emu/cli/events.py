@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.cli.regioncounts import RegionCounts, kernel_counts
-from emu.kernel.task import Usage
 from emu.kernel.tracer import Tracer
+from emu.kernel.usage import Usage
 from emu.linux.syscall_names import NAMES
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emu.cli.streams import Stopper
-    from emu.kernel.task import ThreadGroup
+    from emu.kernel.threadgroup import ThreadGroup
     from emu.machine import Machine
     from emu.tty.host import HostTty
 

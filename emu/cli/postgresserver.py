@@ -25,8 +25,9 @@ from emu.cli.postgresguest import (
 from emu.cli.progress import on_terminal, progress
 from emu.kernel.report import describe_process
 from emu.kernel.sched import StopReason
-from emu.kernel.task import Task, Usage
+from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
+from emu.kernel.usage import Usage
 from emu.machine import Machine, Mount
 from emu.mm.address_space import AddressSpace
 from emu.mm.pagetable import P

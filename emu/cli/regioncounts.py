@@ -10,12 +10,13 @@ import contextlib
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.task import Usage
+from emu.kernel.usage import Usage
 from mmu.counted import CounterWords
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task, ThreadGroup
+    from emu.kernel.task import Task
+    from emu.kernel.threadgroup import ThreadGroup
 
 
 def kernel_counts(kernel: Kernel) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import format_size
 from emu.cli.regioncounts import RegionCounts, kernel_counts
-from emu.cpu import Cpu
+from emu.cpu.cpu import Cpu
 from emu.kernel.kernel import Kernel
-from emu.kernel.task import Usage
+from emu.kernel.usage import Usage
 from emu.machine import Machine
 from mmu import Mmu
 

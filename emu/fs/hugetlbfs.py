@@ -90,7 +90,6 @@ class HugetlbInode(Inode):
 
     def __init__(self, sb: HugetlbSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, stat.S_IFREG | mode & 0o7777, uid, gid)
-        self.hugetlb = sb
         self.page_cache = HugePageCache(sb.resources.huge_pages)
         self.seals = Seal.SEAL
 

@@ -23,8 +23,9 @@ from emu.fs.file import DirectoryEntry, File
 from emu.fs.hostfs import REMEMBERED, HostInode, HostSuperBlock
 from emu.fs.inode import Attributes, Inode, NewOwner, Stat
 from emu.fs.libfs import Node, Symlink
+from emu.fs.shmemfile import TmpfsFile, TmpfsInode
 from emu.fs.superblock import FileSystemType, SuperBlock
-from emu.fs.tmpfs import TmpfsDirectory, TmpfsFile, TmpfsInode, TmpfsSuperBlock
+from emu.fs.tmpfs import TmpfsDirectory, TmpfsSuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags, RenameFlags
 from emu.mm.filepages import FilePages, Reclaim

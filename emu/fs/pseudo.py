@@ -211,11 +211,6 @@ class PseudoSuperBlock(SuperBlock):
         """An empty directory on which a module's file system is to be mounted (sysfs_create_mount_point)."""
         self.create_directory(name)
 
-    def remove_mount_point(self, name: str) -> None:
-        """Take the directory away again (sysfs_remove_mount_point)."""
-        directory, last = self._place(name)
-        directory.remove(last).nlink = 0
-
     def create_file(
         self, name: str, text: Text, mode: int = 0o444, size: int | None = None, store: Store | None = None
     ) -> None:

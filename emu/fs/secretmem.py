@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import unnamed_path
 from emu.fs.file import File
 from emu.fs.open import open_unnamed
-from emu.fs.tmpfs import TmpfsInode, TmpfsSuperBlock
+from emu.fs.shmemfile import TmpfsInode
+from emu.fs.tmpfs import TmpfsSuperBlock
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags
 from emu.mm.flags import FaultResult, VmFlags

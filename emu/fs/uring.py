@@ -75,8 +75,6 @@ class UringFile(AnonFile):
         self._ring_size = self.array_at + 4 * sq_entries if array else end
         self._pages = PageCache(self.inode.sb.resources.frames, OFF_SQES + sq_entries * self._sqe_size)
         self._sq_head = self._cq_tail = 0
-        #: How many events there have been.
-        self.completions = 0
         self._overflow: deque[tuple[int, int, int]] = deque()
         #: Woken when there is an event.
         self.changed = WaitQueue()
@@ -138,7 +136,6 @@ class UringFile(AnonFile):
 
     def post(self, user_data: int, result: int, flags: int, *, at_once: bool = False) -> None:
         """A completion event; while there is no room it is kept, if there is memory."""
-        self.completions += 1
         if self._overflow or not self._has_room:
             self._keep_event(user_data, result, flags)
         else:
@@ -162,11 +159,6 @@ class UringFile(AnonFile):
             return
         self._overflow.append((user_data, result, flags))
         self.set_sq_flag(SQ_CQ_OVERFLOW, True)
-
-    @property
-    def overflows(self) -> bool:
-        """Whether events are kept for which there was no room."""
-        return bool(self._overflow)
 
     def flush_overflow(self) -> None:
         """Put in what there is room for now."""

@@ -17,8 +17,9 @@ from emu.fs.namei import PathWalk
 from emu.fs.open import open_unnamed
 from emu.fs.pipe import PIPEFS_MAGIC, PipeFile, PipeInode, Pipes
 from emu.fs.resources import Resources
+from emu.fs.shmemfile import TmpfsInode
 from emu.fs.superblock import FileSystemType
-from emu.fs.tmpfs import ShmemType, TmpfsInode, TmpfsSuperBlock
+from emu.fs.tmpfs import ShmemType, TmpfsSuperBlock
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import CHUNK, PAGE_SIZE, MountFlags, OpenFlags, UmountFlags, major, minor

@@ -23,19 +23,19 @@ from typing import TYPE_CHECKING, Any
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
 from emu.hooks import (
-    BLOCK_BYTES,
     ENDS_REPEATING,
     REPEATS,
     SPECIAL,
     STOPS,
-    TABLE_ENTRIES,
     CodeCopy,
     TrapState,
     guards_of,
 )
 from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, Steps
+from emu.instructions.blocktable import APART, SPACES, BlockTable
+from emu.instructions.cut import Cuts
 from emu.instructions.listed import with_listed
-from emu.instructions.opcodes import MODE_SHIFT, Mode, lengths
+from emu.instructions.opcodes import MODE_SHIFT, Mode
 from emu.instructions.pages import CodePages
 from emu.instructions.plain import MOST_NOTED, NOTED_BYTES, WRITABLE, PlainBlocks
 from emu.instructions.scan import ENDS_INSIDE
@@ -55,17 +55,9 @@ if TYPE_CHECKING:
     from emu.instructions.watch import Watch
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
-_LONGEST_JUMP = 8
 RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
-#: The fields of a KnownBlock; of a plain one those behind the third are 0.
-_PLAIN = struct.Struct(f"{BLOCK_BYTES // 8}Q")
-_WORDS = BLOCK_BYTES // 8
-_NOTHING, _UNKNOWN = (0,) * (_WORDS - 3), (0,) * (_WORDS - 1)
-#: Programs have their libraries at the same addresses.  So that they do not push each other out of the table, which
-#: goes by address, it begins at another place for each of so many address spaces, so many blocks from one to the next.
-_SPACES, _APART = 16, 1031
 #: The mode under which a piece is known that belongs to mode 0, and how many modes there are.
 _PIECE, _MODES = 16, 8
 #: No mode yet.
@@ -86,9 +78,9 @@ class Blocks:
         #: Where the code is.
         self.pages = CodePages(mmu, trap)
         self._library = load("emu.instructions.scan")
-        self._look, self._measure = self._library["look_through"].call, self._library["measure"].call
+        self._look = self._library["look_through"].call
         self._limit_slice = load("emu.hooks")["limit_slice"].call
-        self._plain = lengths()
+        self.cuts = Cuts(mmu, trap)
         #: By mode.
         self._tables: dict[int, HostArray] = {}
         #: What native code has made known, and where it notes that until it is taken into what follows.
@@ -124,9 +116,7 @@ class Blocks:
         #: Asked whether the engine is to forget all code, and called where it has.
         self.is_full: Callable[[], bool] = lambda: False
         self.on_forgotten: Callable[[], object] = lambda: None
-        #: The place of the table's first block for the address space that runs.
-        self._first = 0
-        self._new_table()
+        self._known = BlockTable(trap)
         self._install()
 
     def _install(self) -> None:
@@ -153,7 +143,7 @@ class Blocks:
         self._take_notes()
         for key in [key for key in self._of_frame.get(paddr // PAGE_SIZE, ()) if key[0] == address]:
             self._drop(key)
-        self._make_unknown(address)
+        self._known.forget(address)
         self._mmu.forget_code(paddr)
 
     # -- modes -------------------------------------------------------------------------------------------------------
@@ -167,10 +157,9 @@ class Blocks:
         if code_id != self._space or self._closed:
             self._look_whether_told(code_id)
         self._trap.code_id = code_id
-        first = (code_id & _SPACES - 1) * _APART
-        if first != self._first:
-            self._first = first
-            self._trap.table = self._table_at + first * BLOCK_BYTES
+        first = (code_id & SPACES - 1) * APART
+        if first != self._known.first:
+            self._known.begin_at(first)
 
     def place(self, code_id: int, *, catches_faults: bool) -> tuple[int, int] | None:
         """What :meth:`enter` sets, ``TrapState.code_id`` and ``table``, as long as code is not forgotten; None where
@@ -179,7 +168,7 @@ class Blocks:
             return None
         if catches_faults:
             code_id |= Mode.CATCHES_FAULTS << MODE_SHIFT
-        return code_id, self._table_at + (code_id & _SPACES - 1) * _APART * BLOCK_BYTES
+        return code_id, self._known.begins(code_id)
 
     def _mode(self) -> Mode:
         mode = Mode.UNMASKED if self._fpu.has_unmasked else Mode.ALWAYS
@@ -250,30 +239,22 @@ class Blocks:
         self._of_frame.clear()
         self._odd.clear()
         self._unguarded.clear()
-        self._new_table()
+        self._known.clear()
         engine: Any = self._mmu.uc
         engine.ctl_flush_tb()  # the pieces too
         self.on_forgotten()
-
-    def _new_table(self) -> None:
-        """An empty table for the native hook, of which the host gives a page when a block comes there."""
-        entries = TABLE_ENTRIES + _SPACES * _APART
-        table = HostArray(entries * _WORDS, "Q")
-        self._room, self._slots = table.bytes, table.view
-        self._table_at = self._trap.table = table.address
-        self._first = 0
 
     def _can_change(self, frame: int) -> None:
         """From now on the code in this frame can be written unseen."""
         self._take_notes()
         for key in self._of_frame.get(frame, ()):
             if self._plain_blocks.pop(key, None) is not None:
-                self._make_unknown(key[0])
+                self._known.forget(key[0])
             block = self._blocks.get(key)
             if block is not None and block.copy is None:
                 block.copy = self.pages.read(key[1], block.last_frame, block.length)
                 self._copies += 1
-                self._make_unknown(block.address)
+                self._known.forget(block.address)
 
     def _code_dropped(self, frame: int) -> None:
         self._take_notes()
@@ -284,10 +265,10 @@ class Blocks:
         block = self._blocks.pop(key, None)
         if block is None:
             if self._plain_blocks.pop(key, None) is not None:
-                self._make_unknown(key[0])
+                self._known.forget(key[0])
             return
         self._copies -= block.copy is not None
-        self._make_unknown(block.address)
+        self._known.forget(block.address)
         self._forget_hit(block)
 
     def _forget_hit(self, block: Block) -> None:
@@ -295,19 +276,6 @@ class Blocks:
             assert self.hits is not None
             self.hits.forget(block.hit)
             self._dropped.append(block.hit)
-
-    def _make_unknown(self, address: int) -> None:
-        number = _number(address)
-        for place in range(number, number + _SPACES * _APART, _APART):
-            if self._slots[place * _WORDS] == address:
-                _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, *_UNKNOWN)
-
-    def _tell(self, key: int, address: int, instructions: int, *more: int) -> int:
-        """Tell the native hook of a block; ``more`` are the other fields of a KnownBlock, which is at the host address
-        that is returned."""
-        place = _number(address) + (self._trap.table - self._table_at) // BLOCK_BYTES
-        _PLAIN.pack_into(self._room, place * BLOCK_BYTES, address, key, instructions, *(more or _NOTHING))
-        return self._table_at + place * BLOCK_BYTES
 
     def _take_notes(self) -> None:
         """Know what native code has made known."""
@@ -342,7 +310,7 @@ class Blocks:
         key = address, frame * PAGE_SIZE + address % PAGE_SIZE, size, space >> MODE_SHIFT
         instructions = self._plain_blocks.get(key)
         if instructions is not None:
-            self._tell(space << 32 | size, address, instructions)
+            self._known.tell(space << 32 | size, address, instructions)
             return 1
         again = self._known_again(key) if self._blocks else None
         return self._look_through(key, frame, last_frame) if again is None else again
@@ -410,7 +378,7 @@ class Blocks:
         if not (volatile or special):
             self._plain_blocks[key] = instructions
             self._note_frames(key, frame, last_frame)
-            self._tell(self._trap.code_id << 32 | size, address, instructions)
+            self._known.tell(self._trap.code_id << 32 | size, address, instructions)
             return 1
         code = self.pages.read(paddr, last_frame, size)
         block = Block(address, size, instructions, last_frame, code if volatile else None)
@@ -482,10 +450,8 @@ class Blocks:
             begins = paddr + offset
             if begins // PAGE_SIZE != paddr // PAGE_SIZE:
                 begins = last_frame * PAGE_SIZE + begins % PAGE_SIZE
-            self._cut(block, offset, skipped, begins)
-            buffer = ctypes.create_string_buffer(code, len(code))
-            before = self._look(ctypes.addressof(buffer), offset, self._plain.address)
-            block.before = before if offset else 1
+            self.pending = self.cuts.cut(block, offset, skipped, begins) or self.pending
+            block.before = self.cuts.instructions(code, offset) if offset else 1
 
     def _keep(self, key: _Key, block: Block, frame: int, last_frame: int) -> None:
         self._drop(key)
@@ -498,40 +464,8 @@ class Blocks:
         if last_frame != frame:
             self._of_frame[last_frame][key] = None
 
-    # -- pieces ------------------------------------------------------------------------------------------------------
-
-    def _cut(self, block: Block, offset: int, skipped: int, begins: int) -> None:
-        """Have the engine translate the code before this offset, or a jump over the so many bytes that are executed
-        here; ``begins`` is the physical address of the cut.
-        """
-        room = PAGE_SIZE - begins % PAGE_SIZE
-        ends = self._ends(begins, room)
-        ends.add(block.size - offset)  # the engine ends a block behind an instruction that it does not know
-        jump = next((n for n in range(2, min(room, _LONGEST_JUMP) + 1) if n not in ends), None)
-        if jump is None and offset:
-            self.pending = Steps(block.address + offset)
-            return
-        block.goes_on = block.address + offset + skipped
-        if jump is None:
-            block.stops = True
-            return
-        block.size = offset + jump
-        new = b"\x2e" * (jump - 2) + b"\xeb" + (skipped - jump).to_bytes(1, "little", signed=True)
-        self.pending = Patch(self._mmu.ram.host + begins, self._mmu.ram.read(begins, jump), new)
-
-    def _ends(self, begins: int, room: int) -> set[int]:
-        """Where instructions end, from the first one on."""
-        at, ends = 0, set()
-        while at < min(room, _LONGEST_JUMP):
-            found = self._measure(self._mmu.ram.host + begins + at, room - at, self._plain.address)
-            if found == 0:
-                break
-            at += found & 0xFF
-            ends.add(at)
-        return ends
-
     def patch(self, address: int, patch: Patch) -> None:
-        """Put the jump where it goes, and forget the block, before which the engine has stopped.
+        """Put the jump of a cut where it goes.
 
         A fault of the block before may have taken the page that both are in (memory is short): then everything is
         forgotten, and the next fetch faults.  The engine must not fetch here: it could not say that it fails.
@@ -539,19 +473,7 @@ class Blocks:
         if not self._mmu.reaches(address, Access.FETCH) or ctypes.string_at(patch.host, len(patch.old)) != patch.old:
             self.forget()
             return
-        unicorn_abi.forget_block(self._mmu.uc)
-        ctypes.memmove(patch.host, patch.new, len(patch.new))
-        trap = self._trap
-        trap.patched_at, trap.patched = patch.host, len(patch.new)
-        trap.patched_old = int.from_bytes(patch.old, "little")
-
-    def unpatch(self) -> None:
-        """Put the guest's code back: the piece did not begin."""
-        trap = self._trap
-        if trap.patched:
-            old = trap.patched_old.to_bytes(8, "little")[: trap.patched]
-            ctypes.memmove(trap.patched_at, old, trap.patched)
-            trap.patched = 0
+        self.cuts.apply(patch)
 
     def _make_known(self, block: Block, key: _Key) -> int:
         """Tell the native hook; 0 if the block's code does not guard its operands as it should."""
@@ -564,7 +486,7 @@ class Blocks:
         hit = 0 if block.hit is None else ctypes.addressof(block.hit)
         guards = 0 if block.guards is None else ctypes.addressof(block.guards)
         special = SPECIAL if goes_on or hit or code or guards else 0
-        known = self._tell(
+        known = self._known.tell(
             self._trap.code_id << 32 | block.size | special, block.address, block.instructions, block.before, goes_on,
             hit, code, guards,
         )  # fmt: skip
@@ -579,8 +501,3 @@ class Blocks:
         copy = ctypes.create_string_buffer(code, len(code))
         end = host + block.last_frame * PAGE_SIZE
         return copy, CodeCopy(ctypes.addressof(copy), host + paddr, here, end, len(code) - here)
-
-
-def _number(address: int) -> int:
-    """The place of a block in the table."""
-    return (address ^ address >> 15) & TABLE_ENTRIES - 1

@@ -13,8 +13,8 @@ import struct
 from emu.fpu import FXSAVE_BYTES
 from emu.instructions.instruction import Instruction
 
-#: In the bytes of the FXSAVE image that are for software: RFLAGS and RAX, before and after.
-FLAGS_AT, RAX_AT = 464, 472
+#: In the bytes of the FXSAVE image that are for software: RFLAGS, before and after; behind it RAX.
+FLAGS_AT = 464
 _PAGE = 4096
 #: push rbx; mov rbx, rdx; fxsave [rbx]; fxrstor [rdi]; push [rdi+464]; popfq; mov rax, [rdi+472]
 _BEFORE = bytes.fromhex("53 4889d3 0fae03 0fae0f ffb7d0010000 9d 488b87d8010000")

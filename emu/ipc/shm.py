@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.file import file_of
 from emu.fs.hugetlbfs import HugetlbFile
-from emu.fs.tmpfs import TmpfsFile
+from emu.fs.shmemfile import TmpfsFile
 from emu.ipc.ids import AnyCaller, Ids, IpcObject
 from emu.ipc.limits import SHMALL, SHMMAX, SHMMIN, SHMMNI
 from emu.linux.errors import LinuxError

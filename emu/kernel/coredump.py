@@ -17,7 +17,7 @@ from emu.fs import operations
 from emu.fs.dentry import d_path
 from emu.fs.file import file_of
 from emu.kernel.corenotes import notes
-from emu.kernel.task import limits_of
+from emu.kernel.rlimit import limits_of
 from emu.kernel.vdso import VSYSCALL
 from emu.linux.cost import BYTE_SHIFT
 from emu.linux.errors import LinuxError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emu.fs.dentry import d_path
 from emu.fs.file import file_of
 from emu.kernel.signal_state import mask_of
-from emu.kernel.task import Usage
+from emu.kernel.usage import Usage
 from emu.kernel.user_regs import read_fp, read_regs, read_xstate
 from emu.linux.errors import LinuxError
 from mmu.memory import PAGE_SIZE

@@ -13,8 +13,9 @@ from emu.kernel.creds import exec_credentials
 from emu.kernel.elf import ElfProgram, NotExecutable, read_elf
 from emu.kernel.exit import de_thread, release_memory, vfork_done
 from emu.kernel.layout import CLEARED_ON_SETID, ELF_ET_DYN_BASE, Layout, Persona, choose_layout
+from emu.kernel.rlimit import soft_limit
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, AltStack, SigAction
-from emu.kernel.task import Task, soft_limit
+from emu.kernel.task import Task
 from emu.linux.caller import Credentials
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags

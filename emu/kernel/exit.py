@@ -12,7 +12,7 @@ from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.task import ThreadGroup
+    from emu.kernel.threadgroup import ThreadGroup
     from emu.linux.pidns import PidNamespace
 
 
@@ -88,7 +88,7 @@ def do_exit(kernel: Kernel, task: Task, status: int, *, told: bool = True) -> No
 def _forget_thread(kernel: Kernel, task: Task) -> None:
     task.state = TaskState.DEAD
     del kernel.tasks[task.pid]
-    kernel.pid_unused(task, task.pid)
+    kernel.pids.unused(task, task.pid)
     if task.cgroup is not None:
         kernel.cgroups.released(task)
     task.free()
@@ -263,7 +263,7 @@ def release(kernel: Kernel, leader: Task) -> None:
         leader.ptrace.unlink()
     _tell_watchers(leader)
     del kernel.tasks[leader.pid]
-    kernel.pid_unused(leader, leader.pid)
+    kernel.pids.unused(leader, leader.pid)
     leader.group.pending.flush()
     if leader.cgroup is not None:
         kernel.cgroups.released(leader)
@@ -294,7 +294,7 @@ def de_thread(kernel: Kernel, task: Task) -> None:
         kernel.cgroups.released(leader)
     leader.free()
     del kernel.tasks[task.pid], group.threads[task.pid]
-    kernel.pid_unused(task, task.pid)
+    kernel.pids.unused(task, task.pid)
     task.pid = leader.pid
     kernel.tasks[task.pid] = group.threads[task.pid] = group.leader = task
     if group.parent is not None:

@@ -13,20 +13,10 @@ from emu.kernel.fastreturn import done, is_syscall, returns
 from emu.kernel.fastsignals import kill, sigprocmask, sigreturn
 from emu.kernel.faststate import (
     CALLS,
-    CLOCK_GETTIME,
     DESCRIPTORS,
-    FUTEX,
-    KILL,
-    MMAP,
     MOST_BYTES,
-    MPROTECT,
-    MUNMAP,
     NONBLOCKING,
-    READ,
     READ_END,
-    SIGPROCMASK,
-    SIGRETURN,
-    WRITE,
     WRITE_END,
     FastState,
     Party,
@@ -36,6 +26,18 @@ from emu.kernel.faststate import (
 from emu.kernel.latecalls import REFUSED, expect_faults, maps_as_before, protects, protects_as_before, unmap, unmappable
 from emu.kernel.usermemory import NOWHERE, READABLE, WRITABLE, buffer, translated, use
 from emu.linux.cost import Cost
+from emu.linux.unistd import (
+    NR_CLOCK_GETTIME,
+    NR_FUTEX,
+    NR_KILL,
+    NR_MMAP,
+    NR_MPROTECT,
+    NR_MUNMAP,
+    NR_READ,
+    NR_RT_SIGPROCMASK,
+    NR_RT_SIGRETURN,
+    NR_WRITE,
+)
 from mmu.engine_sync import begin_windows
 from mmu.entries import A, D
 from mmu.native import call3, entry, load8, load32, load64, native, store8, store32, store64
@@ -370,26 +372,26 @@ def answer(uc: int, path: FastState, _nothing: int) -> int:
     known = load64(path.answers + number * 8)
     if known != 0:
         return 1 if done(path, trap, cost, known - 1) else 0
-    if number == SIGPROCMASK:
+    if number == NR_RT_SIGPROCMASK:
         return 1 if sigprocmask(path, trap, cost) else 0
-    if number == SIGRETURN:
+    if number == NR_RT_SIGRETURN:
         return 1 if sigreturn(path, trap, cost) else 0
-    if number == KILL:
+    if number == NR_KILL:
         return 1 if kill(path, trap, cost) else 0
-    if number == CLOCK_GETTIME:
+    if number == NR_CLOCK_GETTIME:
         return 1 if _clock_gettime(path, trap, cost) else 0
-    if number == MMAP:
+    if number == NR_MMAP:
         return 1 if _mmap(path, trap, cost) else 0
-    if number == MPROTECT:
+    if number == NR_MPROTECT:
         return 1 if _mprotect(path, trap, cost) else 0
-    if number == MUNMAP:
+    if number == NR_MUNMAP:
         return 1 if _munmap(path, trap, cost) else 0
     if path.current == 0:
-        return 1 if number == FUTEX and _wake(path, trap, cost) else 0
+        return 1 if number == NR_FUTEX and _wake(path, trap, cost) else 0
     store64(path.scratch + 8, uc)
     me = Party.from_address(path.current)
-    if number == FUTEX:
+    if number == NR_FUTEX:
         return 1 if _futex(path, trap, me, cost) else 0
-    if number == READ:
+    if number == NR_READ:
         return 1 if _read(path, trap, me, cost) else 0
-    return 1 if number == WRITE and _write(path, trap, me, cost) else 0
+    return 1 if number == NR_WRITE and _write(path, trap, me, cost) else 0

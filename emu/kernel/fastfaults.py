@@ -23,12 +23,13 @@ from mmu.objectcode import load
 from mmu.registers import Access
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.faststate import FastState
     from emu.kernel.faultfill import FaultState
     from emu.kernel.task import Task
     from emu.kernel.tracer import Tracer
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.vma import Vma
 
 #: So many faults of that kind come to the kernel before any is answered natively.

@@ -15,35 +15,49 @@ from typing import TYPE_CHECKING
 
 from emu.hooks import TrapState
 from emu.kernel.fastfaults import FastFaults
+from emu.kernel.fastpairs import FastPairs
 from emu.kernel.faststate import (
     ANSWERED,
     BLOCKED,
     CALLS,
-    CLOCK_GETTIME,
-    DESCRIPTORS,
-    FUTEX,
-    KILL,
     LOOK_AT,
     MASKS,
-    MMAP,
-    MPROTECT,
-    MUNMAP,
-    READ,
     SIGNALS,
-    SIGPROCMASK,
-    SIGRETURN,
     SYSTEM_NS,
     TASK_SIZE,
-    WRITE,
     FastState,
-    Run,
 )
-from emu.kernel.futex import ANY_BIT, Waiter, futex_wait
 from emu.kernel.signal_state import SaFlags
-from emu.kernel.task import Task, TaskState
+from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.linux.clock import CPUTIME
-from emu.mm.kmem import PIPE_PAGE, SIGQUEUE
+from emu.linux.unistd import (
+    NR_CLOCK_GETRES,
+    NR_CLOCK_GETTIME,
+    NR_CLONE,
+    NR_EXIT,
+    NR_FUTEX,
+    NR_GETEGID,
+    NR_GETEUID,
+    NR_GETGID,
+    NR_GETPGRP,
+    NR_GETPID,
+    NR_GETPPID,
+    NR_GETTID,
+    NR_GETTIMEOFDAY,
+    NR_GETUID,
+    NR_KILL,
+    NR_LSEEK,
+    NR_MMAP,
+    NR_MPROTECT,
+    NR_MUNMAP,
+    NR_READ,
+    NR_RT_SIGPROCMASK,
+    NR_RT_SIGRETURN,
+    NR_TIME,
+    NR_WRITE,
+)
+from emu.mm.kmem import SIGQUEUE
 from mmu import unicorn_abi
 from mmu.objectcode import load
 from mmu.registers import CR4
@@ -53,7 +67,6 @@ if TYPE_CHECKING:
     from emu.kernel.latework import LateWork
     from emu.kernel.signal_state import SigAction, SigInfo
     from emu.kernel.sigregs import SignalRegisters
-    from emu.kernel.taskpair import Pair, Side
     from emu.linux.syscall import Enter, Registers
     from emu.mm.vma import Vma
 
@@ -61,20 +74,21 @@ if TYPE_CHECKING:
 _ANSWER: int = TrapState.answer.offset // 8  # type: ignore[attr-defined]
 #: After a change of the mask that was answered, the next one is prepared for in so many entries of the engine.
 _SOON = 8
-#: getpid, getuid, getgid, geteuid, getegid, getppid, getpgrp, gettid: what they say changes by other calls only.
-WHO = frozenset({39, 102, 104, 107, 108, 110, 111, 186})
-#: Calls that do not change it: these, read, lseek, rt_sigreturn, kill, futex, and those that tell the time.
-_KEEP = WHO | {READ, 8, SIGPROCMASK, SIGRETURN, KILL, 96, 201, FUTEX, CLOCK_GETTIME, 229}
+#: What they say changes by other calls only.
+_WHO = frozenset({NR_GETPID, NR_GETTID, NR_GETPPID, NR_GETPGRP, NR_GETUID, NR_GETEUID, NR_GETGID, NR_GETEGID})
+#: Calls that do not change it.
+_KEEP = _WHO | {
+    NR_READ, NR_LSEEK, NR_RT_SIGPROCMASK, NR_RT_SIGRETURN, NR_KILL, NR_FUTEX,
+    NR_GETTIMEOFDAY, NR_TIME, NR_CLOCK_GETTIME, NR_CLOCK_GETRES,
+}  # fmt: skip
 #: As much memory as was mapped last has been unmapped so often before the next mapping may be foreseen.
 _FEW_UNMAPPED = 16
-#: Calls that change nothing of what munmap, mmap and mprotect depend on, but for the mappings: these, and clone, exit.
-_KEEP_MAPPINGS = WHO | {MMAP, MUNMAP, SIGPROCMASK, SIGRETURN, FUTEX, CLOCK_GETTIME, 56, 60}
+#: Calls that change nothing of what munmap, mmap and mprotect depend on, but for the mappings.
+_KEEP_MAPPINGS = _WHO | {
+    NR_MMAP, NR_MUNMAP, NR_RT_SIGPROCMASK, NR_RT_SIGRETURN, NR_FUTEX, NR_CLOCK_GETTIME, NR_CLONE, NR_EXIT,
+}  # fmt: skip
 #: So many calls of that kind come to the kernel before any is answered natively.
 _FEW = 64
-#: Two tasks have gone on in turns so often before they are taken for a pair, and how often that may be at most.
-_TURNS, _MOST_TURNS = 4, 4096
-#: A pair that made fewer calls was none.
-_WORTH = 40
 #: After so many switches the kernel has its turn again.
 _SWITCHES = 1000
 _NODEFER = int(SaFlags.NODEFER)
@@ -115,10 +129,7 @@ class FastPath:
         self.stands = False
         #: Known where a handler has been entered, which may return soon.
         self._signals: SignalRegisters | None = None
-        self._pair: Pair | None = None
-        #: The tasks that went on last after a wait, how often they did in turns, and how often they are to.
-        self._last = self._before = 0
-        self._turns, self._patience = 0, _TURNS
+        self.pairs = FastPairs(kernel, self._made, self._pair_taken)
 
     def _made(self) -> FastState:
         """The record of the native code, made when it is first needed."""
@@ -137,7 +148,7 @@ class FastPath:
             self._trap = memoryview(cpu.trap).cast("B").cast("Q")
             self._answer = load("emu.kernel.fastcalls")["answer"].address
             cpu.trap.fast_path = ctypes.addressof(self._state)
-            for number in (READ, WRITE, SIGPROCMASK, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME):
+            for number in (NR_READ, NR_WRITE, NR_RT_SIGPROCMASK, NR_RT_SIGRETURN, NR_KILL, NR_FUTEX, NR_CLOCK_GETTIME):
                 self._costs[number] = self._kernel.entry.entry_of(number)[1]
         return self._state
 
@@ -154,7 +165,7 @@ class FastPath:
         if self.masks:
             signals, tracer = task.signals, self._kernel.tracer
             waits = signals.pending or signals.shared or signals.saved_mask is not None
-            if waits or task.seccomp is not None or self._pair is not None or tracer.syscalls:
+            if waits or task.seccomp is not None or self.pairs.pair is not None or tracer.syscalls:
                 record[MASKS] = 0
             else:
                 record[MASKS], record[BLOCKED], record[TASK_SIZE] = 1, signals.blocked, task.mm.task_size
@@ -180,7 +191,7 @@ class FastPath:
         self.begun = False
         self._trap[_ANSWER] = 0
         answered = record[ANSWERED]
-        if not answered and self._pair is None and not self.faults.given:  # nothing has been done
+        if not answered and self.pairs.pair is None and not self.faults.given:  # nothing has been done
             if self.masks:
                 self._prepare_less()
             if self._foreseen:
@@ -199,14 +210,9 @@ class FastPath:
             task.signals.blocked = record[BLOCKED]
         if self._foreseen:
             self._take_back(task)
-        pair, self._pair = self._pair, None
-        if pair is not None:
+        if self.pairs.pair is not None:
+            self.pairs.settle(answered)
             self._is_ready()
-            self._patience = _TURNS if answered >= _WORTH else min(2 * self._patience, _MOST_TURNS)
-            state = self._made()
-            if answered:
-                self._settle(pair, state)
-            state.current = 0
         return self.faults.settle(task) if self.faults.given else []
 
     def goes_on(self, task: Task, address: int, mappings: list[Vma]) -> None:
@@ -218,9 +224,19 @@ class FastPath:
             state.system_ns, state.look_at, state.turn_end = clock.system_ns, clock.look_at, clock.turn_end
             self.begun = True
 
+    def kept(self, number: int, enter: Enter) -> Enter:
+        """The entry of a call, of which what it says or does is kept in mind if calls like it may be answered."""
+        if number in _WHO:
+            return self._keeps_who(number, enter)
+        if number == NR_CLOCK_GETTIME:
+            return self._keeps_clock(enter)
+        if number == NR_RT_SIGPROCMASK:
+            return self._keeps_masks(enter)
+        return self._keeps_mappings(enter) if number == NR_MUNMAP else enter
+
     # -- who the task is -------------------------------------------------------------------------------------------
 
-    def keeps(self, number: int, enter: Enter) -> Enter:
+    def _keeps_who(self, number: int, enter: Enter) -> Enter:
         """The entry of a call that says who the task is, with the result kept."""
 
         def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
@@ -232,7 +248,7 @@ class FastPath:
 
         return answered
 
-    def keeps_clock(self, enter: Enter) -> Enter:
+    def _keeps_clock(self, enter: Enter) -> Enter:
         """The entry of clock_gettime, which notes whose CPU time is asked for."""
 
         def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
@@ -248,7 +264,7 @@ class FastPath:
 
     # -- the signal mask -------------------------------------------------------------------------------------------
 
-    def keeps_masks(self, enter: Enter) -> Enter:
+    def _keeps_masks(self, enter: Enter) -> Enter:
         """The entry of rt_sigprocmask, which notes that more such calls may come."""
 
         def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
@@ -275,7 +291,7 @@ class FastPath:
 
     # -- calls of which the work is done later -----------------------------------------------------------------------
 
-    def keeps_mappings(self, enter: Enter) -> Enter:
+    def _keeps_mappings(self, enter: Enter) -> Enter:
         """The entry of munmap, behind which memory may be mapped as before."""
 
         def answered(kernel: Kernel, task: Task, registers: Registers) -> int:
@@ -298,13 +314,13 @@ class FastPath:
         kernel = self._kernel
         if task.personality or kernel.tracer.active:
             return False
-        return kernel.perf is None and not kernel.entry.replaces((MMAP, MPROTECT, MUNMAP))
+        return kernel.perf is None and not kernel.entry.replaces((NR_MMAP, NR_MPROTECT, NR_MUNMAP))
 
     def _made_late(self) -> LateWork:
         from emu.kernel.latework import LateWork  # few programs get here
 
         kernel, state = self._kernel, self._made()
-        for number in (MMAP, MPROTECT, MUNMAP):
+        for number in (NR_MMAP, NR_MPROTECT, NR_MUNMAP):
             self._costs[number] = kernel.entry.entry_of(number)[1]
         return LateWork(self._cpu, kernel.mm_context, kernel.futexes, self.faults, state)
 
@@ -372,7 +388,7 @@ class FastPath:
         self._is_ready()
 
     def _is_ready(self) -> None:
-        kept = self._signals, self._pair, self._clock_of_thread
+        kept = self._signals, self.pairs.pair, self._clock_of_thread
         self.ready = bool(self._known or self.masks or self._foreseen) or any(each is not None for each in kept)
 
     # -- signals ---------------------------------------------------------------------------------------------------
@@ -380,7 +396,11 @@ class FastPath:
     def handler_entered(self, task: Task, info: SigInfo, action: SigAction) -> None:
         """The task that runs has got a frame for a signal, from which it may return, and it may come again."""
         kernel = self._kernel
-        if kernel.tracer.syscalls or self._cpu.mmu.state.cr4 & CR4.LA57 or kernel.entry.replaces((SIGRETURN, KILL)):
+        if (
+            kernel.tracer.syscalls
+            or self._cpu.mmu.state.cr4 & CR4.LA57
+            or kernel.entry.replaces((NR_RT_SIGRETURN, NR_KILL))
+        ):
             return
         state = self._made()
         registers = self._signals = kernel.signals.frames.registers
@@ -403,121 +423,7 @@ class FastPath:
         state.signals, state.blocked, state.task_size = 1, signals.blocked, task.mm.task_size
         registers.alt_stack, registers.alt_size, registers.alt_flags = signals.alt_stack
 
-    # -- pairs -----------------------------------------------------------------------------------------------------
-
-    def resumed(self, task: Task, number: int) -> None:
-        """A task goes on behind a call in which it has waited, and is about to enter the engine."""
-        before, self._before, self._last = self._before, self._last, task.pid
-        if task.pid != before or task.pid == self._before or number not in (READ, FUTEX):
-            self._turns = 0
-            return
-        self._turns += 1
-        if self._turns >= self._patience:
-            self._turns = 0
-            partner = self._kernel.tasks.get(self._before)
-            if partner is None or not self._take(task, partner):
-                self._patience = min(2 * self._patience, _MOST_TURNS)
-
-    def _possible(self) -> bool:
-        """Whether turns may be taken natively now."""
-        kernel, state = self._kernel, self._cpu.mmu.state
-        if not kernel.scheduler.turns_are_alike or not kernel.flusher.loads_only or kernel.tracer.syscalls:
-            return False
-        if self._clock.real or self._clock.until_next_timer() is not None or state.event_mask:
-            return False
-        return not state.cr4 & CR4.LA57 and not kernel.entry.replaces((READ, WRITE, FUTEX))
-
-    def _take(self, task: Task, partner: Task) -> bool:
-        """Take these two for a pair, of which the first runs; False if that is not possible."""
-        from emu.kernel.fastcalls import waits_for_word  # few programs get here
-        from emu.kernel.fasttask import is_plain
-        from emu.kernel.taskpair import Pair, Side
-
-        kernel, blocks = self._kernel, self._cpu.blocks
-        if not self._possible() or not is_plain(task) or not is_plain(partner) or partner.syscall is None:
-            return False
-        waits = partner.state == TaskState.SLEEPING and kernel.scheduler.nobody_queued
-        if not (waits or (partner.state == TaskState.RUNNABLE and kernel.scheduler.only_queued is partner)):
-            return False
-        codes = [blocks.place(each.mm.code_id, catches_faults=each.mm.catches_faults) for each in (task, partner)]
-        if codes[0] is None or codes[1] is None:
-            return False
-        one, other = Side(task, codes[0]), Side(partner, codes[1])
-        pair = Pair(one, other)
-        pair.add_descriptors(one, partner)
-        pair.add_descriptors(other, partner)
-        pipe, key = 0, None
-        number, registers = partner.syscall
-        if number == READ:
-            fd = registers[0] & _LOW_32
-            pipe = other.descriptors[fd] & -8 if fd < DESCRIPTORS else 0
-            if not pipe or (waits and partner.sleeping_on != (pair.pipe_at(pipe).not_empty,)):
-                return False
-        elif number == FUTEX and waits_for_word(registers[1] & _LOW_32, registers[5] & _LOW_32, registers[3]):
-            key = (partner.mm.serial, registers[0]) if waits else None
-            if not kernel.futexes.only_at(key) or (waits and not kernel.futexes.waits_at(key)):
-                return False
-        else:
-            return False
-        if not kernel.mm_context.frames.kmem.has_room(PIPE_PAGE * len(pair.pipes)):
-            return False
-        other.sleeps(pipe)
-        self._hand_over(pair, one, other, futexes=kernel.futexes.only_at(key))
-        return True
-
-    def _hand_over(self, pair: Pair, one: Side, other: Side, *, futexes: bool) -> None:
-        state, scheduler = self._made(), self._kernel.scheduler
-        self._signals, state.signals = None, 0
+    def _pair_taken(self) -> None:
+        """What is known of the task that runs does not hold for the other one of a pair."""
+        self._signals, self._made().signals = None, 0
         self.forget()
-        self._pair, self.ready = pair, True
-        state.current, state.other = ctypes.addressof(one.record), ctypes.addressof(other.record)
-        state.task_size, state.futexes, state.time_slice = one.task.mm.task_size, futexes, scheduler.time_slice
-        state.since, state.system_since, state.start = scheduler.turn_began
-        state.switches = state.instructions = state.vcpu_ns = 0
-
-    def _settle(self, pair: Pair, state: FastState) -> None:
-        """Do what native code has done."""
-        kernel, clock = self._kernel, self._clock
-        running, other = pair.sides[state.current], pair.sides[state.other]
-        for side in (running, other):
-            side.count()
-        if state.switches:
-            began = state.since, state.system_since, state.start
-            kernel.scheduler.turns_taken(running.task, began, state.switches, state.instructions, state.vcpu_ns)
-            kernel.flusher.was_loaded(running.task.mm)
-            clock.turn_is(state.turn_end, state.look_at)
-            if running.task.rseq is not None:
-                running.task.rseq_event, running.task.rseq.concurrency_id = False, 0
-        if running.task.sleeping is not None:
-            self._end_sleep(running.task)
-        if not other.record.told:
-            if other.task.sleeping is not None:
-                self._end_sleep(other.task)
-            self._sleep(other)
-        for pipe, (record, buffer) in pair.pipes.items():
-            pipe.hold(buffer.raw[: record.length])
-        if other.record.run == Run.WOKEN and other.task.state == TaskState.SLEEPING:
-            if other.record.number == FUTEX:
-                kernel.futexes.wake((other.task.mm.serial, other.record.rdi), 1)
-            else:
-                kernel.scheduler.wake(other.task)
-
-    def _end_sleep(self, task: Task) -> None:
-        """The call in which it sleeps has ended."""
-        self._kernel.scheduler.wake_unseen(task)
-        assert task.sleeping is not None
-        task.sleeping.close()
-        task.sleeping = task.syscall = None
-
-    def _sleep(self, side: Side) -> None:
-        """A task has made a call that waits."""
-        kernel, task, record = self._kernel, side.task, side.record
-        registers = record.rdi, record.rsi, record.rdx, record.r10, record.r8, record.r9
-        if record.number == READ:
-            task.sleeping = kernel.entry.entry_of(READ)[0](kernel, task, registers)
-        else:
-            waiter = Waiter((task.mm.serial, record.rdi), ANY_BIT)
-            task.sleeping = futex_wait(kernel.futexes, self._clock, waiter, None)
-        task.syscall, task.rip = (record.number, registers), record.rip
-        task.syscall_rflags, task.syscall_rsp = record.rflags, record.rsp
-        kernel.scheduler.sleep(task, next(task.sleeping))

@@ -15,10 +15,6 @@ CALLS, DESCRIPTORS = 512, 32
 READ_END, WRITE_END, NONBLOCKING = 1, 2, 4
 #: A write of more costs more, and is left to the kernel.
 MOST_BYTES = 1023
-#: Numbers of calls.
-READ, WRITE, MMAP, MPROTECT, MUNMAP, SIGPROCMASK, SIGRETURN, KILL, FUTEX, CLOCK_GETTIME = (
-    0, 1, 9, 10, 11, 14, 15, 62, 202, 228,
-)  # fmt: skip
 
 
 class Run(IntEnum):

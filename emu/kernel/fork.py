@@ -7,8 +7,10 @@ import errno
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emu.kernel.rlimit import limits_of
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction, SigPending
-from emu.kernel.task import Task, ThreadGroup, limits_of
+from emu.kernel.task import Task
+from emu.kernel.threadgroup import ThreadGroup
 from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
@@ -187,7 +189,7 @@ def _copied(
     kernel: Kernel, task: Task, flags: int, wanted: Sequence[int], credentials: Credentials, ns: NsProxy
 ) -> Task:  # fmt: skip
     pid_ns = ns.pid_for_children if isinstance(ns.pid_for_children, PidNamespace) else None
-    pid, numbers = kernel.new_pids(task, pid_ns, wanted)
+    pid, numbers = kernel.pids.alloc(task, pid_ns, wanted)
     kmem = kernel.frames.kmem.account(SLAB_UNRECLAIMABLE)
     inherited = 0 if task.perf is None else task.perf.size_for_child(flags)
     _charge(kernel, kmem, task.charged, inherited)

@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.fs.fdtable import FdTable
-from emu.kernel.task import INIT_PID, Task, TaskState, ThreadGroup
+from emu.kernel.task import INIT_PID, Task, TaskState
+from emu.kernel.threadgroup import ThreadGroup
 from emu.linux.caller import FsContext
 from emu.mm.address_space import AddressSpace
 
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.kernel.nsproxy import NsProxy
-    from emu.mm.address_space import MmContext
+    from emu.mm.context import MmContext
     from mmu.unicorn_abi import Context
 
 

@@ -15,7 +15,8 @@ from emu.kernel.signal_state import CLD_CONTINUED, CLD_STOPPED, SIG_IGN, STOPS_B
 if TYPE_CHECKING:
     from emu.kernel.sched import Scheduler
     from emu.kernel.signal_state import SigPending
-    from emu.kernel.task import Task, ThreadGroup
+    from emu.kernel.task import Task
+    from emu.kernel.threadgroup import ThreadGroup
 
 #: Signals that act when they are sent: SIGCONT continues, whatever becomes of it, and a stop signal cancels it.
 FIRST, LAST = int(Sig.CONT), int(Sig.TTOU)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emu.cpu import Cpu
+from emu.cpu.cpu import Cpu
 from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
 from emu.kernel.aiolimits import AioLimits
@@ -21,20 +20,21 @@ from emu.kernel.jobctl import JobControl
 from emu.kernel.layout import LayoutRandom
 from emu.kernel.namespaces import Namespaces
 from emu.kernel.nsproxy import NsProxy
+from emu.kernel.pid import Pids
 from emu.kernel.region import Region
+from emu.kernel.rlimit import hard_limit, soft_limit
 from emu.kernel.sched import Scheduler
 from emu.kernel.signal_state import Sig
 from emu.kernel.signals import Signals
-from emu.kernel.task import INIT_PID, Task, hard_limit, soft_limit
+from emu.kernel.task import INIT_PID, Task
 from emu.kernel.tracer import Tracer
 from emu.kernel.vdso import Vdso
-from emu.linux.capability import CHECKPOINT_RESTORE, SYS_ADMIN, SYS_RAWIO
+from emu.linux.capability import SYS_RAWIO
 from emu.linux.clock import Clock, HostClock
 from emu.linux.cost import Cost
-from emu.linux.errors import LinuxError
 from emu.linux.namespace import LateNamespace, Namespace, UserNamespace
-from emu.linux.pidns import PidNamespace
-from emu.mm.address_space import AddressSpace, MmContext
+from emu.mm.address_space import AddressSpace
+from emu.mm.context import MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
@@ -62,9 +62,6 @@ if TYPE_CHECKING:
     from emu.net.namespace import NetNamespace
     from mmu.geometry import Geometry
 
-#: Numbers of tasks are from the first on, and less than the other (PID_MAX_LIMIT).
-FIRST_PID, PID_MAX = 100, 1 << 22
-MAX_TASKS = 4096
 #: The most messages that are kept, whatever guests do.
 MAX_LOGGED = 1000
 _FAULT, _RDTSC = Cost.FAULT, Cost.RDTSC
@@ -82,7 +79,7 @@ class Kernel:
 
     ``cpus`` and ``turn``: the number of vCPUs, and how many ns each runs at a time; ``real_time``: its clock is the
     host's; ``log`` gets each message for the user (repeated ones once).
-    ``engine_fast`` is what :class:`emu.cpu.Cpu` has as ``fast``.
+    ``engine_fast`` is what :class:`emu.cpu.cpu.Cpu` has as ``fast``.
     """
 
     #: The terminals; set when the machine boots.
@@ -163,12 +160,7 @@ class Kernel:
         #: What is recorded and counted.
         self.region = Region()
         self.tasks: dict[int, Task] = {}
-        #: How many processes and threads there have been.
-        self.forks = 0
-        #: Whether a number may come that something had or has already.
-        self._next_pid, self._pids_repeat = FIRST_PID, False
-        #: kernel.pid_max and kernel.threads-max.
-        self.pid_max, self.max_threads = PID_MAX, MAX_TASKS
+        self.pids = Pids(self.tasks, lambda: self.namespaces.others)
         context = self.mm_context
         resources = Resources(
             self.frames, self.huge_pages, self.clock, self.random, context.thp, context.swap, context.commit
@@ -178,7 +170,7 @@ class Kernel:
         self._unix_names: dict[tuple[int, int], Any] = {}
         self.namespaces = Namespaces(
             hostname, self.tasks, ipc=self._new_ipc, net=self._new_net, vfs=self.vfs, tell=self.log_once,
-            pid_in_use=self.pid_in_use, begin=self._set_apart, cgroup=self._new_cgroup_ns,
+            pid_in_use=self.pids.in_use, begin=self._set_apart, cgroup=self._new_cgroup_ns,
         )  # fmt: skip
         self.namespaces.on_end.append(self.vdso.forget)
         self.futexes = Futexes(self.tasks, self.clock)
@@ -426,90 +418,6 @@ class Kernel:
             self.entry.fast_path.end()
         self.clock.charge(_RDTSC)
         return self.clock.now_ns()
-
-    def new_pids(self, maker: Task, ns: PidNamespace | None, wanted: Sequence[int]) -> tuple[int, list[int]]:
-        """A machine's number, and one in each PID namespace from ``ns`` outwards, for a task that ``maker`` makes;
-        ``wanted``: the first of these, or all and the machine's (alloc_pid).
-
-        LinuxError as :meth:`new_pid`, and (ENOMEM) where the first process of the namespace has ended.
-        """
-        if ns is None and not wanted:
-            return self.new_number(), []
-        spaces = [] if ns is None else list(ns.around)
-        if len(wanted) > len(spaces) + 1:
-            raise LinuxError(errno.EINVAL)
-
-        def may(user: UserNamespace | None) -> bool:
-            who = maker.credentials
-            return who.capable_in(CHECKPOINT_RESTORE, user) or who.capable_in(SYS_ADMIN, user)
-
-        numbers = []
-        for index, space in enumerate(spaces):
-            numbers.append(space.choose(wanted[index] if index < len(wanted) else None, may))
-        pid = self.new_pid(maker, wanted[-1] if len(wanted) > len(spaces) else None)
-        if ns is not None and ns.ended:
-            raise LinuxError(errno.ENOMEM)
-        if self._pids_repeat:
-            self._forget_number(pid)
-        return pid, numbers
-
-    def new_number(self) -> int:
-        """A machine's number for a task in no PID namespace but the initial one.  LinuxError(EAGAIN)."""
-        if len(self.tasks) >= self.max_threads:
-            raise LinuxError(errno.EAGAIN)
-        pid = self._next_free_pid()
-        self.forks += 1
-        if self._pids_repeat:
-            self._forget_number(pid)
-        return pid
-
-    def _forget_number(self, pid: int) -> None:
-        """A number begins to mean something else."""
-        for space in self.namespaces.others:
-            if isinstance(space, PidNamespace):
-                space.forget(pid)
-
-    def pid_unused(self, task: Task, pid: int) -> None:
-        """A task has given up its number, which may still be that of a group or a session."""
-        if task.pid_ns is not None and not self.pid_in_use(pid):
-            for space in task.pid_ns.around:
-                space.forget(pid)
-
-    def new_pid(self, maker: Task | None = None, wanted: int | None = None) -> int:
-        """A number that nothing has, ``wanted`` if given, for a task that ``maker`` makes (alloc_pid).
-
-        LinuxError(EAGAIN) at the limit, (EINVAL) for what is no number of a task, (EPERM) for who may not choose,
-        (EEXIST) for a number that is in use.
-        """
-        if len(self.tasks) >= self.max_threads:
-            raise LinuxError(errno.EAGAIN)
-        if wanted is None:
-            pid = self._next_free_pid()
-        else:
-            if not 1 <= wanted < self.pid_max:
-                raise LinuxError(errno.EINVAL)
-            if maker is not None and not any(map(maker.credentials.capable, (CHECKPOINT_RESTORE, SYS_ADMIN))):
-                raise LinuxError(errno.EPERM)
-            if wanted == 1 or self.pid_in_use(wanted):
-                raise LinuxError(errno.EEXIST)
-            pid, self._pids_repeat = wanted, True
-        self.forks += 1
-        return pid
-
-    def _next_free_pid(self) -> int:
-        pid = self._next_pid
-        for _ in range(self.pid_max - FIRST_PID + 1):
-            if pid >= self.pid_max:
-                pid, self._pids_repeat = FIRST_PID, True
-            if pid not in self.tasks and not (self._pids_repeat and self.pid_in_use(pid)):
-                self._next_pid = pid + 1
-                return pid
-            pid += 1
-        raise LinuxError(errno.EAGAIN)
-
-    def pid_in_use(self, pid: int) -> bool:
-        """Whether a task, a process group or a session has the number."""
-        return pid in self.tasks or any(pid in (task.pgid, task.sid) for task in self.tasks.values())
 
     def count_kernel_fault(self, result: int, number: int, copying: bool) -> None:
         """Count faults that the kernel took on user memory for the current task, but not as hardware faults."""

@@ -24,12 +24,13 @@ from mmu.control import SINGLE_PAGE_CEILING
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.fastfaults import FastFaults
     from emu.kernel.faststate import FastState
     from emu.kernel.futex import Futexes
     from emu.kernel.task import Task
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.vma import Vma
 
 _ACCOUNT = int(VmFlags.ACCOUNT)

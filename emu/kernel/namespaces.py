@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from emu.kernel.nsproxy import NsProxy
-from emu.kernel.task import limits_of
+from emu.kernel.rlimit import limits_of
 from emu.linux.capability import ALL_CAPABILITIES, SETFCAP, SYS_ADMIN
 from emu.linux.errors import LinuxError
 from emu.linux.limits import INFINITY, Rlimit

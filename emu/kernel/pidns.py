@@ -28,11 +28,6 @@ def numbers(task: Task, machine: int, outermost: Namespace | None) -> list[int]:
     return [machine, *(space.shown(machine) for space in spaces)]
 
 
-def is_around(outer: Namespace, task: Task) -> bool:
-    """Whether a namespace is that of a task, or around it: its processes see the task."""
-    return not isinstance(outer, PidNamespace) or (task.pid_ns is not None and outer in task.pid_ns.around)
-
-
 class SeenSignals:
     """Signals between namespaces: what a receiver sees of the sender (send_signal_locked)."""
 

@@ -32,6 +32,7 @@ from emu.kernel.task import TaskState
 from emu.kernel.traced import StopKind, Traced
 from emu.linux.errors import LinuxError
 from emu.linux.syscall import Restart
+from emu.linux.unistd import NR_EXIT, NR_EXIT_GROUP, NR_RESTART_SYSCALL
 from emu.mm.gup import read_remote
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ if TYPE_CHECKING:
 
 _WORD = (1 << 64) - 1
 _ENOSYS, _EINTR = 38, 4
-_EXITS = frozenset({60, 231})  # exit, exit_group
-_RESTART_SYSCALL = 219
+_EXITS = frozenset({NR_EXIT, NR_EXIT_GROUP})
 #: What RAX says of a call that a signal has interrupted, until it is decided whether that starts again
 #: (include/linux/errno.h).
 _RESTARTS = {Restart.SYS: 512, Restart.NOHAND: 514, Restart.BLOCK: 516}
@@ -243,7 +243,7 @@ class Tracee(Traced):
         registers[0] = self.orig_rax & _WORD
         cpu.set_general(registers, cpu.rflags)
         self._entered = task.ptrace is self
-        return self._kernel.entry.repeat_call(task)
+        return self._kernel.entry.system_call(task)
 
     def _skip(self) -> bool:
         """The call is not made, and RAX is as the tracer has left it."""
@@ -326,7 +326,7 @@ class Tracee(Traced):
         """No handler runs: the call starts again (arch_do_signal_or_restart)."""
         wanted = self._wants_restart()
         if wanted == _BLOCK:
-            self._start_again(_RESTART_SYSCALL)
+            self._start_again(NR_RESTART_SYSCALL)
         elif wanted:
             self._start_again(self.orig_rax)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task, ThreadGroup
+    from emu.kernel.task import Task
+    from emu.kernel.threadgroup import ThreadGroup
 
 #: Limits on what is kept, whatever guests do: ended processes, bytes of the arguments of each, and of all.
 MAX_FINISHED, MAX_ARGUMENTS, MAX_ALL_ARGUMENTS = 1 << 16, 4096, 8 << 20

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emu.hooks import TrapState
+from emu.kernel.runqueue import RunQueues, Vcpu
 from emu.kernel.task import Task, TaskState
 from emu.linux.cost import Cost
 from emu.linux.host_events import HostEvents
 from emu.linux.stop import Stop
-from emu.linux.wait import WaitQueue
+from emu.linux.wait import WaitQueue, what_to_wait_for
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.linux.clock import Clock
     from emu.mm.tlbflush import TlbFlusher
 
@@ -55,33 +55,8 @@ class StopReason(Enum):
     CONDITION = "the caller's condition holds"
 
 
-class Vcpu:
-    """A virtual CPU: the task that runs on it, and the tasks that wait for it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.queue: deque[Task] = deque()
-        #: The task that keeps the vCPU until its time slice is over, and how many instructions of the slice are left.
-        self.task: Task | None = None
-        self.slice_left = 0
-        #: The task that ran last: to run another is a context switch.
-        self.last: Task | None = None
-        self.instructions = 0
-        self.system_ns = 0
-        self.switches = 0
-
-    @property
-    def load(self) -> int:
-        """How many runnable tasks it has."""
-        return len(self.queue) + (self.task is not None)
-
-
 class Scheduler:
-    """Chooses the next task: on each vCPU first come, first served, one time slice each.
-
-    A new task goes to the vCPU with the fewest tasks (the lowest number of those), a woken task to where it ran last,
-    and a vCPU without tasks takes the first that waits for the busiest one.
-    """
+    """Chooses the next task: on each vCPU first come, first served, one time slice each."""
 
     def __init__(
         self,
@@ -112,13 +87,13 @@ class Scheduler:
         self.on_idle: Callable[[int], None] | None = None
         #: Tasks that wait for the host.
         self.host = HostEvents()
-        self.vcpus = [Vcpu(number) for number in range(cpus)]
+        self.queues = RunQueues(cpus, self._new_slice)
+        self.vcpus = self.queues.vcpus
         most = turn[1] if isinstance(turn, tuple) else turn
         self.time_slice = TIME_SLICE if most is None or cpus > 1 else most
         self.turn = None if cpus == 1 else most or TURN
         #: Turns are that long at least and no longer than ``turn``, by chance.
         self._shortest, self._random = (turn[0], random) if isinstance(turn, tuple) else (0, None)
-        self.all_cpus = (1 << cpus) - 1
         #: Tasks that wait in the middle of the kernel's work for them: it goes on where it is, and nowhere else.
         self._in_kernel: set[Task] = set()
         #: What is to be done once the turn of a task is over that has waited so.
@@ -127,7 +102,6 @@ class Scheduler:
         self._ending: StopReason | None = None
         #: What the run was called with.
         self._run_with: RunWith | None = None
-        self._next_turn = 0
         self._loaded: Task | None = None
         self.yielded = False
         #: Whether the current task has used up its turn.
@@ -178,8 +152,7 @@ class Scheduler:
 
     def add(self, task: Task) -> None:
         """A new task is runnable."""
-        alone = len(self.vcpus) == 1 and task.affinity & 1
-        self._put(task, self.vcpus[0] if alone else self._least_loaded(task))
+        self.queues.add(task)
 
     def wake(self, task: Task) -> None:
         """Make a sleeping task runnable; does nothing to a task that does not sleep."""
@@ -188,7 +161,7 @@ class Scheduler:
         self._forget_sleep(task)
         task.state = TaskState.RUNNABLE
         if task not in self._in_kernel:
-            self._enqueue(task)
+            self.queues.enqueue(task)
 
     def hurry(self, task: Task) -> None:
         """A task has got a signal that ends or stops it: it is its vCPU's next, and soon, as by an interrupt."""
@@ -207,7 +180,7 @@ class Scheduler:
         if task.state == TaskState.SLEEPING:
             self._forget_sleep(task)
         else:
-            self._take_off(task)
+            self.queues.take_off(task)
         task.state = state
 
     def resume(self, task: Task) -> None:
@@ -215,7 +188,7 @@ class Scheduler:
         if task.state in (TaskState.STOPPED, TaskState.TRACED, TaskState.FROZEN):
             task.state = TaskState.FROZEN if task.frozen else TaskState.RUNNABLE
             if not task.frozen and task not in self._in_kernel:
-                self._enqueue(task)
+                self.queues.enqueue(task)
 
     def wait_in_kernel(self, task: Task, queue: WaitQueue) -> bool:
         """The current task waits in the middle of the kernel's work for it, while others run; then the work goes on.
@@ -283,7 +256,7 @@ class Scheduler:
             self._forget_sleep(task)
             task.state = TaskState.RUNNABLE
         else:
-            self._take_off(task)
+            self.queues.take_off(task)
 
     def _forget_sleep(self, task: Task) -> None:
         for queue in task.sleeping_on:
@@ -311,7 +284,7 @@ class Scheduler:
     def remove(self, task: Task) -> None:
         """The task has ended."""
         self._forget_sleep(task)
-        self._take_off(task)
+        self.queues.take_off(task)
         for vcpu in self.vcpus:
             if vcpu.last is task:
                 vcpu.last = None
@@ -340,6 +313,16 @@ class Scheduler:
         for told in self.on_account:
             told(task)
 
+    def set_affinity(self, task: Task, mask: int) -> None:
+        """Let a task run on these vCPUs only; it moves at once if its own is none of them."""
+        task.affinity = mask
+        if not mask >> task.cpu & 1 and task.state == TaskState.RUNNABLE:
+            if task is self.current:
+                self.yielded = True  # it is queued again when it has left the CPU
+            else:
+                self.queues.take_off(task)
+                self.queues.enqueue(task)
+
     # -- turns that are taken natively (emu.kernel.fastpath) ---------------------------------------------------------
 
     @property
@@ -351,17 +334,6 @@ class Scheduler:
         if self.turns_are_seen:
             return False
         return not (self.host.posted or self.stop.requested or self.on_account)
-
-    @property
-    def only_queued(self) -> Task | None:
-        """The task that waits for the one vCPU, if it is alone."""
-        queue = self.vcpus[0].queue
-        return queue[0] if len(queue) == 1 else None
-
-    @property
-    def nobody_queued(self) -> bool:
-        """Whether nobody waits for the one vCPU."""
-        return not self.vcpus[0].queue
 
     @property
     def turn_began(self) -> tuple[int, int, int]:
@@ -384,88 +356,6 @@ class Scheduler:
         """The current task has used up its turn."""
         self.slice_over = True
         self._cpu.slice_is_over()
-
-    # -- which vCPU ------------------------------------------------------------------------------------------------
-
-    def allowed(self, task: Task) -> int:
-        """The mask of the vCPUs on which a task may run."""
-        return task.affinity & self.all_cpus
-
-    def set_affinity(self, task: Task, mask: int) -> None:
-        """Let a task run on these vCPUs only; it moves at once if its own is none of them."""
-        task.affinity = mask
-        if not mask >> task.cpu & 1 and task.state == TaskState.RUNNABLE:
-            if task is self.current:
-                self.yielded = True  # it is queued again when it has left the CPU
-            else:
-                self._take_off(task)
-                self._enqueue(task)
-
-    def _least_loaded(self, task: Task) -> Vcpu:
-        allowed = self.allowed(task)
-        return min((v for v in self.vcpus if allowed >> v.number & 1), key=lambda v: (v.load, v.number))
-
-    def _enqueue(self, task: Task) -> None:
-        cpu = task.cpu
-        if task.affinity & self.all_cpus & 1 << cpu:
-            self.vcpus[cpu].queue.append(task)
-        else:
-            task.usage.migrations += 1
-            self._put(task, self._least_loaded(task))
-
-    def _put(self, task: Task, vcpu: Vcpu) -> None:
-        task.cpu = vcpu.number
-        vcpu.queue.append(task)
-
-    def _take_off(self, task: Task) -> None:
-        vcpu = self.vcpus[task.cpu]
-        if vcpu.task is task:
-            vcpu.task = None
-        if task in vcpu.queue:
-            vcpu.queue.remove(task)
-
-    def _find_work(self) -> Vcpu | None:
-        """The vCPU whose turn it is: the next in order that has, or can get, something to run."""
-        number = len(self.vcpus)
-        if number == 1:
-            vcpu = self.vcpus[0]
-            if vcpu.task is None:
-                if not vcpu.queue:
-                    return None
-                if self.turn is not None or self._random is not None:
-                    self._switch_to(vcpu)
-                    return vcpu
-                vcpu.task = task = vcpu.queue.popleft()
-                vcpu.slice_left = self.time_slice
-                if task.rseq is not None:
-                    task.rseq_event = True
-            return vcpu
-        for offset in range(number):
-            vcpu = self.vcpus[(self._next_turn + offset) % number]
-            if vcpu.task is None:
-                if not vcpu.queue and not self._pull(vcpu):
-                    continue
-                self._switch_to(vcpu)
-            self._next_turn = (vcpu.number + 1) % number
-            return vcpu
-        return None
-
-    def _switch_to(self, vcpu: Vcpu) -> None:
-        vcpu.task = task = vcpu.queue.popleft()
-        vcpu.slice_left = self.time_slice if self.turn is not None else self._chosen(self.time_slice)
-        if task.rseq is not None:
-            task.rseq_event = True
-
-    def _pull(self, idle: Vcpu) -> bool:
-        """Move a waiting task to an idle vCPU from one that has another task to run."""
-        for vcpu in sorted((v for v in self.vcpus if v.load > 1), key=lambda v: (-v.load, v.number)):
-            task = _first(t for t in vcpu.queue if self.allowed(t) >> idle.number & 1)
-            if task is not None:
-                vcpu.queue.remove(task)
-                task.usage.migrations += 1
-                self._put(task, idle)
-                return True
-        return False
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -514,7 +404,7 @@ class Scheduler:
             return StopReason.TIMEOUT
         if self.stop.requested:
             return StopReason.CONDITION
-        vcpu = self._find_work()
+        vcpu = self.queues.next_vcpu()
         if vcpu is not None:
             self._take_turn(vcpu, enter)
         elif not any(task.alive for task in self._tasks.values()):
@@ -588,6 +478,9 @@ class Scheduler:
         vcpu.slice_left -= self._since + trap[_ITERATIONS] + clock.system_ns - self._turn_start
         self._end_turn(vcpu, task)
 
+    def _new_slice(self) -> int:
+        return self.time_slice if self.turn is not None else self._chosen(self.time_slice)
+
     def _chosen(self, most: int) -> int:
         return most if self._random is None else self._random.randint(self._shortest, most)
 
@@ -611,22 +504,4 @@ class Scheduler:
         if task.state == TaskState.RUNNABLE:
             if slice_over and vcpu.queue:
                 task.usage.involuntary_switches += 1
-            self._enqueue(task)
-
-
-def _first(tasks: Iterable[Task]) -> Task | None:
-    return next(iter(tasks), None)
-
-
-def what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
-    """A yielded item: a queue, a tuple of queues, or (either or None, deadline in ns or None)."""
-    if type(wanted) is WaitQueue:
-        return (wanted,), None
-    deadline = None
-    if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(wanted[1], WaitQueue):
-        wanted, deadline = wanted
-    if wanted is None:
-        return (), deadline
-    if isinstance(wanted, WaitQueue):
-        return (wanted,), deadline
-    return tuple(wanted), deadline
+            self.queues.enqueue(task)

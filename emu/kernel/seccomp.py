@@ -8,6 +8,7 @@ from array import array
 from typing import NamedTuple
 
 from emu.linux.errors import LinuxError
+from emu.linux.unistd import NR_EXIT, NR_READ, NR_RT_SIGRETURN, NR_WRITE
 
 MODE_STRICT, MODE_FILTER = 1, 2
 KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, USER_NOTIF, TRACE, LOG, ALLOW = (
@@ -15,8 +16,7 @@ KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, USER_NOTIF, TRACE, LOG, ALLOW = (
 )  # fmt: skip
 ACTIONS = (KILL_PROCESS, KILL_THREAD, TRAP, ERRNO, USER_NOTIF, TRACE, LOG, ALLOW)
 _ACTION, _DATA = 0xFFFF0000, 0xFFFF
-#: read, write, exit and rt_sigreturn.
-_STRICT = frozenset({0, 1, 60, 15})
+_STRICT = frozenset({NR_READ, NR_WRITE, NR_EXIT, NR_RT_SIGRETURN})
 _MAX_ERRNO = 4095
 AUDIT_ARCH_X86_64 = 0xC000003E
 SECCOMP_DATA = struct.Struct("<iIQ6Q")

@@ -23,7 +23,7 @@ from mmu.objectcode import load
 from mmu.registers import CR4, Access
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
 
 #: struct ucontext up to its sigset_t: uc_flags, uc_link, stack_t (ss_sp, ss_flags, a gap, ss_size), struct sigcontext
 #: (R8 to R15, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, RFLAGS; cs, gs, fs, ss; err, trapno, oldmask, cr2, fpstate,

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from emu.kernel.jobctl import FIRST, LAST, JobControl
+from emu.kernel.rlimit import limits_of
 from emu.kernel.signal_state import (
     DUMPS_CORE,
     IGNORED_BY_DEFAULT,
@@ -19,13 +20,13 @@ from emu.kernel.signal_state import (
     SigAction,
     SigInfo,
 )
-from emu.kernel.task import INIT_PID, Task, TaskState, limits_of
+from emu.kernel.task import INIT_PID, Task, TaskState
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.limits import Rlimit
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.pidns import SeenSignals
     from emu.kernel.sigframe import SignalFrames
     from emu.kernel.traced import Traced

@@ -33,7 +33,7 @@ def new_thread(
         return None
     if who.uid or ns.pid_for_children is not namespaces.pid or (flags & _SETTLS and tls >= mm.task_size):
         return None
-    pid = kernel.new_number()
+    pid = kernel.pids.new_number()
     kmem.charge(task.charged)
     task.files.share()
     mm.users += 1

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from emu.kernel.rlimit import limits_of
 from emu.kernel.signal_state import Sig
-from emu.kernel.task import limits_of
 from emu.kernel.timers import Notify, PosixTimer, ProcessTimers, Recipient
 from emu.linux.clock import ALARM, CPUTIME, NEVER_SET, SET_LIKE_REALTIME, WITHOUT_TIMERS
 from emu.linux.errors import LinuxError
@@ -18,7 +18,8 @@ from emu.linux.limits import INFINITY, Rlimit
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.kernel.signal_state import SigInfo, SigPending
-    from emu.kernel.task import Task, ThreadGroup
+    from emu.kernel.task import Task
+    from emu.kernel.threadgroup import ThreadGroup
 
 _THREAD_CPUTIME = CPUTIME["THREAD_CPUTIME_ID"]
 _NS = 1_000_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.cpu import DR6_BS, Trap, TrapKind
+from emu.cpu.trap import DR6_BS, Trap, TrapKind
 from emu.instructions.raised import AC, DB, GP, MF, OF, SS, UD, XM
 from emu.kernel.signal_state import (
     BUS_ADRALN,
@@ -32,7 +32,7 @@ from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.signals import Signals
     from emu.kernel.task import Task
     from emu.linux.clock import Clock

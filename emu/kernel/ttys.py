@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from emu.kernel.jobctl import JobControl
     from emu.kernel.sched import Scheduler
     from emu.kernel.signals import Signals
-    from emu.kernel.task import Task, ThreadGroup
+    from emu.kernel.task import Task
+    from emu.kernel.threadgroup import ThreadGroup
     from emu.linux.clock import Clock
     from emu.tty.host import HostTty
     from emu.tty.tty import Process

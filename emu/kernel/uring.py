@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from emu.fs.uring import Sqe, UringFile
-from emu.kernel.sched import what_to_wait_for
 from emu.linux.errors import LinuxError
+from emu.linux.wait import WaitQueue, what_to_wait_for
 from emu.mm.kmem import URING_REQUEST
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from emu.kernel.task import Task
     from emu.linux.caller import Credentials
     from emu.linux.syscall import Result
-    from emu.linux.wait import WaitQueue
 
 #: IOSQE_*.
 FIXED_FILE, DRAIN, LINK, HARDLINK, ASYNC, BUFFER_SELECT, CQE_SKIP = (1 << bit for bit in range(7))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.kernel import Kernel
     from emu.kernel.task import Task
 

@@ -11,7 +11,7 @@ from emu.linux.argument import DIRFD, FD
 from emu.linux.errors import LinuxError, NoIntr
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.fs.vfs import Vfs
     from emu.kernel.sched import Scheduler
     from emu.kernel.task import Task

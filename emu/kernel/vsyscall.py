@@ -13,7 +13,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.layout import TIMEVAL
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.task import Task
     from emu.linux.clock import Clock
 

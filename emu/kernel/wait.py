@@ -22,7 +22,9 @@ from emu.linux.words import tested_often
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task, ThreadGroup, Usage
+    from emu.kernel.task import Task
+    from emu.kernel.threadgroup import ThreadGroup
+    from emu.kernel.usage import Usage
 
 _CORE_DUMPED, _STOPPED, _CONTINUED = 0x80, 0x7F, 0xFFFF
 

@@ -77,3 +77,17 @@ class WaitQueue:
 
     def __len__(self) -> int:
         return len(self._sleepers)
+
+
+def what_to_wait_for(wanted: Any) -> tuple[tuple[WaitQueue, ...], int | None]:
+    """A yielded item: a queue, a tuple of queues, or (either or None, deadline in ns or None)."""
+    if type(wanted) is WaitQueue:
+        return (wanted,), None
+    deadline = None
+    if isinstance(wanted, tuple) and len(wanted) == 2 and not isinstance(wanted[1], WaitQueue):
+        wanted, deadline = wanted
+    if wanted is None:
+        return (), deadline
+    if isinstance(wanted, WaitQueue):
+        return (wanted,), deadline
+    return tuple(wanted), deadline

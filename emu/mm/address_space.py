@@ -7,32 +7,24 @@ from collections.abc import Callable, Collection, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emu.linux.clock import Clock
-from emu.linux.errors import LinuxError, NoPage
-from emu.linux.limits import Rlimit
+from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.linux.stop import Stop
-from emu.mm.commit import Commit
+from emu.mm.context import MmContext
 from emu.mm.exitmm import exit_mmap
-from emu.mm.fastentries import FastEntries
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.frames import FrameAllocator
 from emu.mm.hugememory import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
 from emu.mm.pageflags import PG_SWAPCACHE
-from emu.mm.pagetable import PageTables, ShareCounts
+from emu.mm.pagetable import PageTables
 from emu.mm.stackgrowth import expand_stack
-from emu.mm.swapcache import Swap
 from emu.mm.swapops import slots_of
-from emu.mm.thp import TransparentHugePages
-from emu.mm.tlbflush import Flush, Flushed, TlbFlusher
+from emu.mm.tlbflush import Flush, Flushed
 from emu.mm.usercopy import UserCopy
-from emu.mm.userfault import Userfault, UserfaultContext, Waiting
-from emu.mm.vma import Vma, VmaTree, can_merge, merge_between, merge_neighbours
-from emu.mm.vmops import MapHook, MappedFile, TableSharer
-from emu.mm.watermarks import Watermarks
+from emu.mm.userfault import Userfault, UserfaultContext
+from emu.mm.vma import Vma, can_merge
+from emu.mm.vmatree import VmaTree, merge_between, merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
-from mmu.record import field, record
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -47,12 +39,6 @@ TASK_SIZE_MAX = {4: TASK_SIZE, 5: (1 << 56) - PAGE_SIZE}
 #: Work is done in pieces of so many PTE tables, and what covers no more than these do is one piece.
 _PIECE_TABLES = 512
 _PIECE = _PIECE_TABLES << 21
-#: Frames that are made free at once where one was missing.
-_RECLAIMED = 32
-#: How often that is tried for a control group (MAX_RECLAIM_RETRIES).
-_RECLAIM_RETRIES = 16
-#: How often a fault without a frame is tried again, whatever is made free meanwhile.
-_MOST_TRIES = 4096
 _ACCOUNT = int(VmFlags.ACCOUNT)
 #: Programs of which the last code_id is kept.
 _MOST_PROGRAMS = 1024
@@ -66,109 +52,6 @@ def page_align(length: int) -> int:
 def is_data(prot: Prot, flags: VmFlags) -> bool:
     """Whether memory with these rights and flags counts for RLIMIT_DATA."""
     return bool(prot & Prot.WRITE) and not flags & (VmFlags.SHARED | VmFlags.GROWSDOWN)
-
-
-@record(eq=False, repr=False)
-class MmContext:
-    """The state that all address spaces of a machine share."""
-
-    frames: FrameAllocator
-    flusher: TlbFlusher
-    share_counts: ShareCounts
-    #: Every address space that exists, host mms included, by serial number: the audit walks them.
-    address_spaces: dict[int, AddressSpace]
-    #: Levels of the page tables: 4, or 5 (CR4.LA57).
-    levels: int = 4
-    #: Designs that share tables of huge mappings between address spaces automatically.
-    table_sharers: list[TableSharer] = field(default_factory=list)
-    #: Hooks of modules, called for new mappings.
-    map_hooks: list[MapHook] = field(default_factory=list)
-    #: Returns the current task's soft limit of a resource, None for infinite.
-    limit: Callable[[Rlimit], int | None] = lambda resource: None
-    #: Returns its hard limit, likewise.
-    hard_limit: Callable[[Rlimit], int | None] = lambda resource: None
-    #: Told what work costs.
-    clock: Clock = field(default_factory=lambda: Clock(lambda: 0))
-    #: Whether the current task may map below DAC_MMAP_MIN_ADDR (CAP_SYS_RAWIO).
-    may_map_low: Callable[[], bool] = lambda: False
-    #: Whether the current task owns an open file or may write to it, so that it may learn which of its pages are in
-    #: memory, and send them out (can_do_mincore, can_do_file_pageout).
-    may_write: Callable[[MappedFile], bool] = lambda file: True
-    #: Each frees so many frames of memory that processes have given up, if there are, and says how many.
-    shrinkers: list[Callable[[int], int]] = field(default_factory=list)
-    #: Looked at where much is done at once.
-    stop: Stop = field(default_factory=Stop)
-    #: vm.max_map_count: the most VMAs of an address space, which splitting one may not exceed.
-    max_map_count: int = 65530
-    #: Lets the current task wait for a program that resolves a fault which the kernel has taken.  LinuxError(EFAULT).
-    wait_userfault: Callable[[Userfault], None] = lambda fault: _refuse_to_wait()
-    #: Lets the current task wait until a monitor has read of a change.
-    wait_event: Callable[[Waiting], None] = lambda waiting: None
-    #: sysctl vm.unprivileged_userfaultfd.
-    unprivileged_userfaultfd: int = 0
-    thp: TransparentHugePages = field(default_factory=TransparentHugePages)
-    #: Whether the last page was refused since a control group is full, and takes so many pages from that one, if there
-    #: are; says how many.
-    group_is_full: Callable[[], bool] = lambda: False
-    shrink_group: Callable[[int], int] = lambda wanted: 0
-    #: Ends a process of that group, if that is another one than this address space's and the one whose turn it is.
-    end_one_of_group: Callable[[AddressSpace], bool] = lambda mm: False
-    serial: int = 0
-    #: Objects of shared anonymous memory so far.
-    shmem_inodes: int = 0
-    code_ids: int = 0
-    #: The code_id that was the last one's with each program.
-    programs: dict[object, int] = field(default_factory=dict)
-
-    #: Ends another process than the one that needs a frame and those with this memory, if that one is to be ended.
-    out_of_memory: Callable[[AddressSpace], bool] = lambda mm: False
-    #: Makes frames free if few are, where pages can go to swap (kswapd).
-    balance: Callable[[], None] = lambda: None
-    #: Sends so many of these pages to swap; likewise.
-    shrink_to_swap: Callable[[int, npt.NDArray[np.bool_]], int] = lambda wanted, among: 0
-    #: Makes so many frames free, if they are not; where nobody holds an entry of a table.
-    make_room: Callable[[int], None] = lambda number: None
-    #: Whether pages can go to swap.
-    swapping: bool = False
-    swap: Swap = field(init=False)
-    #: Many entries of tables at once.
-    entries: FastEntries = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.commit = Commit(self.frames.total)
-        self.swap = Swap(self.frames)
-        flusher, swap = self.flusher, self.swap
-        self.entries = FastEntries(self.frames, self.levels, lambda: not swap.cached and flusher.detector is None)
-        self.swap.areas.changed = self._swap_changed
-        self.watermarks = Watermarks(self.frames.total)
-
-    def take_pages(self, wanted: int) -> bool:
-        """Make some frames free whose pages can be had again; where nobody holds an entry of a table."""
-        reclaimer, before = self.frames.reclaimer, self.frames.free
-        if reclaimer is None or not reclaimer.mapped(wanted):
-            any(shrink(wanted) for shrink in self.shrinkers)
-        return self.frames.free > before
-
-    def _swap_changed(self) -> None:
-        self.commit.swap = self.swap.areas.total
-        self.swapping = self.frames.balanced = bool(self.swap.areas.by_priority)
-
-    @property
-    def map_flags(self) -> int:
-        """The flags of mmap(2) that modules have added."""
-        flags = 0
-        for hook in self.map_hooks:
-            flags |= hook.flags
-        return flags
-
-    def new_code_id(self) -> int:
-        """A number that no code has had before (29 bits)."""
-        self.code_ids = (self.code_ids + 1) & 0x1FFFFFFF
-        return self.code_ids
-
-
-def _refuse_to_wait() -> None:
-    raise LinuxError(errno.EFAULT)
 
 
 class ExeFile(Protocol):
@@ -552,7 +435,9 @@ class AddressSpace(UserCopy):
         try:
             return vma.ops.fault(self, vma, address, access)
         except LinuxError as error:
-            return self._failed_fault(vma, address, access, error)
+            from emu.mm.failedfault import failed_fault  # memory is seldom short
+
+            return failed_fault(self, vma, address, access, error)
 
     def kernel_fault(self, address: int, access: Access) -> FaultResult:
         """The same for a fault that the kernel takes, which waits where a program is to resolve it.  LinuxError(EFAULT)
@@ -566,47 +451,6 @@ class AddressSpace(UserCopy):
         fault, self.userfault = self.userfault, None
         assert fault is not None
         self.context.wait_userfault(fault)
-
-    def _failed_fault(self, vma: Vma, address: int, access: Access, error: LinuxError) -> FaultResult:
-        """No frame for a table or a page: try again as long as others can be made free.  Or a page cannot be read, or
-        its file have no more.
-        """
-        if error.errno != errno.ENOMEM:
-            return FaultResult.ADRERR
-        if self.frames.memcg is not None and self.context.group_is_full():
-            return self._fault_in_full_group(vma, address, access)
-        return self._fault_without_frames(vma, address, access)
-
-    def _fault_without_frames(self, vma: Vma, address: int, access: Access) -> FaultResult:
-        """No frame is left: try as long as others can be made free, or a process ended (__alloc_pages_slowpath)."""
-        for tries in range(_MOST_TRIES):
-            if not self.context.take_pages(_RECLAIMED << tries.bit_length()) and not self.context.out_of_memory(self):
-                break
-            try:
-                return vma.ops.fault(self, vma, address, access)
-            except NoPage:
-                continue
-            except LinuxError as error:
-                return FaultResult.OOM if error.errno == errno.ENOMEM else FaultResult.ADRERR
-        return FaultResult.OOM
-
-    def _fault_in_full_group(self, vma: Vma, address: int, access: Access) -> FaultResult:
-        """A control group has no room for a page: try as long as others of it can be taken, or a process of it ended
-        (try_charge_memcg).
-        """
-        retries = _RECLAIM_RETRIES
-        for _ in range(_MOST_TRIES):
-            retries -= 1
-            if retries < 0 or not self.context.shrink_group(_RECLAIMED):
-                if not self.context.end_one_of_group(self):
-                    break
-                retries = _RECLAIM_RETRIES
-            try:
-                return vma.ops.fault(self, vma, address, access)
-            except LinuxError:
-                if not self.context.group_is_full():
-                    break
-        return FaultResult.OOM
 
     def add_futex_slots(self, threads: int) -> None:
         """There are so many threads now, no more than processors (futex_hash_allocate_default)."""

@@ -23,7 +23,8 @@ from mmu.memory import PAGE_SHIFT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.freeframes import Frames
     from emu.mm.rmap import Mask
 

@@ -11,7 +11,8 @@ from emu.mm.commit import Overcommit
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import span
 from emu.mm.unmapped_area import place_on_top
-from emu.mm.vma import Vma, merge_neighbours
+from emu.mm.vma import Vma
+from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from mmu.memory import PAGE_SHIFT
 from mmu.registers import Access
 
 if TYPE_CHECKING:
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.pagecache import PageCache
     from emu.mm.rss import Entries
     from emu.mm.vma import Vma

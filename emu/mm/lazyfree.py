@@ -21,7 +21,8 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.freeframes import Frames
     from emu.mm.vma import Vma
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emu.mm.lazyfree import shrink_lazyfree
 
 if TYPE_CHECKING:
-    from emu.mm.address_space import MmContext
+    from emu.mm.context import MmContext
     from emu.mm.memcontrol import MemCgroup, MemControl
 
 

@@ -12,7 +12,8 @@ from emu.mm.flags import VmFlags
 from emu.mm.gup import populate
 from emu.mm.mmap import is_accountable, is_within_data, wants_populating
 from emu.mm.private import protect_private
-from emu.mm.vma import Vma, merge_neighbours
+from emu.mm.vma import Vma
+from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 

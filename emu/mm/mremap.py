@@ -25,7 +25,8 @@ from emu.mm.pagetable import span
 from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import get_unmapped_area
 from emu.mm.userfault import Features
-from emu.mm.vma import Vma, merge_neighbours
+from emu.mm.vma import Vma
+from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4

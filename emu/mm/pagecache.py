@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from emu.linux.errors import LinuxError, NoPage
@@ -13,6 +11,7 @@ from emu.mm.frames import FrameAllocator
 from emu.mm.freeframes import Frames
 from emu.mm.kmem import SLAB_RECLAIMABLE, XA_NODE
 from emu.mm.pageflags import PG_DIRTY, PG_LARGE, PG_REFERENCED, PG_UNREAD, FrameKind
+from emu.mm.pagenodes import BATCH, NODE, NODE_SHIFT, PageNodes, node_view, parts
 from emu.mm.rss import pages_of
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
@@ -26,28 +25,8 @@ if TYPE_CHECKING:
 #: Called with the change in pages before pages are added, and after they went; may raise LinuxError(ENOSPC).
 Charge = Callable[[int], None]
 
-#: Pages of a node: as many as one PTE table maps.
-_NODE_SHIFT = 9
-_NODE = 1 << _NODE_SHIFT
-_EMPTY_NODE = bytes(4 * _NODE)
 #: Up to this many frames are dropped one by one, which is quicker than an array.
 _FEW = 32
-#: Nodes whose frames are handled together.
-_BATCH = 512
-
-
-def _parts(first: int, last: int) -> Iterator[tuple[int, slice, slice]]:
-    """For each node that [first, last) touches: its number, the part of it, and the part of the range."""
-    at = first
-    while at < last:
-        stop = min((at | _NODE - 1) + 1, last)
-        start = at & _NODE - 1
-        yield at >> _NODE_SHIFT, slice(start, start + stop - at), slice(at - first, stop - first)
-        at = stop
-
-
-def _view(node: array[int]) -> npt.NDArray[np.int32]:
-    return np.frombuffer(node, dtype=np.int32)
 
 
 class HugePolicy(Protocol):
@@ -63,7 +42,7 @@ class HugePolicy(Protocol):
         """
 
 
-class PageCache:
+class PageCache(PageNodes):
     """Pages of one file or of one shared anonymous object, each a frame with one reference held here.
 
     A page that does not exist reads as zeros.  ``size`` is the object's size in bytes: a mapping faults with SIGBUS
@@ -80,12 +59,7 @@ class PageCache:
 
     def __init__(self, frames: FrameAllocator, size: int = 0, charge: Charge | None = None) -> None:
         self._frames = frames
-        self.kmem = frames.kmem.account(SLAB_RECLAIMABLE)
-        #: Frames in nodes of 512 pages, by index / 512; 0: there is no page.  4 bytes a page: a sparse object may have
-        #: 300 GiB.
-        self._nodes: dict[int, array[int]] = {}
-        #: How many pages exist.
-        self.nr_pages = 0
+        super().__init__(frames.kmem.account(SLAB_RECLAIMABLE))
         self._charge = charge
         self.size = size
         self.mappings: dict[Vma, AddressSpace] = {}
@@ -93,58 +67,6 @@ class PageCache:
         self.huge_policy: HugePolicy | None = None
         self.may_have_huge = False
         frames.page_caches.add(self)
-
-    def pages(self) -> Iterator[tuple[int, int]]:
-        """(index, frame) of every page."""
-        for number, node in self._nodes.items():
-            for at in np.flatnonzero(_view(node)).tolist():
-                yield (number << _NODE_SHIFT) + at, node[at]
-
-    def frames_in_batches(self) -> Iterator[Frames]:
-        """The frames of all pages, some hundred thousand at a time."""
-        nodes = list(self._nodes.values())
-        for at in range(0, len(nodes), _BATCH):
-            batch = np.frombuffer(b"".join(nodes[at : at + _BATCH]), dtype=np.int32)
-            yield batch[batch != 0].astype(np.int64)
-
-    def pages_in_batches(self) -> Iterator[tuple[Frames, Frames]]:
-        """The numbers of all pages, and their frames, a node at a time."""
-        for number, node in self._nodes.items():
-            view = _view(node)
-            at = np.flatnonzero(view)
-            yield at + (number << _NODE_SHIFT), view[at].astype(np.int64)
-
-    def find(self, index: int) -> int | None:
-        """The frame of a page, if it exists."""
-        node = self._nodes.get(index >> _NODE_SHIFT)
-        return None if node is None else node[index & _NODE - 1] or None
-
-    def near(self, first: int, number: int) -> Sequence[int]:
-        """The frames of a few consecutive pages; 0 where there is none."""
-        node, at = self._nodes.get(first >> _NODE_SHIFT), first & _NODE - 1
-        if at + number > _NODE:
-            return [self.find(index) or 0 for index in range(first, first + number)]
-        return bytes(number) if node is None else node[at : at + number]
-
-    def find_many(self, first: int, number: int) -> Frames:
-        """The frames of consecutive pages; 0 where there is none."""
-        found = np.zeros(number, dtype=np.int64)
-        for node_number, part, where in _parts(first, first + number):
-            node = self._nodes.get(node_number)
-            if node is not None:
-                found[where] = _view(node)[part]
-        return found
-
-    def find_each(self, indexes: Frames) -> Frames:
-        """The frames of the pages with these ascending numbers; 0 where there is none."""
-        found = np.zeros(len(indexes), dtype=np.int64)
-        numbers, within = indexes >> _NODE_SHIFT, indexes & _NODE - 1
-        starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
-        for start, stop in pairwise((*starts, len(indexes))):
-            node = self._nodes.get(int(numbers[start]))
-            if node is not None:
-                found[start:stop] = _view(node)[within[start:stop]]
-        return found
 
     def locked_frames(self) -> set[int]:
         """Those that a locked mapping maps (PG_mlocked)."""
@@ -155,19 +77,10 @@ class PageCache:
                     found.update(pages_of(mm.tables.words[slot : slot + number]).tolist())
         return found
 
-    def next_page(self, index: int) -> int | None:
-        """The index of the first page that exists, from ``index`` on."""
-        for number in sorted(n for n in self._nodes if n >= index >> _NODE_SHIFT):
-            there = np.flatnonzero(_view(self._nodes[number])) + (number << _NODE_SHIFT)
-            there = there[there >= index]
-            if len(there):
-                return int(there[0])
-        return None
-
     def get_page(self, index: int) -> int:
         """The frame of a page, made if it does not exist.  LinuxError(ENOMEM or ENOSPC)."""
-        node = self._nodes.get(index >> _NODE_SHIFT)
-        frame = node[index & _NODE - 1] if node is not None else 0
+        node = self._nodes.get(index >> NODE_SHIFT)
+        frame = node[index & NODE - 1] if node is not None else 0
         if not frame:
             if self._charge is not None:
                 self._charge(1)
@@ -180,14 +93,14 @@ class PageCache:
                     self._charge(-1)
                 raise
             if node is None:
-                node = self._make_node(index >> _NODE_SHIFT)
-            node[index & _NODE - 1] = frame
+                node = self._make_node(index >> NODE_SHIFT)
+            node[index & NODE - 1] = frame
             self.nr_pages += 1
         return frame
 
     def make_huge(self, index: int, write_end: int, flags: VmFlags | None = None) -> bool:
         """Make all pages around an index as one huge page, if none exists and that may be; else False."""
-        number, frames = index >> _NODE_SHIFT, self._frames
+        number, frames = index >> NODE_SHIFT, self._frames
         if (
             number in self._nodes
             or self.huge_policy is None
@@ -197,13 +110,13 @@ class PageCache:
         charged = False
         try:
             if self._charge is not None:
-                self._charge(_NODE)
+                self._charge(NODE)
                 charged = True
             self.kmem.reserve(XA_NODE)
             head = frames.alloc_block(FrameKind.CACHE)
         except LinuxError:
             if charged and self._charge is not None:
-                self._charge(-_NODE)
+                self._charge(-NODE)
             return False
         self.put_huge_in(number, head)
         return True
@@ -215,40 +128,40 @@ class PageCache:
 
     def put_huge_in(self, number: int, head: int) -> None:
         """Enter a huge page in the place of a node's pages, which have been taken out."""
-        _view(self._make_node(number))[:] = np.arange(head, head + _NODE)
-        self._frames.flags[head : head + _NODE] = PG_LARGE
-        self.nr_pages += _NODE
+        node_view(self._make_node(number))[:] = np.arange(head, head + NODE)
+        self._frames.flags[head : head + NODE] = PG_LARGE
+        self.nr_pages += NODE
         self.may_have_huge = True
 
     def replace_by_huge(self, first: int, head: int) -> bool:
         """Enter a huge page in the place of the pages from an index on, which nothing maps; False if they may not be
         more.
         """
-        frames = self.find_many(first, _NODE)
+        frames = self.find_many(first, NODE)
         old = frames[frames != 0]
         try:
             if self._charge is not None:
-                self._charge(_NODE - len(old))
+                self._charge(NODE - len(old))
         except LinuxError:
             return False
         self.nr_pages -= len(old)
-        self.put_huge_in(first >> _NODE_SHIFT, head)
-        self._frames.flags[head : head + _NODE] |= PG_DIRTY
+        self.put_huge_in(first >> NODE_SHIFT, head)
+        self._frames.flags[head : head + NODE] |= PG_DIRTY
         self._frames.put_many(old)
         return True
 
     def huge_head(self, index: int) -> int | None:
         """The first frame of the huge page that has the page of an index; None if it is a small one."""
-        node = self._nodes.get(index >> _NODE_SHIFT)
+        node = self._nodes.get(index >> NODE_SHIFT)
         head = 0 if node is None else node[0]
         return head if head and self._frames.has_flag(head, PG_LARGE) else None
 
     def split_huge(self, index: int) -> None:
         """A huge page that lies on both sides of an index becomes small ones, which nothing maps (unmap_folio)."""
-        head = self.huge_head(index) if index % _NODE else None
+        head = self.huge_head(index) if index % NODE else None
         if head is not None:
-            self.unmap(index & -_NODE, (index & -_NODE) + _NODE, even_cows=False)
-            self._frames.flags[head : head + _NODE] &= ~PG_LARGE & 0xFF
+            self.unmap(index & -NODE, (index & -NODE) + NODE, even_cows=False)
+            self._frames.flags[head : head + NODE] &= ~PG_LARGE & 0xFF
 
     @property
     def total_pages(self) -> int:
@@ -280,20 +193,6 @@ class PageCache:
         """The frame that a read would find; 0: a page of zeros; None: only a fault could tell."""
         return self.find(index) or 0
 
-    def _put_in(self, index: int, frame: int) -> None:
-        """Enter a page that does not exist."""
-        self._make_node(index >> _NODE_SHIFT)[index & _NODE - 1] = frame
-        self.nr_pages += 1
-
-    def _take_out(self, index: int) -> int:
-        """Forget a page that exists, and return its frame, whose reference is the caller's."""
-        node = self._nodes[index >> _NODE_SHIFT]
-        frame, node[index & _NODE - 1] = node[index & _NODE - 1], 0
-        if not any(node):
-            self._forget_node(index >> _NODE_SHIFT)
-        self.nr_pages -= 1
-        return frame
-
     def reclaim(self, index: int) -> None:
         """Drop a page that nobody maps, if it can be had again: here, if nothing was ever written to it."""
         frame = self.find(index)
@@ -309,30 +208,9 @@ class PageCache:
             self.reclaim(index)
         return before - self.nr_pages
 
-    def moved(self, indexes: Sequence[int], frames: Sequence[int]) -> None:
-        """Pages are in other frames now (folio_migrate_mapping)."""
-        for index, frame in zip(indexes, frames, strict=True):
-            self._nodes[index >> _NODE_SHIFT][index & _NODE - 1] = frame
-
     def stay(self) -> None:
         """Its pages stay where they are from now on.  LinuxError."""
         self.stays = True
-
-    def _make_node(self, number: int) -> array[int]:
-        node = self._nodes.get(number)
-        if node is None:
-            self.kmem.charge_reserved(XA_NODE)
-            node = self._nodes[number] = array("i", _EMPTY_NODE)
-        return node
-
-    def _forget_node(self, number: int) -> None:
-        del self._nodes[number]
-        self.kmem.uncharge(XA_NODE)
-
-    @property
-    def nodes(self) -> int:
-        """How many nodes there are."""
-        return len(self._nodes)
 
     def get_many(self, first: int, number: int) -> tuple[Frames, npt.NDArray[np.bool_]]:
         """The frames of consecutive pages, and which of these pages were made since they did not exist, in order.
@@ -346,7 +224,7 @@ class PageCache:
             if self._charge is not None:
                 self._charge(missing)
             try:
-                self.kmem.reserve(((number >> _NODE_SHIFT) + 2) * XA_NODE)
+                self.kmem.reserve(((number >> NODE_SHIFT) + 2) * XA_NODE)
                 memcg = self._frames.memcg
                 if memcg is not None and not memcg.room_for(missing):
                     raise NoPage
@@ -358,9 +236,9 @@ class PageCache:
                     self._charge(-missing)
                 raise
             frames[fresh] = self._frames.alloc_many(FrameKind.CACHE, missing)
-            for node_number, part, where in _parts(first, first + number):
+            for node_number, part, where in parts(first, first + number):
                 if fresh[where].any():
-                    _view(self._make_node(node_number))[part] = frames[where]
+                    node_view(self._make_node(node_number))[part] = frames[where]
             self.nr_pages += missing
         return frames, fresh
 
@@ -446,9 +324,9 @@ class PageCache:
             return
         doomed: list[npt.NDArray[np.int32]] = []
         for number in self._nodes_between(first, last):
-            view = _view(self._nodes[number])
-            base = number << _NODE_SHIFT
-            if first <= base and base + _NODE <= last:
+            view = node_view(self._nodes[number])
+            base = number << NODE_SHIFT
+            if first <= base and base + NODE <= last:
                 doomed.append(view[view != 0])
                 self._forget_node(number)
             else:
@@ -457,31 +335,10 @@ class PageCache:
                 part[:] = 0
                 if not view.any():
                     self._forget_node(number)
-            if len(doomed) == _BATCH:
+            if len(doomed) == BATCH:
                 self._put(doomed)
         if doomed:
             self._put(doomed)
-
-    def _take_few(self, first: int, last: int) -> list[int]:
-        """Forget those of a few pages that are in [first, last); returns their frames."""
-        frames: list[int] = []
-        for number in self._nodes_between(first, last):
-            node, base = self._nodes[number], number << _NODE_SHIFT
-            for at in range(max(first - base, 0), min(last - base, _NODE)):
-                if node[at]:
-                    frames.append(node[at])
-                    node[at] = 0
-                    if len(frames) == self.nr_pages:
-                        break
-            if len(frames) == self.nr_pages or not any(node):
-                self._forget_node(number)
-        return frames
-
-    def _nodes_between(self, first: int, last: int) -> list[int]:
-        low, high = first >> _NODE_SHIFT, (last - 1 >> _NODE_SHIFT) + 1
-        if high - low > len(self._nodes):
-            return sorted(n for n in self._nodes if low <= n < high)
-        return [n for n in range(low, high) if n in self._nodes]
 
     def _put(self, doomed: list[npt.NDArray[np.int32]]) -> None:
         frames = doomed[0] if len(doomed) == 1 else np.concatenate(doomed)

@@ -15,7 +15,8 @@ from emu.mm.commit import Overcommit
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import span
 from emu.mm.unmapped_area import place_on_top
-from emu.mm.vma import Vma, VmaTree, merge_between
+from emu.mm.vma import Vma
+from emu.mm.vmatree import VmaTree, merge_between
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:

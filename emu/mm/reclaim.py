@@ -21,7 +21,8 @@ from mmu.late import np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.freeframes import Frames
     from emu.mm.pagecache import PageCache
     from emu.mm.rmap import Mask

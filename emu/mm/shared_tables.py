@@ -17,7 +17,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from emu.linux.errors import LinuxError
-from emu.mm.address_space import AddressSpace, MmContext
+from emu.mm.address_space import AddressSpace
+from emu.mm.context import MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.hugetlb import HPAGE_SIZE
 from emu.mm.kmem import LINK

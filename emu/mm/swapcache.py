@@ -56,7 +56,7 @@ class Swap:
     >>> frame = frames.alloc(FrameKind.ANON)
     >>> frames.write(frame, 0, b"page")
     >>> (slot,) = swap.out(np.array([frame])).tolist()
-    >>> swap.dup_one(slot); swap.forget(np.array([frame])); swap.areas.free
+    >>> swap.dup(np.array([slot])); swap.forget(np.array([frame])); swap.areas.free
     14
     >>> frames.put(frame)
     >>> again = swap.read_in(slot, FrameKind.ANON)
@@ -97,10 +97,6 @@ class Swap:
     def uses(self, slot: int) -> int:
         """How many entries have a slot (swp_swapcount)."""
         return self.area(slot).count[slot & OFFSET_MASK] & ~HAS_CACHE
-
-    def dup_one(self, slot: int) -> None:
-        """One more entry has a slot."""
-        self.area(slot).count[slot & OFFSET_MASK] += 1
 
     def free_one(self, slot: int) -> None:
         """One entry less has a slot (swap_free); the page that it has in memory goes with the last."""

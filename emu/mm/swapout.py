@@ -15,7 +15,7 @@ from mmu.late import np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from emu.mm.address_space import MmContext
+    from emu.mm.context import MmContext
     from emu.mm.freeframes import Frames
     from emu.mm.rmap import Mapped
     from emu.mm.swapcache import Swap

@@ -9,7 +9,8 @@ from emu.linux.errors import LinuxError
 from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.uffdfill import is_shmem
 from emu.mm.uffdwp import uffd_wp_range
-from emu.mm.vma import MMAP_MIN_ADDR, merge_neighbours
+from emu.mm.vma import MMAP_MIN_ADDR
+from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

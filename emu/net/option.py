@@ -59,10 +59,6 @@ def _or_default(default: int, low: int, high: int) -> Callable[[int], int]:
     return lambda value: default if value == -1 else within(value)
 
 
-def _clamped(low: int, high: int) -> Callable[[int], int]:
-    return lambda value: max(low, min(value, high))
-
-
 def _tos_of_stream(value: int) -> int:
     return value & 0xFC
 

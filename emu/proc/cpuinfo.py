@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc, x86_const
 
-from emu.cpu import CPU_MODEL
+from emu.cpu.cpu import CPU_MODEL
 
 #: cpuid
 _CODE = bytes.fromhex("0fa2")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import d_path
 from emu.fs.file import file_of
-from emu.kernel.task import limits_of
+from emu.kernel.rlimit import limits_of
 from emu.kernel.vdso import VSYSCALL
 from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.mman import Prot

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from emu.kernel.rlimit import limits_of
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import Task, ThreadGroup, limits_of
+from emu.kernel.task import Task
+from emu.kernel.threadgroup import ThreadGroup
 from emu.kernel.timing import process_times_ns
 from emu.linux.caller import may_access
 from emu.linux.errors import LinuxError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.kernel.pidns import numbers
+from emu.kernel.rlimit import limits_of
 from emu.kernel.signal_state import SIG_DFL, SIG_IGN, mask_of
-from emu.kernel.task import limits_of
 from emu.linux.limits import Rlimit
 from emu.mm.hugefault import huge_bytes
 from emu.mm.residents import resident
@@ -58,7 +58,7 @@ def status(kernel: Kernel, task: Task, space: PidNamespace | None) -> bytes:
     if task.alive:
         fields |= _memory(task.mm)
     fields |= {"Threads": len(group.threads.keys() | {task.tgid}), **_signals(task), **_rights(task)}
-    allowed = kernel.scheduler.allowed(task)
+    allowed = kernel.scheduler.queues.allowed(task)
     fields |= {
         "Cpus_allowed": f"{allowed:x}",
         "Cpus_allowed_list": cpu_list(allowed),

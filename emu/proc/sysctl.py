@@ -13,8 +13,8 @@ from emu.fs.fanotify import MAX_USER_GROUPS
 from emu.fs.inotify import MAX_QUEUED_EVENTS, MAX_USER_INSTANCES
 from emu.fs.mount import MAX_MOUNTS
 from emu.fs.pipe import MAX_FULL_PIPES
-from emu.kernel.kernel import PID_MAX
 from emu.kernel.layout import MMAP_RND_BITS
+from emu.kernel.pid import PID_MAX
 from emu.linux.errors import LinuxError
 from emu.linux.namespace import HOST_NAME_MAX, KINDS, UserNamespace
 from emu.linux.version import RELEASE, VERSION
@@ -183,8 +183,8 @@ def _add_limits(kernel: Kernel) -> None:
         _add_attribute(kernel, name, resources, attribute, low, high)
     _add_attribute(kernel, "vm/unprivileged_userfaultfd", kernel.mm_context, "unprivileged_userfaultfd", 0, 1)
     _add_attribute(kernel, "fs/aio-max-nr", kernel.aio, "most", 0, _UNLIMITED)
-    _add_attribute(kernel, "kernel/threads-max", kernel, "max_threads", _MIN_THREADS, _MAX_THREADS)
-    _add_attribute(kernel, "kernel/pid_max", kernel, "pid_max", _RESERVED_PIDS + 1, PID_MAX)
+    _add_attribute(kernel, "kernel/threads-max", kernel.pids, "max_threads", _MIN_THREADS, _MAX_THREADS)
+    _add_attribute(kernel, "kernel/pid_max", kernel.pids, "pid_max", _RESERVED_PIDS + 1, PID_MAX)
     _add_attribute(kernel, "kernel/io_uring_disabled", kernel, "io_uring_disabled", 0, 2)
     _add_attribute(kernel, "kernel/io_uring_group", kernel, "io_uring_group", -1, _INT_MAX)
     _add_attribute(kernel, "kernel/perf_event_paranoid", kernel, "perf_event_paranoid", -_INT_MAX - 1, _INT_MAX)

@@ -71,6 +71,6 @@ def stat(kernel: Kernel) -> bytes:
     runnable = sum(vcpu.load for vcpu in scheduler.vcpus)
     lines += [
         "intr 0", f"ctxt {scheduler.switches}", f"btime {booted // 1_000_000_000}",
-        f"processes {kernel.forks}", f"procs_running {runnable}", "procs_blocked 0", "softirq 0" + " 0" * 10,
+        f"processes {kernel.pids.forks}", f"procs_running {runnable}", "procs_blocked 0", "softirq 0" + " 0" * 10,
     ]  # fmt: skip
     return "\n".join(lines).encode() + b"\n"

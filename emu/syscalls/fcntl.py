@@ -15,7 +15,7 @@ from emu.fs.hugetlbfs import HugetlbInode
 from emu.fs.lease import get_lease, set_lease
 from emu.fs.pipe import PipeFile
 from emu.fs.seals import add_seals, get_seals
-from emu.fs.tmpfs import TmpfsInode
+from emu.fs.shmemfile import TmpfsInode
 from emu.kernel.sigio import own, owner_of, owners
 from emu.kernel.signal_state import NSIG
 from emu.linux.argument import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.kernel.task import limits_of
+from emu.kernel.rlimit import limits_of
 from emu.linux.argument import PID, UINT, In, Out, Pointer
 from emu.linux.capability import SYS_RESOURCE
 from emu.linux.errors import LinuxError

@@ -16,7 +16,7 @@ from emu.linux.syscall import NUMBER, Syscall
 from emu.mm.address_space import page_align
 from emu.mm.pagetable import SPECIAL
 from emu.mm.swapops import is_here
-from emu.mm.vma import merge_neighbours
+from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from emu.fs.operations import check_may_create, check_may_delete, new_owner
 from emu.ipc.limits import MQ_PRIO_MAX
 from emu.ipc.mqueue import MqAttr, MqMessage, MqueueDirectory, MqueueFile, MqueueInode, Notification
 from emu.ipc.mqueuetype import MqueueType
+from emu.kernel.rlimit import limits_of
 from emu.kernel.signal_state import NSIG, SigInfo
-from emu.kernel.task import limits_of
 from emu.kernel.timers import Notify
 from emu.linux.argument import BUFFER, FD, FILLED, LONG, MODE, SIZE, UINT, Named, Pointer, Scalar, Sometimes
 from emu.linux.capability import SYS_RESOURCE

@@ -10,7 +10,7 @@ from emu.kernel.cgroup.cgroupfs import group_of_descriptor
 from emu.kernel.exec import do_execve
 from emu.kernel.fork import CloneFlags, do_clone
 from emu.kernel.signal_state import NSIG, Sig
-from emu.kernel.task import Usage
+from emu.kernel.usage import Usage
 from emu.linux.argument import ADDRESS, INT, PID, SIZE, UINT, OneOf, Out, Pointer
 from emu.linux.capability import SYS_NICE
 from emu.linux.errors import LinuxError
@@ -196,7 +196,7 @@ def sys_sched_setaffinity(kernel: Kernel, task: Task, pid: int, length: int, mas
     who, whose = task.credentials, target.credentials
     if who.euid not in (whose.uid, whose.euid) and not who.capable_in(SYS_NICE, whose.user_ns):
         raise LinuxError(errno.EPERM)
-    wanted = int.from_bytes(mask_bytes, "little") & kernel.scheduler.all_cpus
+    wanted = int.from_bytes(mask_bytes, "little") & kernel.scheduler.queues.all_cpus
     if not wanted:
         raise LinuxError(errno.EINVAL)
     kernel.scheduler.set_affinity(target, wanted)
@@ -207,7 +207,7 @@ def sys_sched_getaffinity(kernel: Kernel, task: Task, pid: int, length: int, mas
     """sched_getaffinity(2); returns how many bytes of the mask it has written."""
     if length < _MASK_BYTES or length & (_MASK_BYTES - 1):
         raise LinuxError(errno.EINVAL)
-    ADDRESS.write(task.mm, mask, kernel.scheduler.allowed(_target(kernel, task, pid)))
+    ADDRESS.write(task.mm, mask, kernel.scheduler.queues.allowed(_target(kernel, task, pid)))
     return _MASK_BYTES
 
 

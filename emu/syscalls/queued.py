@@ -7,9 +7,9 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.kernel.creds import may_signal
+from emu.kernel.rlimit import limits_of
 from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, SigInfo
 from emu.kernel.signalfd import SignalFd
-from emu.kernel.task import limits_of
 from emu.linux.argument import FD, PID, S32, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import OpenFlags

@@ -8,7 +8,8 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from emu.kernel.task import Scheduling, limits_of
+from emu.kernel.rlimit import limits_of
+from emu.kernel.task import Scheduling
 from emu.linux.argument import INT, PID, S32, UINT, OneOf, Out, Pointer, Scalar
 from emu.linux.capability import SYS_NICE
 from emu.linux.errors import LinuxError

@@ -11,7 +11,8 @@ from emu.linux.syscall import PROCESS, Syscall
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
-    from emu.kernel.task import Task, ThreadGroup
+    from emu.kernel.task import Task
+    from emu.kernel.threadgroup import ThreadGroup
 
 
 def sys_getppid(kernel: Kernel, task: Task) -> int:

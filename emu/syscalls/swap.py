@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.fs.dentry import d_path
 from emu.fs.open import open_file
-from emu.fs.tmpfs import TmpfsInode
+from emu.fs.shmemfile import TmpfsInode
 from emu.linux.argument import U32, Pointer, Scalar
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from emu.ipc import limits, msg, sem, shm
 from emu.ipc.ids import IPC_INFO, IPC_NOWAIT, IPC_RMID, IPC_SET, IPC_STAT, Ids, IpcObject, ipc_layout
-from emu.kernel.task import limits_of
+from emu.kernel.rlimit import limits_of
 from emu.linux.argument import ADDRESS, INT, S32, S64, SIZE, U32, Bits, Pointer, Scalar, Shown, compared
 from emu.linux.capability import IPC_LOCK, SYS_RESOURCE
 from emu.linux.errors import LinuxError

@@ -22,7 +22,7 @@ from emu.linux.words import named_bits, number_of_vars, octal, pointer
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.kernel.task import Usage
+    from emu.kernel.usage import Usage
 
 _FILE_TYPES = {
     stat.S_IFREG: "S_IFREG",

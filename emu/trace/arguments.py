@@ -10,7 +10,7 @@ from emu.trace.forms import CALLS, Form, before_of, forms_of, result_of
 from emu.trace.peek import peek, peek_string
 
 if TYPE_CHECKING:
-    from emu.cpu import Cpu
+    from emu.cpu.cpu import Cpu
     from emu.kernel.task import Task
 
 

@@ -18,7 +18,8 @@ from emu.fs.resources import Resources
 from emu.fs.vfs import Vfs
 from emu.kernel.aiolimits import AioLimits
 from emu.kernel.namespaces import Namespaces
-from emu.kernel.task import Usage
+from emu.kernel.pid import Pids
+from emu.kernel.usage import Usage
 from emu.linux.caller import Credentials, FsContext
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.fileflags import OpenFlags as O
@@ -198,6 +199,7 @@ class Machine:
         self.clock = FakeClock()
         self.random = random.Random(1)
         self.tasks: dict[int, Any] = {}
+        self.pids = Pids(self.tasks, lambda: self.namespaces.others)
         self.signals = FakeSignals()
         self.logged: list[str] = []
         resources = Resources(self.frames, self.huge_pages, self.clock, self.random, self.thp)  # type: ignore[arg-type]

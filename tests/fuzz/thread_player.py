@@ -52,10 +52,10 @@ class ThreadPlayer(Player):
         if isinstance(result, GeneratorType):
             scheduler = self.kernel.scheduler
             task.sleeping, task.syscall = result, (number, registers)
-            scheduler._take_off(task)
+            scheduler.queues.take_off(task)
             self.kernel.entry._advance(task, interrupted=False)
             if task.state == TaskState.RUNNABLE:
-                scheduler._enqueue(task)
+                scheduler.queues.enqueue(task)
 
     def ready(self) -> list[Task]:
         """Threads that neither sleep nor have been woken in a call."""

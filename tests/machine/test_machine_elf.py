@@ -15,7 +15,8 @@ from emu.linux.mman import Prot
 from emu.machine import LaunchError
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import Kmem
-from emu.mm.vma import Vma, VmaTree
+from emu.mm.vma import Vma
+from emu.mm.vmatree import VmaTree
 from emu.testing import GuestMachine
 from tests.booted import MakeMachine, native
 from tests.machine.native_host import needs_host

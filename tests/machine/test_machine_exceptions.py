@@ -17,7 +17,7 @@ import pytest
 
 import guests
 import msharefs.module
-from emu.cpu import Cpu
+from emu.cpu.cpu import Cpu
 from emu.instructions.blocks import Blocks
 from emu.instructions.hits import Hits
 from emu.kernel.sched import StopReason

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import guests
-from emu.kernel import fastpath
+from emu.kernel import fastpairs, fastpath
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import SigInfo
 from emu.kernel.task import Task
@@ -70,8 +70,8 @@ def run(
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is answered natively that can be."""
     monkeypatch.setattr(fastpath, "_FEW", 1)
-    monkeypatch.setattr(fastpath, "_TURNS", 1)
-    monkeypatch.setattr(fastpath, "_WORTH", 0)
+    monkeypatch.setattr(fastpairs, "_TURNS", 1)
+    monkeypatch.setattr(fastpairs, "_WORTH", 0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import emu.cpu
+import emu.cpu.cpu
 import guests
 from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES
 from emu.mm import kmem
@@ -22,9 +22,9 @@ CONSTANT, BLOCKS, REST = 352 * MIB, 96 * MIB, 64 * MIB
 #: A machine whose constants are small, so that they are soon used up; prints what it took more than when it was new.
 CHILD = """
 import json, sys
-import emu.cpu, emu.instructions.blocks
+import emu.cpu.cpu, emu.instructions.blocks
 from emu.mm import kmem
-kind, program, memory, kmem.RESERVE, emu.cpu.CODE_BUFFER = *sys.argv[1:3], *map(int, sys.argv[3:])
+kind, program, memory, kmem.RESERVE, emu.cpu.cpu.CODE_BUFFER = *sys.argv[1:3], *map(int, sys.argv[3:])
 emu.instructions.blocks.MOST_BLOCKS = 4096
 from emu.machine import Machine
 from msharefs.module import init
@@ -106,7 +106,7 @@ def test_code_fills_no_more_than_the_buffer(kind: str) -> None:
 
 
 def test_the_stated_constant_is_the_sum() -> None:
-    assert kmem.RESERVE + emu.cpu.CODE_BUFFER + BLOCKS + REST == CONSTANT
+    assert kmem.RESERVE + emu.cpu.cpu.CODE_BUFFER + BLOCKS + REST == CONSTANT
     top = Path(__file__).resolve().parents[2]
     for page in ("README.md", "docs/memory.md"):
         text = (top / page).read_text()

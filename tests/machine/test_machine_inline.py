@@ -183,7 +183,7 @@ def test_an_engine_that_is_not_as_expected_has_the_hook(monkeypatch: pytest.Monk
     def disproved(hooks: object) -> None:
         raise Unproven("the call goes elsewhere")
 
-    monkeypatch.setattr("emu.cpu.prove", disproved)
+    monkeypatch.setattr("emu.cpu.cpu.prove", disproved)
     machine = GuestMachine(modules={})
     assert machine.run_guest("hello").stdout == "hello, world\n"
     assert machine.kernel.cpu.inlining.state() == "a hook counts each block: the call goes elsewhere"

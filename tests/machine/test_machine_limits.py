@@ -176,7 +176,7 @@ def test_the_stack_takes_all_memory(machine: MakeMachine) -> None:
 
 def test_a_fork_bomb_meets_the_limit_of_tasks(machine: MakeMachine) -> None:
     booted = machine()
-    booted.kernel.max_threads = 40
+    booted.kernel.pids.max_threads = 40
     booted.guest("calls", "repeat 100\n@fork c\n@pause\nend\n@say c\nend\nsay c")
     assert booted.run(timeout_s=30) == StopReason.IDLE or len(booted.tasks) > 1
     assert booted.stdout == "say = EAGAIN\n"

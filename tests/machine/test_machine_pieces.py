@@ -72,7 +72,7 @@ _CALLS = {
 #: What the first program that needs it has imported: importing is no work for a guest.
 _IMPORT = "_find_and_load"
 #: Where work of the kernel's for a guest begins and ends.
-_INSIDE = {function.__code__ for function in (Entry._system_call, Entry._resume)}
+_INSIDE = {function.__code__ for function in (Entry.system_call, Entry.resume)}
 
 
 class Work:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 import guests
-from emu.cpu import GENERAL
+from emu.cpu.registers import GENERAL
 from emu.kernel.sigframe import SignalFrames
 from emu.kernel.signal_state import SaFlags, SiCode, Sig, SigAction, SigInfo
 from emu.mm.usercopy import UserCopy

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import emu.syscalls
+from emu.linux import unistd
 from emu.linux.argument import INT, S32, S64, U16, U32, U64, Ioctl, View
 from emu.linux.caller import Credentials
 from emu.linux.layout import TEXT
@@ -221,3 +222,9 @@ def test_no_handler_cuts_a_register(path: Path) -> None:
 @pytest.mark.parametrize("source", ["fd = s32(fd)", "flags & 0xFFFFFFFF", "0xFFFF_FFFF & x", "flags &= 0xFFFFFFFF"])
 def test_a_cut_is_found(source: str) -> None:
     assert list(masks(ast.parse(source))) == [1]
+
+
+def test_the_numbers_that_the_kernel_knows_have_the_names_of_their_rows() -> None:
+    known = {name.removeprefix("NR_").lower(): number for name, number in vars(unistd).items() if name[:3] == "NR_"}
+    rows = {call.name: call.number for call in ROWS}
+    assert known and known == {name: rows.get(name) for name in known}

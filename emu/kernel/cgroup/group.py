@@ -91,7 +91,7 @@ class Cgroup:
         self.subtree_control: frozenset[str] = frozenset()
         self.states: dict[str, State] = {}
         self.max_depth = self.max_descendants = NO_LIMIT
-        self.descendants = self.dying_descendants = 0
+        self.descendants = 0
         #: cgroup.freeze, and whether that or the one of a group above holds.
         self.freeze = self.freezing = False
         self._frozen_ns, self._frozen_since = 0, 0

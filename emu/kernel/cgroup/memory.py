@@ -17,8 +17,9 @@ from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.cgroup.group import Cgroup, State
-    from emu.kernel.task import ThreadGroup
-    from emu.mm.address_space import AddressSpace, MmContext
+    from emu.kernel.threadgroup import ThreadGroup
+    from emu.mm.address_space import AddressSpace
+    from emu.mm.context import MmContext
     from emu.mm.frames import Payer
 
 #: How often a call starts again after pages of its group were taken (MAX_RECLAIM_RETRIES).

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import mmap
-import struct
 import threading
-from collections.abc import Callable, Sequence
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from unicorn import (
     UC_ARCH_X86,
@@ -24,14 +21,15 @@ from unicorn import (
 )
 from unicorn import x86_const as x86
 
-from emu.fpu import Fpu
+from emu.cpu.registers import RegisterFile
+from emu.cpu.trap import DR6_BS, SLICE_TRAP, SYSCALL_TRAP, Trap, TrapKind
 from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState
 from emu.inline.inlining import Inlining, watch_hooks
 from emu.inline.proof import Unproven, prove
 from emu.instructions.block import Patch, Steps
 from emu.instructions.blocks import Blocks
 from emu.instructions.raised import DB, GP, UD, Raised
-from mmu import GeneralProtection, Mmu, PageFault, PhysicalMemory, unicorn_abi
+from mmu import GeneralProtection, Mmu, PhysicalMemory, unicorn_abi
 from mmu.engine_tlb import EngineTlb
 from mmu.hooks import PHYSMAP
 from mmu.objectcode import load
@@ -46,8 +44,6 @@ if TYPE_CHECKING:
 #: No RDRAND, no RDSEED (they could not be made deterministic), and everything that x86-64-v2 requires.
 CPU_MODEL = x86.UC_CPU_X86_SANDYBRIDGE
 
-_TF = 1 << 8
-DR6_BS = 1 << 14
 #: The engine's buffer for translated code, which is emptied when it is full: self-modifying code would fill any.
 CODE_BUFFER = 128 << 20
 #: That buffer, three of the engine's own size for the self-test (DEFAULT_CODE_GEN_BUFFER_SIZE), and a rest.
@@ -56,43 +52,7 @@ _u32, _u64 = ctypes.c_uint32, ctypes.c_uint64
 # The callbacks of Unicorn, whose last argument is user data.
 _INTERRUPT = ctypes.CFUNCTYPE(None, _u64, _u32, _u64)
 _READ_TSC = ctypes.CFUNCTYPE(ctypes.c_int, _u64, _u64)
-#: The general registers by name, in the order of their numbers, and RIP.
-GENERAL: dict[str, int] = {
-    name: number
-    for number, name in enumerate(
-        ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)), "rip")
-    )
-}
-#: RAX, of which a call looks at 32 bits, RDX, RSI, RDI, R8, R9, R10 and RIP among the general registers.
-_ARGUMENTS = struct.Struct("<I12xQ24xQQQQQ40xQ")
-
-
-class TrapKind(IntEnum):
-    """Why the guest stopped running."""
-
-    SYSCALL = 1
-    SLICE = 2  # its time slice is used up
-    FAULT = 3  # an access that the page-fault handler did not resolve
-    EXCEPTION = 4  # a vector of the IDT
-    INVALID_OPCODE = 5
-
-
-class Trap(NamedTuple):
-    """One entry into the kernel; ``fault``/``access`` for FAULT, ``vector``/``error_code``/``dr6`` for EXCEPTION."""
-
-    kind: TrapKind
-    fault: PageFault | GeneralProtection | None = None
-    access: Access = Access.READ
-    vector: int = 0
-    error_code: int = 0
-    #: What a debug exception leaves in DR6: BS for a single step.
-    dr6: int = 0
-
-
 _NO_REASON, _SYSCALL = int(TrapReason.NONE), int(TrapReason.SYSCALL)
-#: The trap of every system call.
-SYSCALL_TRAP = Trap(TrapKind.SYSCALL)
-_SLICE_TRAP = Trap(TrapKind.SLICE)
 
 
 class AddressSpaceTooSmall(Exception):
@@ -109,7 +69,7 @@ def _make_sure_of_room() -> None:
         ) from None
 
 
-class Cpu:
+class Cpu(RegisterFile):
     """The engine on which all vCPUs take turns."""
 
     def __init__(
@@ -128,12 +88,12 @@ class Cpu:
         ``fast``: blocks count themselves (:mod:`emu.inline.sites`), if they can; None for what the environment says.
         """
         _make_sure_of_room()
-        self.uc = uc = Uc(UC_ARCH_X86, UC_MODE_64)
+        uc = Uc(UC_ARCH_X86, UC_MODE_64)
         uc.ctl_set_cpu_model(CPU_MODEL)
         uc.ctl_set_tcg_buffer_size(CODE_BUFFER)
         uc.ctl_exits_enabled(True)
-        self._engine = unicorn_abi.handle(uc)
         self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus, fast=fast, fetch_hook=False)
+        super().__init__(uc)  # the engine has begun, and its registers are where they will stay
         self.guard = self.mmu.guard
         self.guard.stop_soon = self.end_slice
         self.guard.signals_wait_in(Cpu.enter)
@@ -148,18 +108,6 @@ class Cpu:
         self._vector: int | None = None
         #: The time-stamp counter.
         self.read_tsc: Callable[[], int] = lambda: self.clock
-        self._env = unicorn_abi.general_registers(uc)
-        self._env_bytes = memoryview(self._env).cast("B")
-        #: Gives the number of a system call, RDX, RSI, RDI, R8, R9, R10, and RIP behind the instruction.
-        self.syscall_words = functools.partial(_ARGUMENTS.unpack_from, self._env_bytes)
-        self._env_words = self._env_bytes.cast("Q")
-        bases = unicorn_abi.segment_bases(uc)
-        self._fs_base, self._gs_base = (_u64.from_address(bases[prefix]) for prefix in (0x64, 0x65))
-        self._flags = _u64()
-        self._flags_call = self._engine, x86.UC_X86_REG_RFLAGS, ctypes.addressof(self._flags)
-        #: The x87 and SSE state.
-        self.fpu = Fpu(uc)
-        self._spare_contexts = unicorn_abi.SpareContexts()
         self._template = self._enter_cpl3(entry_frame)
         self._install_hooks()
         self._vector_context = self.new_context_like_current()
@@ -287,30 +235,6 @@ class Cpu:
         current.restore()
         return context
 
-    def new_context_like_current(self) -> unicorn_abi.Context:
-        """A context with the registers that are in the CPU now."""
-        context = self.new_context()
-        context.save()
-        return context
-
-    def new_context(self) -> unicorn_abi.Context:
-        """A context with nothing in it yet (:meth:`save_child`)."""
-        return unicorn_abi.Context(self.uc, self._spare_contexts)
-
-    def save_child(self, context: unicorn_abi.Context, rsp: int, fs_base: int | None) -> None:
-        """Save the registers of a child that goes on where its maker is: RAX is 0, and RSP and the base of FS are its
-        own if they are given (not 0, not None).
-        """
-        env = self._env_words
-        result, stack, base = env[0], env[4], self._fs_base.value
-        env[0] = 0
-        if rsp:
-            env[4] = rsp
-        if fs_base is not None:
-            self._fs_base.value = fs_base
-        context.save()
-        env[0], env[4], self._fs_base.value = result, stack, base
-
     # -- hooks -----------------------------------------------------------------------------------------------------
 
     def _on_interrupt(self, _uc: int, vector: int, _data: int) -> None:
@@ -328,24 +252,6 @@ class Cpu:
         self.uc.reg_write(x86.UC_X86_REG_RCX, self.mmu.processor)  # IA32_TSC_AUX, as Linux sets it on node 0
         return self._on_rdtsc(uc, data)
 
-    @property
-    def fs_base(self) -> int:
-        """The base of FS: thread-local storage."""
-        return self._fs_base.value
-
-    @fs_base.setter
-    def fs_base(self, value: int) -> None:
-        self._fs_base.value = value
-
-    @property
-    def gs_base(self) -> int:
-        """The base of GS."""
-        return self._gs_base.value
-
-    @gs_base.setter
-    def gs_base(self, value: int) -> None:
-        self._gs_base.value = value
-
     # -- registers -------------------------------------------------------------------------------------------------
 
     @property
@@ -362,56 +268,12 @@ class Cpu:
         """What slices are counted in: instructions, and the iterations of those with REP."""
         return self.mmu.state.clock + self.trap.iterations
 
-    def read(self, name: str) -> int:
-        """One general register, or RIP."""
-        return int(self._env[GENERAL[name]])
-
-    def write(self, name: str, value: int) -> None:
-        """Set one general register, or RIP, which takes effect when the CPU is entered there."""
-        self._env[GENERAL[name]] = value & 0xFFFFFFFFFFFFFFFF
-
-    @property
-    def rflags(self) -> int:
-        """RFLAGS, which the engine computes."""
-        unicorn_abi.reg_read(*self._flags_call)
-        return self._flags.value
-
-    @rflags.setter
-    def rflags(self, value: int) -> None:
-        self._flags.value = value
-        unicorn_abi.reg_write(*self._flags_call)
-
-    def general(self) -> list[int]:
-        """Every general register, in the order of their numbers, and RIP."""
-        values: list[int] = self._env[:]
-        return values
-
-    def set_general(self, values: Sequence[int], rflags: int) -> None:
-        """Set every general register, RIP and RFLAGS."""
-        self._env[:] = values
-        self.rflags = rflags
-
-    @property
-    def rip(self) -> int:
-        """Where the guest is."""
-        return int(self._env[16])
-
     def is_on_stack(self, vaddr: int) -> bool:
         """Whether the instruction at RIP, which has this operand, makes the access to the stack (SS)."""
         from emu.instructions.branch import uses_stack  # few guests get there
 
         instruction = next(self.blocks.pages.instructions(self.rip), None)
         return instruction is not None and uses_stack(instruction, vaddr, self._env[4])
-
-    def syscall_registers(self) -> tuple[int, int, tuple[int, int, int, int, int, int]]:
-        """RIP behind the SYSCALL instruction, its number, and its six arguments."""
-        number, rdx, rsi, rdi, r8, r9, r10, rip = self.syscall_words()
-        return rip, number, (rdi, rsi, rdx, r10, r8, r9)
-
-    @property
-    def stack_pointer(self) -> int:
-        """RSP."""
-        return int(self._env[4])
 
     def syscall_return(self, result: int, rip: int) -> None:
         """What SYSRET leaves: the result in RAX, RIP in RCX, RFLAGS (of the last system call) in R11."""
@@ -500,7 +362,7 @@ class Cpu:
                 if self._slice_end and self._goes_on():
                     rip = self.rip
                     continue
-                return _SLICE_TRAP
+                return SLICE_TRAP
             if reason == TrapReason.REFUSED:
                 return self._refused()
             if reason == TrapReason.DONE:
@@ -519,44 +381,14 @@ class Cpu:
         pending, self.blocks.pending = self.blocks.pending, None
         if isinstance(pending, Steps):
             self._forget_what_is_ahead()
-            return self._step(rip, pending.until)
+            from emu.cpu.stepping import step_to  # blocks seldom end so near to the end of a page
+
+            return step_to(self, rip, pending.until)
         if isinstance(pending, Patch):
             self.blocks.patch(rip, pending)
         elif pending is not None:
             self.blocks.forget()
         return None
-
-    def _step(self, rip: int, until: int) -> Trap | None:
-        """Go to another address instruction by instruction; the trap that came before, if one did."""
-        while rip != until:
-            trap = self._single_step(rip)
-            rip = self.rip
-            if trap.kind != TrapKind.EXCEPTION or trap.vector != DB:
-                return trap
-        return None
-
-    def single_step(self, rip: int) -> Trap:
-        """Run one instruction at ``rip``, and then raise a debug exception, unless something else needs the kernel.
-        The guest sees RFLAGS.TF in what PUSHF pushes, as where a debugger steps.
-        """
-        return self._single_step(rip, hidden=False)
-
-    def _single_step(self, rip: int, *, hidden: bool = True) -> Trap:
-        """One instruction, with RFLAGS.TF, which the guest does not see behind a SYSCALL, and if it is ``hidden`` not
-        in what PUSHF pushes either.
-        """
-        pushes = hidden and self.blocks.pages.is_pushf(rip)
-        self.mmu.state.crossing = rip
-        self.rflags |= _TF
-        trap = self.enter(rip)
-        self.rflags &= ~_TF
-        self.trap.rflags &= ~_TF
-        if self.trap.reason == TrapReason.SYSCALL:  # the engine raises the debug exception too
-            return SYSCALL_TRAP
-        if pushes and trap.kind == TrapKind.EXCEPTION and trap.vector == DB:
-            at = self.read("rsp") + 1
-            self.mmu.write(at, bytes([self.mmu.read(at, 1)[0] & ~(_TF >> 8)]))
-        return trap
 
     def _refused(self) -> Trap:
         """An instruction that is not executed."""
@@ -574,7 +406,7 @@ class Cpu:
     def _forget_what_is_ahead(self) -> None:
         """The block that was counted does not go on: what was set aside is the budget again."""
         trap = self.trap
-        self.blocks.unpatch()
+        self.blocks.cuts.take_back()
         if trap.aside:
             self._limit_slice(self._trap_at, trap.aside - 1)
             trap.aside = 0
@@ -638,16 +470,3 @@ class Cpu:
         if branch is not None:
             undo(branch, self._env)
             self.write("rip", branch.address)
-
-    def find_faulting_instruction(self, rip: int, look: Callable[[], object] = lambda: None) -> Trap:
-        """Single-step (RFLAGS.TF) from ``rip`` until a trap other than the step itself.
-
-        For a fetch that failed while Unicorn translated ahead: the fault is real only once execution gets there, which
-        may be never: ``look``, which may end the slice, is called before each step.
-        """
-        while True:
-            look()
-            trap = self._single_step(rip)
-            rip = self.rip
-            if trap.kind != TrapKind.EXCEPTION or trap.vector != DB:
-                return trap

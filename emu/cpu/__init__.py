@@ -1,0 +1,1 @@
+"""A CPU around one Uc."""
