@@ -161,6 +161,7 @@ def _told(sweep: Sweep) -> int:
     from emu.lab.finding import lines_of
     from emu.lab.store import PAGE, RESULTS
     from emu.lab.sweep_report import findings
+    from emu.linux.event_kind import printable
     from emu.trace.report.units import plural
 
     write_files(sweep)
@@ -174,7 +175,7 @@ def _told(sweep: Sweep) -> int:
     failed = sum(1 for row in rows if row.figures is None and row.error is not None)
     missing, points = len(rows) - done - failed, plural(len(rows), "point", "points")
     print(f" {points}: {done:,} done, {failed:,} failed, {missing:,} missing")
-    print(f" {sweep.store.directory / RESULTS}, {sweep.store.directory / PAGE}")
+    print(printable(f" {sweep.store.directory / RESULTS}, {sweep.store.directory / PAGE}"))
     return _FAILED if failed else 0
 
 
