@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from emu.cli.messages import complain
 from emu.cli.progress import on_terminal
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from emu.lab.sweep import Came, Pool, Sweep
 
 #: The exit status where points failed.
@@ -105,7 +108,7 @@ def _run(sweep: Sweep, arguments: argparse.Namespace) -> None:
 
     try:
         pool = _pool(arguments)
-        with _progress(total, total - missing) as report:
+        with _ended_as_by_ctrl_c(), _progress(total, total - missing) as report:
 
             def came(each: Came) -> None:
                 nonlocal written
@@ -126,6 +129,24 @@ def _run(sweep: Sweep, arguments: argparse.Namespace) -> None:
         write_files(sweep)
         complain("unimmu tlb sweep: stopped; the same command goes on")
         raise
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP do what Ctrl-C does: points have scratch files, which nobody else removes."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    ignored = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_IGN]
+    before = {
+        number: signal.signal(number, interrupt) for number in {signal.SIGTERM, signal.SIGHUP}.difference(ignored)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pool(arguments: argparse.Namespace) -> Pool:
