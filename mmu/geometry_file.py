@@ -178,6 +178,8 @@ def read_text(text: str, file: str, documented: bool) -> dict[str, Preset]:
         place = _Place(file, text, name)
         if not isinstance(table, dict):
             raise place.error("stands outside of a table; a geometry is [NAME], then its fields")
+        if not name.isprintable():
+            raise place.error("a name has no characters that cannot be printed")
         presets[name] = _preset(place, table, documented)
     return presets
 
@@ -236,7 +238,7 @@ def _latency(place: _Place, table: Any, documented: bool, own: str) -> tuple[Lat
         _check_keys(place, cache, _OF_WALK_CACHE, _OF_WALK_CACHE)
         inner = _Reader(place, cache)
         shape = (inner.number("sets"), inner.number("ways"), inner.cycles("cycles"))
-        caches.append(WalkCache(inner.text("name", ""), *shape))
+        caches.append(WalkCache(inner.name(), *shape))
     stlb_hit, walk, structure_hit, load = map(read.cycles, ("stlb_hit", "walk", "structure_hit", "load"))
     return Latency(stlb_hit, walk, structure_hit, load, tuple(caches)), read.text("source", own)
 
@@ -273,7 +275,7 @@ def _array(place: _Place, table: dict[str, Any], documented: bool) -> Array:
     for size in read.texts("page_sizes"):
         sizes |= _known(place, "page_sizes", size, PAGE_SIZES)
     array = Array(
-        name=read.text("name", ""),
+        name=read.name(),
         level=read.number("level"),
         kinds=kinds,
         page_sizes=sizes,
@@ -315,6 +317,13 @@ class _Reader:
 
     def text(self, key: str, default: str) -> str:
         return str(self._typed(key, default, lambda value: isinstance(value, str), "a string"))
+
+    def name(self) -> str:
+        """What the array or the cache is called, in tables too."""
+        name = self.text("name", "")
+        if not name.isprintable():
+            raise self.place.error(f"name: expected a string that can be printed, not {name!r}", "name")
+        return name
 
     def truth(self, key: str, default: bool) -> bool:
         return bool(self._typed(key, default, lambda value: isinstance(value, bool), "true or false"))

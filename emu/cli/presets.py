@@ -16,6 +16,7 @@ from rich.text import Text
 from emu.cli.arguments import Parser, format_size
 from emu.cli.screen import Screen
 from emu.cli.tlb import HOST, geometry_from_cpuid, preset_or_file
+from emu.linux.event_kind import printable
 from mmu.geometry import Array, Geometry, Kinds
 from mmu.geometry_file import INDEX_HASH, KINDS, PAGE_SIZES, REPLACEMENT, STRUCTURE_LEVELS, Preset, word_of
 from mmu.geometry_text import to_toml
@@ -86,7 +87,7 @@ def _from_leaves(geometry: Geometry, title: str) -> Preset:
 
 def _as_text(preset: Preset) -> Group:
     default = ", what the name without the variant means" if preset.default and ":" in preset.name else ""
-    parts: list[Text | Table] = [Text.assemble((preset.name, "bold"), f"{default}: {preset.title}")]
+    parts: list[Text | Table] = [Text.assemble((preset.name, "bold"), printable(f"{default}: {preset.title}"))]
     if preset.geometry.arrays or preset.geometry.structure_caches:
         parts.extend([_arrays_table(preset.geometry), _remarks_table(preset)])
     return Group(*parts, Text())
@@ -126,15 +127,17 @@ def _remarks_table(preset: Preset) -> Table:
     table.add_column(no_wrap=True)
     table.add_column()
     for name, source in preset.sources.items():
-        table.add_row(name, Text(source))
+        table.add_row(name, Text(printable(source)))
     if structures:
-        table.add_row(" to ".join(dict.fromkeys((structures[0], structures[-1]))), Text(preset.structure_source))
+        table.add_row(
+            " to ".join(dict.fromkeys((structures[0], structures[-1]))), Text(printable(preset.structure_source))
+        )
     if preset.geometry.smash_1g:
         table.add_row("1G pages", Text("smashed: they enter the second level as 2M pieces"))
     if preset.latency is not None:
-        table.add_row("Latencies", Text(f"{_latency_text(preset.latency)}; {preset.latency_source}"))
+        table.add_row("Latencies", Text(printable(f"{_latency_text(preset.latency)}; {preset.latency_source}")))
     for caution in preset.cautions:
-        table.add_row("Caution", Text(caution))
+        table.add_row("Caution", Text(printable(caution)))
     return table
 
 

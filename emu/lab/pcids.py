@@ -99,7 +99,7 @@ class _Given:
                 of_vcpu = loads.setdefault(number, _Loads([], []))
                 of_vcpu.at.append(at)
                 of_vcpu.pcid.append(vcpu.pcid)
-                flushed_by_load = _flushes(controls[place + 1 :][:1], at, number)
+                flushed_by_load = _flushes(controls[place + 1 : place + 2], at, number)
             elif not skip:
                 rows.append(self._row(vcpu, at, op, number, a, b))
         return replace(batch, pcid=_pcids(batch, loads, before), controls=_controls(rows))

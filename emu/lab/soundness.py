@@ -8,6 +8,8 @@ import numpy as np
 
 from emu.lab.batch import Op, Register
 from mmu.memory import MAX_BYTES, PAGE_SIZE
+from mmu.record import replace
+from mmu.registers import Registers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +25,6 @@ _OPS[[*Op]] = True
 #: Whether ``access`` of the file's format says a kind, and one size of pages or none.
 _ACCESSES = np.zeros(256, np.bool_)
 _ACCESSES[[kind | size for kind in range(3) for size in (0, 1 << 2, 1 << 3, 1 << 4)]] = True
-#: The values that a register may have, where not every one will do.
-_VALUES = {Register.CPL: range(4), Register.MAXPHYADDR: range(36, 53)}
 
 
 def check_facts(facts: Mapping[str, str]) -> None:
@@ -56,6 +56,13 @@ def check_batch(
     if (controls["a"][controls["op"] == Op.ENTRY] & np.uint64(7)).any():
         raise ValueError("an entry of a page table is not at a multiple of 8")
     for control in controls[controls["op"] == Op.REGISTER]:
-        number, value = int(control["a"]), int(control["b"])
-        if number not in [*Register] or value not in _VALUES.get(Register(number), range(1 << 64)):
-            raise ValueError(f"register {number} cannot be {value:#x}")
+        _check_register(int(control["a"]), int(control["b"]))
+
+
+def _check_register(number: int, value: int) -> None:
+    """ValueError unless a processor that pages in IA-32e mode may have the value in that register."""
+    try:
+        changed: dict[str, Any] = {Register(number).name.lower(): value}
+        replace(Registers(cr3=0), **changed)
+    except ValueError as error:
+        raise ValueError(f"register {number} cannot be {value:#x}: {error}") from None

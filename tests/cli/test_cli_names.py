@@ -47,6 +47,8 @@ def test_any_name_in_any_locale(tmp_path: Path, locale: str) -> None:
     viewed = run(tmp_path, locale, "trace", "view", files[1])
     assert (viewed.returncode, viewed.stderr) == (0, b"")
     assert b"exec" in viewed.stdout and b"\x1b" not in viewed.stdout
+    run(tmp_path, locale, "trace", "convert", files[1], "t.perf.txt")
+    assert b"exec" in (tmp_path / "t.perf.txt").read_bytes() and b"\x1b" not in (tmp_path / "t.perf.txt").read_bytes()
     refusals: tuple[tuple[str | bytes, ...], ...] = (
         ("run", b"no" + name),
         ("trace", "view", b"no" + name),
@@ -65,6 +67,50 @@ def test_any_name_in_any_locale(tmp_path: Path, locale: str) -> None:
 def test_our_own_texts_in_any_locale(tmp_path: Path, locale: str, words: list[str]) -> None:
     ran = run(tmp_path, locale, *words)
     assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_the_name_of_a_stream(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(NAME + b".lackey")).write_text(" L 1000,8\n")
+    for words in (("tlb", "sim", "--tlb", "textbook"), ("tlb", "analyze", "--reuse")):
+        ran = run(tmp_path, "UTF-8", *words, NAME + b".lackey")
+        assert (ran.returncode, ran.stderr) == (0, b"")
+        assert rb"b\x1b[2J" in ran.stdout and b"\x1b" not in ran.stdout
+
+
+GEOMETRY = r"""["{name}"]
+title = "t\u001b[2J"
+structure_source = "s\u001b[2J"
+cautions = ["c\u001b[2J"]
+structure_caches = {{ PDE = 4 }}
+[["{name}".arrays]]
+name = "{array}"
+level = 1
+kinds = ["load", "store", "fetch"]
+page_sizes = ["4K", "2M", "1G"]
+sets = 1
+ways = 4
+source = "a\u001b[2J"
+["{name}".latency]
+stlb_hit = 9
+load = 40
+source = "l\u001b[2J"
+walk_caches = [{{ name = "{cache}", sets = 1, ways = 1, cycles = 4 }}]
+"""
+
+
+def test_what_a_geometry_says(tmp_path: Path) -> None:
+    """Names that cannot be printed are refused, and what is for people is escaped."""
+    good, bad = {"name": "toy", "array": "L1", "cache": "L1D"}, r"L\u001b[2J"
+    geometry = tmp_path / "toy.toml"
+    geometry.write_text(GEOMETRY.format(**good))
+    ran = run(tmp_path, "UTF-8", "presets", "toy.toml")
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert all(rb"%c\x1b[2J" % letter in ran.stdout for letter in b"tscla") and b"\x1b" not in ran.stdout
+    for what in good:
+        geometry.write_text(GEOMETRY.format(**{**good, what: bad}))
+        ran = run(tmp_path, "UTF-8", "presets", "toy.toml")
+        assert (ran.returncode, ran.stdout, ran.stderr.count(b"\n")) == (2, b"", 1)
+        assert b"printed" in ran.stderr and b"\x1b" not in ran.stderr
 
 
 def test_the_argument_arrives_as_it_was(tmp_path: Path) -> None:

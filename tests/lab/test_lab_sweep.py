@@ -134,14 +134,16 @@ def test_another_host_may_have_other_files(tmp_path: Path) -> None:
 
 
 def test_a_sweep_that_was_stopped_goes_on(tmp_path: Path) -> None:
-    """By Ctrl-C, and then by SIGKILL: its processes end with it, and what was done is done."""
+    """By Ctrl-C, SIGTERM, and then by SIGKILL: its processes end with it, and what was done is done."""
     text = (
         'program = "calls \'say {n}; {then}\'"\n[axes]\nn = [1, 2]\nthen = ["say 1", "repeat 1000000; load 0; end"]\n'
     )
     spec, results = spec_file(tmp_path, text), tmp_path / "r"
     points = results / "points"
-    scratch = {**os.environ, "TMPDIR": str(tmp_path)}  # what is left there by who is killed
-    for how, status in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+    temporary = tmp_path / "t"
+    temporary.mkdir()
+    scratch = {**os.environ, "TMPDIR": str(temporary)}
+    for how, status in ((signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)):
         sweep = subprocess.Popen(
             sweep_command(spec, results, "-j", "3"), stderr=subprocess.PIPE, text=True, env=scratch
         )
@@ -153,8 +155,9 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path: Path) -> None:
         sweep.send_signal(how)
         _, told = sweep.communicate(timeout=_PATIENCE_S)
         assert sweep.returncode == status
-        assert ("stopped; the same command goes on" in told) == (how == signal.SIGINT)
+        assert ("stopped; the same command goes on" in told) == (how != signal.SIGKILL)
         wait_until(lambda running=running: not any(_lives(pid) for pid in running))  # type: ignore[misc]
+        assert how == signal.SIGKILL or not [*temporary.iterdir()], "nothing is left of the points"
     assert {path.name: path.stat().st_ino for path in points.glob("*.json")} == kept
     assert not [path for path in points.iterdir() if path.name.startswith(".")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from emu.lab.batch import CONTROL, FIELDS, Batch, Op, StreamError, controls_of, joined
+from emu.lab.batch import CONTROL, FIELDS, Batch, Op, Register, StreamError, controls_of, joined
 from emu.lab.soundness import MOST_ROWS
 from emu.lab.stream import open_stream
 from emu.lab.stream_file import FORMAT_KEY, FORMAT_VERSION, SCHEMA, StreamWriter, facts_of, read_pages
@@ -90,6 +91,30 @@ def rewritten(path: Path, schema: pa.Schema, tables: list[pa.Table]) -> None:
     with pq.ParquetWriter(path, schema) as writer:
         for table in tables:
             writer.write_table(table.cast(schema), row_group_size=len(table))
+
+
+@pytest.mark.parametrize("read", [open_stream, read_pages])
+@pytest.mark.parametrize(
+    ("register", "value"),
+    [
+        (Register.CR0, 0x11),
+        (Register.CR4, 0),
+        (Register.EFER, 1 << 11),
+        (Register.PKRU, 1 << 32),
+        (Register.CPL, 4),
+        (Register.MAXPHYADDR, 53),
+        (6, 0),
+    ],
+)
+def test_registers_that_no_processor_has(
+    read: Callable[[str], Iterator[object]], register: int, value: int, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "a.parquet")
+    writer = StreamWriter(path)
+    writer.write(Batch.of(controls_of([(0, Op.REGISTER, 0, register, value)]), vaddr=[0x1000]))
+    writer.close()
+    with pytest.raises(StreamError, match=f"a.parquet: register {int(register)} cannot be {value:#x}: "):
+        list(read(path))
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     from emu.lab.batch import StreamError
     from emu.lab.finding import lines_of
     from emu.lab.stream import open_stream
+    from emu.linux.event_kind import printable
 
     fields = ["page", "kind", "pid", "space", "pcid", "vcpu", "shift", *(["rip"] if arguments.elf else [])]
     try:
@@ -123,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{arguments.file}: {error.strerror}") from None
     findings = [analysis.finding() for analysis in analyses]
-    print(f" {arguments.file}: {total:,} accesses")
+    print(f" {printable(arguments.file)}: {total:,} accesses")
     for finding in findings:
         print()
         for line in lines_of(finding):

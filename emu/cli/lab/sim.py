@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     needs_library(arguments.file)
     from emu.lab.batch import StreamError
+    from emu.linux.event_kind import printable
 
     try:
         with progress("the stream is replayed", None) as report:
@@ -105,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"{error.filename or arguments.file}: {error.strerror}") from None
-    print(f" {arguments.file}: {accesses:,} accesses", end="")
+    print(f" {printable(arguments.file)}: {accesses:,} accesses", end="")
     print(f", of which the first {min(accesses, arguments.warm_up):,} are not counted\n" if arguments.warm_up else "\n")
     for line in table(headings_of(models), figures):
         print(line)

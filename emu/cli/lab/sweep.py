@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from emu.cli.messages import complain
 from emu.cli.progress import on_terminal
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from emu.lab.sweep import Came, Pool, Sweep
 
 #: The exit status where points failed.
@@ -105,7 +108,7 @@ def _run(sweep: Sweep, arguments: argparse.Namespace) -> None:
 
     try:
         pool = _pool(arguments)
-        with _progress(total, total - missing) as report:
+        with _ended_as_by_ctrl_c(), _progress(total, total - missing) as report:
 
             def came(each: Came) -> None:
                 nonlocal written
@@ -126,6 +129,24 @@ def _run(sweep: Sweep, arguments: argparse.Namespace) -> None:
         write_files(sweep)
         complain("unimmu tlb sweep: stopped; the same command goes on")
         raise
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP do what Ctrl-C does: points have scratch files, which nobody else removes."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    ignored = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_IGN]
+    before = {
+        number: signal.signal(number, interrupt) for number in {signal.SIGTERM, signal.SIGHUP}.difference(ignored)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _pool(arguments: argparse.Namespace) -> Pool:
@@ -161,6 +182,7 @@ def _told(sweep: Sweep) -> int:
     from emu.lab.finding import lines_of
     from emu.lab.store import PAGE, RESULTS
     from emu.lab.sweep_report import findings
+    from emu.linux.event_kind import printable
     from emu.trace.report.units import plural
 
     write_files(sweep)
@@ -174,7 +196,7 @@ def _told(sweep: Sweep) -> int:
     failed = sum(1 for row in rows if row.figures is None and row.error is not None)
     missing, points = len(rows) - done - failed, plural(len(rows), "point", "points")
     print(f" {points}: {done:,} done, {failed:,} failed, {missing:,} missing")
-    print(f" {sweep.store.directory / RESULTS}, {sweep.store.directory / PAGE}")
+    print(printable(f" {sweep.store.directory / RESULTS}, {sweep.store.directory / PAGE}"))
     return _FAILED if failed else 0
 
 

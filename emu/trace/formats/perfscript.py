@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from emu.linux.event_kind import printable
 from emu.trace.batch import Batch, Note
 from emu.trace.formats.code import Code
 from emu.trace.formats.processes import OF_PROGRAMS, Processes
@@ -33,7 +34,7 @@ class PerfScript(Sink):
         self._notes = NoteFields(schema)
         self._processes = Processes()
         self._code = Code(header)
-        command = " ".join(header["command"]).replace("\n", " ")
+        command = _text(" ".join(header["command"]))
         self._pieces.put(f"# ========\n# cmdline : {command}\n# ========\n#\n".encode("utf-8", "backslashreplace"))
 
     def write(self, batch: Batch) -> None:
@@ -65,7 +66,7 @@ class PerfScript(Sink):
         if note.kind == "syscall_exit":
             return f"syscalls:sys_exit_{fields['name']}", fields.get("result") or f"-{fields['errno']}"
         if note.kind == "fork":
-            comm = self._processes.name(record.asid)
+            comm = _text(self._processes.name(record.asid))
             says = f"comm={comm} pid={record.tid} child_comm={comm} child_pid={fields['child']}"
             return "sched:sched_process_fork", says
         if note.kind == "exec":
@@ -91,4 +92,4 @@ def _text(value: Any) -> str:
     if isinstance(value, Hex):
         return f"{value:#x}"
     shown = ",".join(_text(one) for one in value) if isinstance(value, list) else str(value)
-    return shown.replace("\n", "\\n")
+    return printable(shown)
