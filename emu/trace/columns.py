@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from emu.trace.batch import Batch, KernelKind, Note
-from emu.trace.encoding import Rule
+from emu.trace.encoder_state import Rule
 from emu.trace.resolution import RESOLUTIONS
 from mmu.event_table import EVENT_COLUMNS
 from mmu.events import EventKind

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from emu.trace.batch import Batch, KernelKind, error_name
 from emu.trace.columns import COLUMNS, NAMES, Column
-from emu.trace.encoding import BLOCK, LEAST_SLOTS, ColumnState, EncoderState, GroupState, Rule, Source
+from emu.trace.dictionary import LEAST_SLOTS
+from emu.trace.encoder_state import BLOCK, ColumnState, EncoderState, GroupState, Rule, Source
+from emu.trace.told import CALL_WORDS, CALLS
 from mmu.event_table import EVENT_COLUMNS
 from mmu.events import EventKind
 from mmu.host_array import HostArray
@@ -21,16 +23,16 @@ _ALL_ONES = (1 << 64) - 1
 #: Numbers of texts that are given begin here; those below are what records have.
 _GIVEN = 1 << 32
 _SOURCES = {"page_size": Source.PAGE_SIZE, "cached_level": Source.CACHED_LEVEL, "errno": Source.ERRNO}
+_ABOUT_VALUES = (Rule.NOT_ZERO, Rule.READ)
 #: Bytes of the type, and the bits that are kept of the record's field.
 _SIZES = {"uint8": 1, "uint16": 2, "uint32": 4, "int32": 4, "uint64": 8, "int64": 8}
 _RANGES = {name: (int(np.iinfo(name).min), int(np.iinfo(name).max)) for name in _SIZES}
 #: Kinds whose fields are all columns.
 _WHOLE = ("switch", "syscall_exit")
-_ARGUMENTS = ("error_code", "size", "entry_1", "entry_2", "entry_3", "entry_4", "entry_5", "old")
 _DETAIL = next(number for number, column in enumerate(COLUMNS) if column.name == "detail")
 
 #: By the number of a column: rows of the batch and the values that are given to them.
-Given = dict[int, tuple[list[int], list[int]]]
+Given = dict[int, tuple[Sequence[int] | npt.NDArray[Any], Sequence[int] | npt.NDArray[Any]]]
 
 
 class Encoded(NamedTuple):
@@ -87,13 +89,18 @@ class Encoder:
         self.rows = 0
         self._states = (ColumnState * len(COLUMNS))()
         self._kinds, self._told = HostArray(most, "B"), HostArray(most, "I")
+        self._entered, self._entered_known = HostArray(most, "I"), HostArray(most, "Q")
+        self._known_calls = HostArray((CALLS, CALL_WORDS), "Q")
         self._arrays = [
             self._begin(state, column, levels, column.name in plain)
             for state, column in zip(self._states, COLUMNS, strict=True)
         ]
         self._state = self._whole()
-        library = load("emu.trace.encoding")
-        self._look, self._encode, self._begin_anew = (library[name].call for name in ("look", "encode", "begin_anew"))
+        library, told = load("emu.trace.encoding"), load("emu.trace.told")
+        self._encode, self._begin_anew = (library[name].call for name in ("encode", "begin_anew"))
+        self._look, self._find_calls, self._keep_call = (
+            told[name].call for name in ("look", "find_calls", "keep_call")
+        )
         self._calls: dict[int, str] = {}
         known: dict[str, Callable[[int], str]] = {name: names.__getitem__ for name, names in NAMES.items()}
         known["event"] = {int(kind): kind.name.lower() for kind in (*EventKind, *KernelKind)}.__getitem__
@@ -105,41 +112,48 @@ class Encoder:
         }
         self._notable = [(number, column) for number, column in enumerate(COLUMNS) if column.note is not None]
         self._event = next(number for number, column in enumerate(COLUMNS) if column.name == "event")
-        self._details: dict[tuple[int, ...], int] = {}
         self.clear()
 
     def _begin(self, state: ColumnState, column: Column, levels: int, is_plain: bool) -> tuple[HostArray, ...]:
         """Describe a column, and give it memory, which the host has only where something is stored."""
         source = _SOURCES.get(column.of, Source.FIELD)
-        if column.of and source == Source.FIELD:
-            dtype, state.offset = EVENT_COLUMNS.fields[column.of][:2]  # type: ignore[index]
+        field = "level" if source == Source.PAGE_SIZE else column.of if source == Source.FIELD else ""
+        if field:
+            dtype, state.offset = EVENT_COLUMNS.fields[field][:2]  # type: ignore[index]
             state.size = max(dtype.itemsize, 4) if dtype.itemsize != 1 else 1  # of two bytes, the mask takes them
         state.source, state.rule, state.is_plain = source, column.only, int(is_plain)
         state.mask = (1 << 8 * _SIZES.get(column.type, 4)) - 1
         state.levels = int(column.name[-1]) if column.only == Rule.READ else levels
         state.kinds = sum(1 << kind for kind in column.kinds)
+        is_byte = state.size == 1
         slots = max(LEAST_SLOTS, 1 << (2 * self.most - 1).bit_length())
         arrays = (
             HostArray((self.most >> 6) + 5, "Q"),
             HostArray(self.most, "Q" if is_plain else "I"),
             HostArray(0 if is_plain else self.most, "Q"),
             HostArray(LEAST_SLOTS if is_plain else slots, "I"),
+            HostArray(256 if is_byte else 0, "I"),
         )
-        state.valid, state.values, state.dictionary, state.slots = (array.address for array in arrays)
+        state.valid, state.values, state.dictionary, state.slots, state.direct = (array.address for array in arrays)
+        state.direct_bytes = 1024 if is_byte else 0
         state.slots_mask = LEAST_SLOTS - 1
         return arrays
 
     def _whole(self) -> EncoderState:
-        """The columns, in groups of those that the same kinds of events have."""
-        wanted = [*dict.fromkeys(state.kinds for state in self._states)]
+        """The columns, in groups of those that the same rows have."""
+        of_columns = [
+            (state.kinds, Rule.ALWAYS if state.rule in _ABOUT_VALUES else state.rule) for state in self._states
+        ]
+        wanted = [*dict.fromkeys(of_columns)]
         self._groups = (GroupState * len(wanted))()
-        self._group_rows = HostArray((len(wanted), BLOCK), "Q")
-        for number, (group, kinds) in enumerate(zip(self._groups, wanted, strict=True)):
-            group.kinds, group.rows = kinds, self._group_rows.address + number * BLOCK * 8
-        for state in self._states:
-            state.group = wanted.index(state.kinds)
+        self._rows = HostArray((len(wanted) + 1, BLOCK + 1), "Q")
+        for number, (group, (kinds, rule)) in enumerate(zip(self._groups, wanted, strict=True)):
+            group.kinds, group.rule, group.rows = kinds, rule, self._rows.address + number * (BLOCK + 1) * 8
+        for state, group in zip(self._states, of_columns, strict=True):
+            state.group = wanted.index(group)
         columns, groups = ctypes.addressof(self._states), ctypes.addressof(self._groups)
-        return EncoderState(columns, len(COLUMNS), groups, len(wanted))
+        block = self._rows.address + len(wanted) * (BLOCK + 1) * 8
+        return EncoderState(columns, len(COLUMNS), groups, len(wanted), block)
 
     @property
     def length(self) -> int:
@@ -150,7 +164,7 @@ class Encoder:
         """Begin anew, without a row."""
         self._begin_anew(ctypes.addressof(self._state), self.rows)
         self.rows = 0
-        self._details.clear()
+        self._known_calls.array[:] = 0
         for texts in self._texts.values():
             texts.clear()
 
@@ -163,7 +177,7 @@ class Encoder:
         self._calls.update(batch.calls)
         many = self._look(records.ctypes.data, count, self._kinds.address, self._told.address)
         keep = []
-        for number, (rows, values) in self._given(batch, self._told.array[:many]).items():
+        for number, (rows, values) in self._given(batch._replace(records=records), many).items():
             state = self._states[number]
             places, numbers = np.array(rows, np.uint32), np.array(values, np.uint64)
             state.given_rows, state.given_values, state.given = places.ctypes.data, numbers.ctypes.data, len(rows)
@@ -171,28 +185,47 @@ class Encoder:
         self._encode(ctypes.addressof(self._state), records.ctypes.data, self._kinds.address, count, self.rows)
         self.rows += count
 
-    def _given(self, batch: Batch, told: npt.NDArray[np.uint32]) -> Given:
-        """What the kernel tells, at these rows."""
-        given: Given = {}
-        kinds = self._kinds.array[told]
-        details = self._entered(batch, told[kinds == KernelKind.SYSCALL_ENTER])
+    def _given(self, batch: Batch, many: int) -> Given:
+        """What the kernel tells, in the rows that were found."""
+        lists: dict[int, tuple[list[int], list[int]]] = {}
         notes = iter(batch.notes)
-        for at in told[kinds == EventKind.NOTE].tolist():
+        told = self._told.array[:many]
+        for at in told[self._kinds.array[told] == EventKind.NOTE].tolist() if batch.notes else ():
             note = next(notes)
-            self._give(given, self._event, at, note.kind)
+            self._give(lists, self._event, at, note.kind)
             for number, column in self._notable:
                 assert column.note is not None
                 value = column.note(note.kind, note.fields)
                 if value is not None:
-                    self._give(given, number, at, value)
+                    self._give(lists, number, at, value)
             if note.kind not in _WHOLE:
-                details.append((at, self._texts[_DETAIL].number(note.detail)))
-        if details:
-            details.sort()
-            given[_DETAIL] = [at for at, _ in details], [number for _, number in details]
+                self._give(lists, _DETAIL, at, note.detail)
+        given: Given = {**lists}
+        rows, details = self._of_calls(batch, many)
+        if len(rows):
+            told_of, texts = lists.get(_DETAIL, ([], []))
+            rows = np.concatenate([rows, np.array(told_of, np.uint32)])
+            order = np.argsort(rows, kind="stable")
+            given[_DETAIL] = rows[order], np.concatenate([details, np.array(texts, np.uint64)])[order]
         return given
 
-    def _give(self, given: Given, number: int, row: int, value: Any) -> None:
+    def _of_calls(self, batch: Batch, many: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64]]:
+        """The rows of calls that begin, which are records, and their details; mostly the same call has come before."""
+        records, calls = batch.records.ctypes.data, self._known_calls.address
+        found = self._find_calls(
+            calls, records, self._told.address, many, self._entered.address, self._entered_known.address
+        )
+        rows, known = self._entered.array[:found], self._entered_known.array[:found]
+        is_new = known & np.uint64(1) != 0
+        first = known >> np.uint64(1)
+        for at in np.flatnonzero(is_new & (first == np.arange(found))).tolist():
+            (note,) = batch.kernel_events(rows[at : at + 1].astype(np.intp))
+            known[at] = self._texts[_DETAIL].number(note.detail) + 1 << 1
+            self._keep_call(calls, records + int(rows[at]) * EVENT_COLUMNS.itemsize, int(known[at]))
+        known[is_new] = known[first[is_new].astype(np.intp)]
+        return rows, (known >> np.uint64(1)) - np.uint64(1)
+
+    def _give(self, given: dict[int, tuple[list[int], list[int]]], number: int, row: int, value: Any) -> None:
         rows, values = given.setdefault(number, ([], []))
         rows.append(row)
         texts = self._texts.get(number)
@@ -203,21 +236,6 @@ class Encoder:
             values.append(value & _ALL_ONES)
         else:
             values.append(texts.number(value))
-
-    def _entered(self, batch: Batch, places: npt.NDArray[np.uint32]) -> list[tuple[int, int]]:
-        """The details of calls that begin, which are records; the same call comes again and again."""
-        if not len(places):
-            return []
-        chosen = np.asarray(batch.records)[places]
-        found, details = [], self._details
-        keys = zip(*(chosen[name].tolist() for name in _ARGUMENTS), strict=True)
-        for number, (at, key) in enumerate(zip(places.tolist(), keys, strict=True)):
-            text = details.get(key)
-            if text is None:
-                note = next(batch.kernel_events(places[number : number + 1].astype(np.intp)))
-                text = details[key] = self._texts[_DETAIL].number(note.detail)
-            found.append((at, text))
-        return found
 
     def columns(self) -> Iterator[Encoded]:
         """What has been collected: arrays that the next rows change."""

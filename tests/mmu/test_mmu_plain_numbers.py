@@ -63,7 +63,7 @@ MODULES = (
     "emu.bench.empty", "emu.exact_hooks", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED,
     "emu.instructions.plain",
     "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.entrywork",
-    "emu.mm.pagecopy", "emu.trace.encoding", "emu.trace.packing",
+    "emu.mm.pagecopy", "emu.trace.encoding", "emu.trace.packing", "emu.trace.told",
     "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
@@ -599,13 +599,33 @@ def encoded(world: HookWorld, call: Call) -> None:
         if count == 300:
             for column in made._states[3:12]:
                 column.given_rows, column.given_values, column.given = places.ctypes.data, numbers.ctypes.data, 3
-        call("look", at, count, kinds, told)
+        made._look(at, count, kinds, told)
         call("encode", state, at, kinds, count, made.rows)
         made.rows += count
         for each, column in zip(made._arrays, made._states, strict=True):
             known = each[2].bytes[: column.distinct * 8].tobytes()
             size = 8 if column.is_plain else 4
             world.calls.append((each[0].bytes.tobytes(), each[1].bytes[: column.count * size].tobytes(), known))
+
+
+def calls(world: HookWorld, call: Call) -> None:
+    """Calls among other events, the same ones again and again, with and without arguments."""
+    chance, host, words = np.random.default_rng(4), world.ram.host, world.ram.words
+    known, at, kinds, told, rows, found = (host + (frame << 12) for frame in (0xA0, 0xC1, 0xB2, 0xB3, 0xB4, 0xB6))
+    words[0xA0 << 9 : 0xB0 << 9] = 0
+    records = words[0xC1 << 9 :].view(np.uint8)[: 300 * EVENT_COLUMNS.itemsize].view(EVENT_COLUMNS)
+    for _ in range(4):
+        records.view(np.uint8)[:] = 0
+        records["kind"], records["error_code"] = chance.integers(6, 19, 300), chance.integers(0, 3, 300)
+        for name, values in (("entry_1", (0, ODD, UPPER)), ("entry_5", (0, 1, 2)), ("old", (ODD, UPPER, UPPER + 1))):
+            records[name] = np.array(values, np.uint64)[chance.integers(0, 3, 300)]
+        call("look", at, 300, kinds, told)
+        many = int((records["kind"] >= EventKind.NOTE).sum())
+        call("find_calls", known, at, told, many, rows, found)
+        new = words[0xB6 << 9 : (0xB6 << 9) + int((records["kind"] == 16).sum())]
+        for place in np.flatnonzero(new == np.arange(len(new)) * 2 + 1).tolist():
+            row = int(words[0xB4 << 9 :].view(np.uint32)[place])
+            call("keep_call", known, at + row * EVENT_COLUMNS.itemsize, place * 4 + 2)
 
 
 def packed(world: HookWorld, call: Call) -> None:
@@ -637,7 +657,7 @@ STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     page_faults: "emu.kernel.faultfill",
     copies: "emu.mm.pagecopy", entries: "emu.mm.entrywork", encoded: "emu.trace.encoding",
-    packed: "emu.trace.packing",
+    packed: "emu.trace.packing", calls: "emu.trace.told",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 

@@ -16,7 +16,7 @@ import pytest
 
 import emu.trace
 from emu.cli.main import main
-from emu.trace.batch import Batch, Note
+from emu.trace.batch import Batch, KernelKind, Note
 from emu.trace.columns import COLUMNS, NAMES, Column, arrow_schema
 from emu.trace.encoder import Encoded
 from emu.trace.formats import parquet
@@ -213,6 +213,28 @@ def test_where_row_groups_end_changes_no_event(tmp_path: Path, monkeypatch: pyte
     assert whole.to_pylist() == one.to_pylist() == many.to_pylist()
     details = [row["detail"] for row in whole.to_pylist() if row["event"] == "mark"]
     assert details == [note.detail for note in notes]
+
+
+@pytest.mark.parametrize("distinct", [1, 40, 5000])
+def test_calls_that_come_again(distinct: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of calls with the same arguments is kept, for fewer than there may be."""
+    sized(monkeypatch, 4000)
+    chance = np.random.default_rng(distinct)
+    records = by_chance(9000, 5)
+    calls = np.flatnonzero(chance.random(9000) < 0.8)
+    which = chance.integers(0, distinct, len(calls))
+    records["kind"][calls], records["error_code"][calls] = KernelKind.SYSCALL_ENTER, which % 3
+    records["size"][calls] = which % 7
+    for number, name in enumerate(("entry_1", "entry_2", "entry_3", "entry_4", "entry_5", "old")):
+        records[name][calls] = np.where(number < which % 7, which * (number + 1), 0)
+    marks = np.flatnonzero(chance.random(9000) < 0.01)
+    records["kind"][marks] = EventKind.NOTE
+    notes = [Note("mark", {"text": f"number {number}"}) for number in range(len(marks))]
+    batch = Batch(records, notes, {0: "read", 1: "write", 2: "open"})
+    found = file_of([*batch.cut(700, 1100)], tmp_path / "t.parquet").column("detail").to_pylist()
+    told = dict(zip(batch.told.tolist(), batch.kernel_events(batch.told), strict=True))
+    assert found == [told[row].detail if row in told else None for row in range(9000)]
+    assert len({*found}) > min(distinct, 3000)
 
 
 def test_a_trace_without_an_event(tmp_path: Path) -> None:
