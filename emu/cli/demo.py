@@ -37,7 +37,7 @@ _DEFAULT_OUTPUT = "unimmu-demo.svg"
 #: The demos in which an option has a meaning, where it is not this one.
 _NEEDS = {
     "plain": ("sga",), "json": ("sga", "postgres"), "clients": ("postgres",), "shared_buffers": ("postgres",),
-    "root": ("postgres",), "tlb": ("postgres",), "cpus": ("postgres",), "trace": ("postgres",),
+    "stride": ("postgres",), "root": ("postgres",), "tlb": ("postgres",), "cpus": ("postgres",), "trace": ("postgres",),
 }  # fmt: skip
 _MAX_PROCESSES = 512  # of `sharers`
 #: Instructions from one look at the progress to the next.
@@ -120,28 +120,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--json", type=output_path, metavar="FILE", help="with --sga or --postgres: write the figures as JSON"
     )
-    parser.add_argument(
-        "--clients", type=whole_number, metavar="N",
-        help="with --postgres: how many clients, each with a backend (default: 8)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--shared-buffers", type=parse_size, metavar="SIZE",
-        help="with --postgres: the buffers of the server (default: 16M)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--root", metavar="DIR", help="with --postgres: the directory that has PostgreSQL installed (default: /)"
-    )
-    parser.add_argument(
-        "--tlb", metavar="PRESET,...",
-        help="with --postgres: whose TLB misses are counted; the work is done with each (default: skylake-sp; off)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--trace", type=output_path, metavar="FILE",
-        help="with --postgres: record what happens while the clients work on a region (docs/tracing.md)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--cpus", type=whole_number, metavar="N", help="with --postgres: vCPUs of the machine (default: 2)"
-    )
+    postgres.add_arguments(parser)
 
 
 def options_from(arguments: argparse.Namespace) -> DemoOptions:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emu.cli.arguments import UsageError, format_size
+from emu.cli.arguments import Parser, UsageError, format_size, output_path, parse_size, whole_number
+from emu.cli.hostmemory import available_memory
 from emu.cli.messages import version
-from emu.cli.postgresguest import VERSIONS
+from emu.cli.postgresguest import BLOCK, VERSIONS
 from emu.cli.postgresserver import Cluster, Mode, Work, initdb, serve
 from emu.cli.screen import Screen
 from emu.cli.tlb import preset_or_file
@@ -30,6 +31,8 @@ CLIENTS, BUFFERS, CPUS = 8, 16 << 20, 2
 _TLB = "skylake-sp"
 _OUTPUT = "unimmu-postgres.svg"
 _MAX_CLIENTS = 1000
+#: Half of the blocks in 2 MiB, which a table of the lowest level maps: each of its tables is used, wherever they begin.
+_MAX_STRIDE = (1 << 20) // BLOCK
 _SCHEMA = 1
 
 
@@ -55,6 +58,32 @@ class PostgresOptions:
         )
 
 
+def add_arguments(parser: Parser) -> None:
+    """What ``unimmu demo`` takes with --postgres alone."""
+    add = parser.add_argument_group("only with --postgres, each of which may be left out").add_argument
+    add(
+        "--clients", type=whole_number, metavar="N", help=f"how many clients, each with a backend (default: {CLIENTS})"
+    )  # fmt: skip
+    add(
+        "--shared-buffers", type=parse_size, metavar="SIZE",
+        help=f"the buffers of the server (default: {format_size(BUFFERS)})",
+    )  # fmt: skip
+    add(
+        "--stride", type=whole_number, metavar="N",
+        help=f"each client reads one block of so many, up to {_MAX_STRIDE}, in place of all: for large buffers",
+    )  # fmt: skip
+    add("--root", metavar="DIR", help="the directory that has PostgreSQL installed (default: /)")
+    add(
+        "--tlb", metavar="PRESET,...",
+        help=f"whose TLB misses are counted; the work is done with each (default: {_TLB}; off)",
+    )  # fmt: skip
+    add(
+        "--trace", type=output_path, metavar="FILE",
+        help="record what happens while the clients work on a region (docs/tracing.md)",
+    )  # fmt: skip
+    add("--cpus", type=whole_number, metavar="N", help=f"vCPUs of the machine (default: {CPUS})")
+
+
 def programs_in(root: str) -> str:
     """Where the newest PostgreSQL in a root is, as its guests see it.  UsageError says how to get one."""
     found = pathlib.Path(root, VERSIONS.lstrip("/")).glob("*/bin/postgres")
@@ -74,6 +103,7 @@ def options_from(arguments: argparse.Namespace) -> PostgresOptions:
     clients = CLIENTS if arguments.clients is None else arguments.clients
     buffers = BUFFERS if arguments.shared_buffers is None else arguments.shared_buffers
     cpus = CPUS if arguments.cpus is None else arguments.cpus
+    stride = 1 if arguments.stride is None else arguments.stride
     root = arguments.root or "/"
     if not 1 <= cpus <= MAX_CPUS:
         raise UsageError(f"--cpus {cpus}: it must be from 1 to {MAX_CPUS}")
@@ -81,6 +111,8 @@ def options_from(arguments: argparse.Namespace) -> PostgresOptions:
         raise UsageError(f"--clients {clients}: it must be from 1 to {_MAX_CLIENTS}")
     if buffers < 1 << 20 or buffers % (1 << 20):
         raise UsageError(f"--shared-buffers {format_size(buffers)}: it must be a multiple of 1M, and not 0")
+    if not 1 <= stride <= _MAX_STRIDE:
+        raise UsageError(f"--stride {stride}: it must be from 1 to {_MAX_STRIDE}")
     tlbs = tuple(dict.fromkeys(filter(None, (arguments.tlb or _TLB).split(","))))
     for name in tlbs if tlbs != ("off",) else ():
         preset_or_file(name, "--tlb")
@@ -92,9 +124,13 @@ def options_from(arguments: argparse.Namespace) -> PostgresOptions:
             raise UsageError(f"--{option} {path}: its directory does not exist, or it is a directory itself")
     if arguments.trace is not None:
         _format(arguments.trace)
-    work = Work(root, programs_in(root), clients, buffers, cpus)
+    work = Work(root, programs_in(root), clients, buffers, cpus, stride)
     if work.memory > MAX_BYTES:
         raise UsageError(f"--shared-buffers {format_size(buffers)}: a machine has at most {size_text(MAX_BYTES)}")
+    available = available_memory()
+    if available is not None and work.host_memory > available:
+        needed = f"about {size_text(work.host_memory >> 20 << 20)} of this host's memory are needed"
+        raise UsageError(f"{needed} and {size_text(available >> 20 << 20)} are free: use smaller --shared-buffers")
     return PostgresOptions(work, arguments.level, tlbs, output, arguments.json, arguments.trace)
 
 
@@ -109,7 +145,7 @@ def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> 
     except MemoryError as error:
         raise UsageError(f"the host does not have enough memory: {error}") from None
     plain, shared = runs[0], runs[-1]
-    show(console, grid(runs, options.work.buffers))
+    show(console, grid(runs, options.work.buffers, options.work.stride))
     console.print("audit: nothing is lost: every table, frame and reference of each machine was recounted")
     _write(options.output, "--output", draw_sharing(plain.snapshot, shared.snapshot))
     console.print(f"picture: {options.output}\n", soft_wrap=True)
@@ -121,6 +157,7 @@ def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> 
             "postgres": cluster.version,
             "clients": options.work.clients,
             "shared_buffers_bytes": options.work.buffers,
+            "stride": options.work.stride,
             "cpus": options.work.cpus,
             "level": options.level,
             "runs": [run.as_json() for run in runs],

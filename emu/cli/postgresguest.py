@@ -25,6 +25,13 @@ _ROW = 3950
 #: Moves of money by each client, as pgbench's own script does them.
 _MOVES = 5
 _ALONE = 20  # connections besides those of the clients
+#: What a client reads: every row, or the first one of each so many blocks, found by where it is.
+_ALL, _SOME = (
+    "SELECT sum(k) FROM filled",
+    """\
+SELECT sum(k) FROM filled
+ WHERE ctid = ANY (ARRAY(SELECT CAST(format('(%s,1)', b) AS tid) FROM generate_series(0, {last}, {stride}) b))""",
+)
 
 #: Makes a cluster, says how many huge pages its shared memory needs (standard error), and writes it to standard output.
 _INITDB = """\
@@ -66,7 +73,7 @@ INSERT INTO account SELECT i, 0 FROM generate_series(1, 1000) i;
 SELECT sum(k) FROM filled \\g /dev/null
 X
 cat >$D/work.sql <<X
-SELECT sum(k) FROM filled;
+$READ;
 $(for i in $(seq $MOVES); do cat <<'Y'
 \\set aid random(1, 1000)
 \\set tid random(1, 10)
@@ -98,7 +105,7 @@ BEGIN
     END LOOP;
 END $$;
 \\! echo ready
-\\! psql -X -q -A -t -d demo -c 'SELECT sum(k) FROM filled' >$D/probe.out
+\\! psql -X -q -A -t -d demo -c "$READ" >$D/probe.out
 SELECT pg_advisory_unlock(1) \\g /dev/null
 X
 PSQL="psql -X -q -v ON_ERROR_STOP=1 -d demo"
@@ -107,10 +114,11 @@ createdb demo
 $PSQL -v rows=$ROWS -v size=$SIZE -f setup.sql >&2
 echo working
 $PSQL -v clients=$CLIENTS -f control.sql || { cat $D/bench.out $D/log >&2; exit 1; }
-[ $(cat probe.out) = $((ROWS * (ROWS + 1) / 2)) ]
+[ $(cat probe.out) = $SUM ]
 until grep -q "actually processed" bench.out; do sleep 0.1; done
 grep -q "actually processed: $CLIENTS/$CLIENTS" bench.out || { cat bench.out >&2; exit 1; }
 [ $($PSQL -A -t -c 'SELECT (SELECT sum(balance) FROM account) = (SELECT balance FROM branch)') = t ]
+$PSQL -c 'DROP TABLE filled'
 pg_ctl -D $D/data -m fast -w -s stop >&2
 """
 
@@ -125,17 +133,29 @@ def serve_script() -> str:
     return f"set -e\n{_SERVE}"
 
 
-def rows_of(buffers: int) -> int:
-    """The rows that fill three quarters of so many bytes of buffers."""
-    return 2 * (buffers // BLOCK * 3 // 4)
+def blocks_of(buffers: int) -> int:
+    """The blocks that fill three quarters of so many bytes of buffers."""
+    return buffers // BLOCK * 3 // 4
 
 
-def environment(bin_directory: str, clients: int, buffers: int, huge: bool) -> dict[str, str]:
-    """What the scripts are told."""
+def rows_read(buffers: int, stride: int) -> int:
+    """The rows that a client reads."""
+    blocks = blocks_of(buffers)
+    return 2 * blocks if stride == 1 else len(range(0, blocks, stride))
+
+
+def environment(bin_directory: str, clients: int, buffers: int, stride: int, huge: bool) -> dict[str, str]:
+    """What the scripts are told.  ``stride``: clients read one of so many blocks."""
+    blocks = blocks_of(buffers)
+    if stride == 1:
+        read, total = _ALL, blocks * (2 * blocks + 1)
+    else:
+        read = _SOME.format(last=blocks - 1, stride=stride)
+        total = sum(2 * block + 1 for block in range(0, blocks, stride))
     return {
         "PATH": f"{bin_directory}:/usr/bin:/bin", "LC_ALL": "C", "D": _DIRECTORY, "CLIENTS": str(clients),
-        "CONNECTIONS": str(clients + _ALONE), "BUFFERS": f"{buffers >> 10}kB", "ROWS": str(rows_of(buffers)),
-        "SIZE": str(_ROW), "MOVES": str(_MOVES), "HUGE": "on" if huge else "off",
+        "CONNECTIONS": str(clients + _ALONE), "BUFFERS": f"{buffers >> 10}kB", "ROWS": str(2 * blocks),
+        "READ": read, "SUM": str(total), "SIZE": str(_ROW), "MOVES": str(_MOVES), "HUGE": "on" if huge else "off",
     }  # fmt: skip
 
 

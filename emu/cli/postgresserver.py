@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emu.cli import hostmemory
 from emu.cli.arguments import UsageError
 from emu.cli.messages import version
 from emu.cli.postgresguest import (
@@ -17,7 +18,7 @@ from emu.cli.postgresguest import (
     WORKING,
     environment,
     initdb_script,
-    rows_of,
+    rows_read,
     serve_script,
     start,
     titles,
@@ -62,6 +63,8 @@ class Work:
     clients: int
     buffers: int
     cpus: int
+    #: Each client reads one block of so many.
+    stride: int = 1
 
     @property
     def memory(self) -> int:
@@ -70,6 +73,14 @@ class Work:
         """
         each = _BACKEND + (self.buffers >> 9)
         return (4 * self.buffers + self.clients * each + _REST + PAGE_SIZE - 1) & -PAGE_SIZE
+
+    @property
+    def host_memory(self) -> int:
+        """About how many bytes of the host's memory this takes: what a client's backend reads stands in the buffers
+        and in the file.
+        """
+        each = _BACKEND // 2 + (self.buffers >> 9)
+        return 2 * self.buffers + self.clients * each + _REST
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ def initdb(work: Work) -> Cluster:
     """Make a cluster in a machine of its own."""
     archive, said = io.BytesIO(), bytearray()
     machine = _machine(_FOR_INITDB, work, stdout=archive.write, stderr=said.extend)
-    variables = environment(work.programs, work.clients, work.buffers, huge=False)
+    variables = environment(work.programs, work.clients, work.buffers, work.stride, huge=False)
     task = start(machine, initdb_script(), variables)
     _run(machine, task, "initdb", _INITDB)
     _expect(task.exit_code == 0, "initdb failed", said)
@@ -145,16 +156,19 @@ class _Server:
             machine.kernel.vfs.write_file("/proc/sys/vm/ptshare_anonymous", b"1")
         machine.kernel.exit_hooks.append(self._note_end)
         recorder = None if self.sink is None else _recorder(machine, self.sink, work)
-        task = start(machine, serve_script(), environment(work.programs, work.clients, work.buffers, mode.large_pages))
+        variables = environment(work.programs, work.clients, work.buffers, work.stride, mode.large_pages)
+        task = start(machine, serve_script(), variables)
         clients = plural(work.clients, "client", "clients")
         title = f"{mode.title}: {clients}, {size_text(work.buffers)}" + (f", {self.tlb}" if self.tlb != "off" else "")
-        total = _SERVER + work.clients * _CLIENT + (work.clients + 3) * rows_of(work.buffers) * _ROW
+        rows = 3 * rows_read(work.buffers, 1) + work.clients * rows_read(work.buffers, work.stride)
+        total = _SERVER + work.clients * _CLIENT + rows * _ROW
         reason = _run(machine, task, title, total)
         _expect(task.alive and self._stage == READY, f"the server did not come so far: {reason.value}", self.said)
         if recorder is not None:
             recorder.finish()
             machine.kernel.tracer = Tracer()
         worked = {name: value - self._counted[name] for name, value in self._counts().items()}
+        processes, beside = len(machine.tasks), hostmemory.rss_besides(machine.ram)
         snapshot, server, shared = self._look(begun)
         reason = _run(machine, task, f"{title}: its end", None)
         _expect(not task.alive and task.exit_code == 0, f"the work failed: {reason.value}", self.said)
@@ -166,7 +180,7 @@ class _Server:
         misses = {} if self.tlb == "off" else {self.tlb: sum(worked[name] for name in _MISSES)}
         return ServerFigures(
             mode.label, mode.title, snapshot, server, shared, worked["walks"], worked["walk_loads"], misses,
-            worked["shootdowns"], worked["receivers"], probe, time.process_time() - begun,
+            worked["shootdowns"], worked["receivers"], probe, processes, beside, time.process_time() - begun,
         )  # fmt: skip
 
     # -- while it runs ---------------------------------------------------------------------------------------------
@@ -270,6 +284,7 @@ def _recorder(machine: Machine, sink: Sink, work: Work) -> Recorder:
 
     machine.kernel.region.switch(False)
     command = ["unimmu", "demo", "--postgres", f"--clients={work.clients}", f"--shared-buffers={work.buffers}"]
+    command += [f"--stride={work.stride}"] if work.stride > 1 else []
     root = os.path.abspath(work.root)
     machine.kernel.tracer = recorder = Recorder(machine, sink, command=command, seed=0, version=version(), root=root)
     return recorder

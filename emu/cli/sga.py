@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import guests
+from emu.cli import hostmemory
 from emu.cli.arguments import UsageError, format_size
 from emu.cli.messages import version
 from emu.cli.progress import Report, progress
@@ -98,7 +98,7 @@ def options_from(arguments: argparse.Namespace) -> SgaOptions:
         raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
     if options.json is not None and (options.json.is_dir() or not options.json.resolve().parent.is_dir()):
         raise UsageError(f"--json {options.json}: its directory does not exist, or it is a directory itself")
-    available = _available_memory()
+    available = hostmemory.available_memory()
     if available is not None and options.host_memory > available:
         needed = f"about {size_text(options.host_memory >> 20 << 20)} of this host's memory are needed"
         advice = ", or fewer --plain" if plain else ""
@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> 
         raise UsageError(f"the host does not have enough memory: {error}") from None
     wall = time.perf_counter() - begun
     show(console, grid(measured.sga))
-    peak, tables = _peak_rss(), measured.host_tables
+    peak, tables = hostmemory.peak_rss(), measured.host_tables
     took = f"{wall:.0f} s on this host, {size_text(_rounded(peak))} of its memory at the peak"
     if tables:
         took += f", and {size_text(_rounded(tables))} for its own page tables"
@@ -182,7 +182,7 @@ class _Run:
         begun = time.perf_counter()
         with progress("audit", None):
             findings = machine.audit()
-        audit_s, host_tables = time.perf_counter() - begun, _own_tables()
+        audit_s, host_tables = time.perf_counter() - begun, hostmemory.own_tables() or 0
         self._expect(not findings, "the audit found: " + "; ".join(findings))
         begun = time.perf_counter()
         machine.send_signal(donor, Sig.USR1)
@@ -253,36 +253,3 @@ def _say(text: str) -> None:
 def _rounded(size: int) -> int:
     """To whole MiB, so that it reads well."""
     return size >> 20 << 20
-
-
-def _peak_rss() -> int:
-    """The most bytes that this process has had in the host's memory so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-
-
-def _own_tables() -> int:
-    """Bytes of the page tables that the host has for this process; 0 where it does not say."""
-    return _field("/proc/self/status", "VmPTE:") or 0
-
-
-def _available_memory() -> int | None:
-    """Bytes that the host, or the control group, can still give; None where it does not say."""
-    known = [_field("/proc/meminfo", "MemAvailable:")]
-    try:
-        group = pathlib.Path("/sys/fs/cgroup")
-        limit, used = ((group / name).read_text() for name in ("memory.max", "memory.current"))
-        known.append(int(limit) - int(used) if limit.strip() != "max" else None)
-    except (OSError, ValueError):
-        pass
-    return min((size for size in known if size is not None), default=None)
-
-
-def _field(path: str, name: str) -> int | None:
-    """The value of a line of a /proc file that counts in kB, in bytes."""
-    try:
-        for line in pathlib.Path(path).read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith(name):
-                return int(line.split()[1]) << 10
-    except (OSError, ValueError):
-        pass
-    return None

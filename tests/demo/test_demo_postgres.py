@@ -13,7 +13,7 @@ import pytest
 
 from emu.cli import postgres
 from emu.cli.main import main
-from emu.cli.postgresguest import rows_of
+from emu.cli.postgresguest import blocks_of, environment, rows_read
 from emu.cli.postgresserver import Cluster, Mode, Work, serve
 from emu.trace.formats.registry import format_of
 from emu.trace.report.postgres import ServerFigures, grid, in_words
@@ -44,6 +44,8 @@ def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
         (["--postgres", "--clients", "0"], "--clients 0: it must be from 1 to 1000"),
         (["--postgres", "--cpus", "0"], "--cpus 0: it must be from 1 to 64"),
         (["--postgres", "--shared-buffers", "1000K"], "--shared-buffers 1000K: it must be a multiple of 1M"),
+        (["--postgres", "--stride", "0"], "--stride 0: it must be from 1 to 128"),
+        (["--postgres", "--stride", "129"], "--stride 129: it must be from 1 to 128"),
         (["--postgres", "--tlb", "zen99"], "--tlb: "),
         (["--postgres", "--output", "x.html"], "--output x.html: the name must end in .svg"),
         (["--postgres", "--json", "no/x.json"], "--json no/x.json: its directory does not exist"),
@@ -52,6 +54,7 @@ def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
         (["--postgres", "--trace", "x.odd"], "x.odd: its name does not end as a trace's does"),
         (["--clients", "3"], "--clients needs --postgres"),
         (["--shared-buffers", "16M"], "--shared-buffers needs --postgres"),
+        (["--stride", "2"], "--stride needs --postgres"),
         (["--sga", "--quick", "--tlb", "off"], "--tlb needs --postgres"),
         (["--postgres", "--plain", "1"], "--plain needs --sga"),
         (["--level", "pte"], "--level pte needs --postgres"),
@@ -78,8 +81,26 @@ def test_the_machine_has_room_for_all_tables() -> None:
     assert work(8, 116 * MIB) - work(8, 16 * MIB) >= 300 * MIB, "buffers, the file in half of the memory, huge pages"
 
 
-def test_rows_fill_three_quarters_of_the_buffers() -> None:
-    assert rows_of(16 * MIB) == 2 * (16 * MIB // 8192 * 3 // 4) == 3072
+def test_more_memory_than_the_host_has_is_refused(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "usr/lib/postgresql/15/bin").mkdir(parents=True)
+    (tmp_path / "usr/lib/postgresql/15/bin/postgres").touch()
+    monkeypatch.setattr(postgres, "available_memory", lambda: 1 << 30)
+    words = ("--postgres", "--root", ".", "--clients", "200", "--shared-buffers", "1G")
+    assert "of this host's memory are needed and 1 GiB are free" in complaint(capfd, *words)
+
+
+def test_a_table_fills_three_quarters_of_the_buffers() -> None:
+    blocks = blocks_of(16 * MIB)
+    assert blocks == 16 * MIB // 8192 * 3 // 4
+    assert rows_read(16 * MIB, 1) == 2 * blocks and rows_read(16 * MIB, 100) == blocks // 100 + 1
+    told = environment("/bin", 8, 16 * MIB, 1, False)
+    assert (told["ROWS"], told["SUM"]) == (str(2 * blocks), str(sum(range(1, 2 * blocks + 1))))
+    some = environment("/bin", 8, 16 * MIB, 100, False)
+    assert (
+        some["SUM"] == str(sum(range(1, 2 * blocks, 200))) and f"generate_series(0, {blocks - 1}, 100)" in some["READ"]
+    )
 
 
 class Runs(NamedTuple):
@@ -145,8 +166,17 @@ def test_the_figures_stand_side_by_side(runs: Runs) -> None:
     said = in_words(*both)
     assert said.startswith("2 backends: ") and said.endswith(" and 1 link.")
     report = both[1].as_json()
+    assert rows["processes of the machine"] == tuple(f"{run.processes}" for run in both)
+    assert (
+        report["host_bytes_besides_memory"] == both[1].host_bytes and 40 * MIB < (both[1].host_bytes or 0) < 900 * MIB
+    )
     assert report["link_faults"] == 2 and report["probe"]["link_faults"] == 1 and report["tlb_misses"] == {}
-    assert "2 processes" in draw_sharing(both[0].snapshot, both[1].snapshot)
+    snapshots = [run.snapshot for run in both]
+    picture, mapping = draw_sharing(*snapshots), snapshots[0].length >> 12
+    assert "2 processes" in picture
+    for snapshot in snapshots:  # three quarters of the buffers, and not all of the rest of the mapping
+        assert 3 * (8 * MIB >> 12) // 4 < snapshot.mapped_pages < mapping
+        assert f"{snapshot.mapped_pages:,} of {snapshot.length >> 12:,} pages, in memory once" in picture
 
 
 def test_misses_of_every_preset_have_a_row() -> None:
@@ -155,6 +185,7 @@ def test_misses_of_every_preset_have_a_row() -> None:
     run.label, run.backends, run.cpu_s = "plain", 1, 0.0
     run.walks = run.walk_loads = run.shootdowns = run.receivers = 0
     run.probe = SimpleNamespace(minor_faults=0, link_faults=0, attach_ns=0, exit_ns=0)
+    run.processes, run.host_bytes = 20, 210 * MIB
     run.tlb_misses = {"zen4": 1234, "skylake-sp": 5}
     rows = {row[0]: row[1:] for row in grid([run], MIB).rows}  # type: ignore[list-item]
     assert rows["TLB misses, zen4"] == ("1,234",) and rows["TLB misses, skylake-sp"] == ("5",)

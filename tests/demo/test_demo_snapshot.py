@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from emu.trace.report.snapshot import Snapshot, tables_of_range
+from emu.trace.report.snapshot import Snapshot, pages_of_range, tables_of_range
 from mmu import PhysicalMemory
 from mmu.entries import encode
 from tests.booted import MIB
@@ -111,3 +111,15 @@ def test_a_large_page_is_no_table(ram: PhysicalMemory) -> None:
 def test_a_table_that_is_linked_twice_counts_once(ram: PhysicalMemory) -> None:
     ram.write_u64(PD + 8 * 7, encode(2, P=1, ADDRESS=PT))
     assert tables_of_range(ram, PML4, START, START + GIB)[1] == (PT, OTHER_PT)
+
+
+def test_a_page_that_several_processes_map_counts_once(ram: PhysicalMemory) -> None:
+    second = 0x6000
+    ram.write_u64(second + 8 * 4, ram.read_u64(PML4 + 8 * 4))
+    for table, index in ((PT, 1), (PT, 511), (OTHER_PT, 0), (OTHER_PT, 7)):
+        ram.write_u64(table + 8 * index, encode(1, P=1, ADDRESS=0x9000))
+    ram.write_u64(PD + 8 * 4, encode(2, P=1, PS=1, ADDRESS=0))
+    assert pages_of_range(ram, [PML4, second], START, START + GIB) == 4 + 512
+    assert pages_of_range(ram, [PML4], START + 2 * 4096, START + 6 * MIB + 7 * 4096) == 2, "not the first, not the last"
+    assert pages_of_range(ram, [PML4], START + 10 * MIB - 4096, START + 20 * MIB) == 1, "the end of the large page"
+    assert pages_of_range(ram, [PML4], START - GIB, START) == 0

@@ -43,6 +43,10 @@ class ServerFigures:
     shootdowns: int
     receivers: int
     probe: Probe
+    #: All processes of the machine then, and bytes of the host's memory that the emulator has besides the machine's
+    #: memory; None where the host does not say.
+    processes: int
+    host_bytes: int | None
     #: Seconds of CPU time of the host for everything.
     cpu_s: float
 
@@ -83,11 +87,17 @@ class ServerFigures:
             "shootdowns": self.shootdowns,
             "receivers": self.receivers,
             "probe": vars(self.probe).copy(),
+            "processes": self.processes,
+            "host_bytes_besides_memory": self.host_bytes,
             "cpu_s": round(self.cpu_s, 3),
         }
 
 
-def grid(runs: Sequence[ServerFigures], buffers: int) -> Grid:
+def _mib(size: int | None) -> str:
+    return "-" if size is None else f"{size / (1 << 20):,.0f}"
+
+
+def grid(runs: Sequence[ServerFigures], buffers: int, stride: int = 1) -> Grid:
     """Side by side."""
     rows = [
         ("page tables of the server, kB", *(kib(run.pagetable_bytes) for run in runs)),
@@ -105,11 +115,14 @@ def grid(runs: Sequence[ServerFigures], buffers: int) -> Grid:
         ("  link faults", *(f"{run.probe.link_faults:,}" for run in runs)),
         ("  kernel's work for it, us", *(f"{run.probe.attach_ns / 1000:,.0f}" for run in runs)),
         ("  kernel's work for its end, us", *(f"{run.probe.exit_ns / 1000:,.0f}" for run in runs)),
+        ("processes of the machine", *(f"{run.processes:,}" for run in runs)),
+        ("memory of the emulator besides theirs, MiB", *(_mib(run.host_bytes) for run in runs)),
         ("CPU seconds on this host", *(f"{run.cpu_s:.1f}" for run in runs)),
     ]
     clients = plural(runs[0].backends, "client", "clients")
+    read = "all that is in them" if stride == 1 else f"one block in {stride:,} of them"
     return Grid(
-        f"PostgreSQL with {size_text(buffers)} of buffers and {clients}, each of which has read all that is in them",
+        f"PostgreSQL with {size_text(buffers)} of buffers and {clients}, each of which has read {read}",
         ("", *(run.label for run in runs)),
         tuple(rows),
         note="page tables: when every client has done its work and waits; faults, walks, misses and shootdowns: from"

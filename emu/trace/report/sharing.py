@@ -11,6 +11,7 @@ from emu.trace.report.snapshot import HostTables, ProcessTables, Snapshot, Table
 from emu.trace.report.svg import Drawing, Style
 from emu.trace.report.units import kib, plural, size_text
 from mmu.entries import TABLE_NAME
+from mmu.memory import PAGE_SHIFT
 
 #: Pages show it 640 pixels wide and wider: the least letters then have 11 pixels.
 WIDTH, SMALL = 960.0, 17.0
@@ -253,7 +254,9 @@ class _Panel:
         self._drawing.text(20, y + 14, "data", 18, bold=True)
         self._drawing.text(20, y + 34, "4 KiB pages", SMALL, ink=_SOFT)
         self._drawing.box(_LEFT + (_PITCH - _BOX) / 2, y, width, _ROW_HEIGHT, _DATA)
-        words = f"{size_text(snapshot.length)}: {snapshot.length >> 12:,} pages, in memory once, the same for all"
+        pages, mapped = snapshot.length >> PAGE_SHIFT, snapshot.mapped_pages
+        count = f"{pages:,} pages" if mapped == pages else f"{mapped:,} of {pages:,} pages"
+        words = f"{size_text(snapshot.length)}: {count}, in memory once, the same for all"
         self._drawing.text(self._middle, y + 23, words, SMALL, anchor="middle")
 
     def _sums(self, y: float) -> None:

@@ -15,7 +15,7 @@ from emu.kernel.report import describe_process
 from emu.mm.pagetable import ADDRESS, P, span
 from mmu import Access, PhysicalMemory, Walker, WalkStep
 from mmu.entries import PS
-from mmu.memory import PAGE_SIZE
+from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from emu.kernel.task import Task
@@ -30,8 +30,14 @@ Tables = Mapping[int, tuple[int, ...]]
 
 def tables_of_range(ram: PhysicalMemory, pgd: int, start: int, end: int, levels: int = 4) -> dict[int, tuple[int, ...]]:
     """Every table that translates a part of [start, end), found from the PGD down; no entry is changed."""
-    found: dict[int, tuple[int, ...]] = {levels: (pgd,)}
-    covered = [(pgd, 0)]  # each table of a level, and the first address that it covers
+    covering = _covering(ram, pgd, start, end, levels)
+    return {level: tuple(dict.fromkeys(table for table, _ in tables)) for level, tables in covering.items()}
+
+
+def _covering(ram: PhysicalMemory, pgd: int, start: int, end: int, levels: int) -> dict[int, list[tuple[int, int]]]:
+    """The tables of each level, with the first address that each covers."""
+    covered = [(pgd, 0)]
+    found = {levels: covered}
     for level in range(levels, 1, -1):
         step = span(level)
         below: list[tuple[int, int]] = []
@@ -42,9 +48,28 @@ def tables_of_range(ram: PhysicalMemory, pgd: int, start: int, end: int, levels:
             mask = _PRESENT if level >= 4 else _PRESENT | _PS  # a large page is no table
             for index in np.flatnonzero((entries & mask) == _PRESENT).tolist():
                 below.append((int(entries[index] & _ADDRESS), origin + (first + index) * step))
-        covered = below
-        found[level - 1] = tuple(dict.fromkeys(table for table, _ in covered))
+        found[level - 1] = covered = below
     return found
+
+
+def pages_of_range(ram: PhysicalMemory, pgds: Sequence[int], start: int, end: int, levels: int = 4) -> int:
+    """How many pages of 4 KiB of [start, end) any of these address spaces maps, each counted once."""
+    mapped = np.zeros((end - start) >> PAGE_SHIFT, np.bool_)
+    seen = set[tuple[int, int]]()
+    for pgd in pgds:
+        covering = _covering(ram, pgd, start, end, levels)
+        for level in (1, 2):
+            step = span(level)
+            for table, origin in set(covering[level]) - seen:
+                seen.add((table, origin))
+                first = max(start - origin, 0) // step
+                last = min((end - 1 - origin) // step, 511)
+                entries = ram.words[(table >> 3) + first : (table >> 3) + last + 1]
+                wanted = _PRESENT | _PS if level == 2 else _PRESENT
+                for index in np.flatnonzero((entries & wanted) == wanted).tolist():
+                    at = origin + (first + index) * step - start
+                    mapped[max(at, 0) >> PAGE_SHIFT : (at + step) >> PAGE_SHIFT] = True
+    return int(np.count_nonzero(mapped))
 
 
 @dataclass(frozen=True)
@@ -80,6 +105,8 @@ class Snapshot:
     title: str
     start: int
     length: int
+    #: The pages of 4 KiB there that some process's tables map, each counted once.
+    mapped_pages: int
     processes: tuple[ProcessTables, ...]
     hosts: tuple[HostTables, ...]
     walks: int
@@ -127,12 +154,16 @@ def take_snapshot(
     counters = kernel.cpu.mmu.counters
     walker = Walker(machine.ram)
     hosts = [mm for mm in kernel.mm_context.address_spaces.values() if mm.shared_tables]
+    measured = machine.tasks if tasks is None else tasks
+    pgds = list(dict.fromkeys(task.mm.tables.pgd_paddr for task in measured))
+    levels = measured[0].mm.tables.levels
     return Snapshot(
         label=label,
         title=title,
         start=start,
         length=length,
-        processes=tuple(_process(machine, walker, task, start, length) for task in tasks or machine.tasks),
+        mapped_pages=pages_of_range(machine.ram, pgds, start, start + length, levels),
+        processes=tuple(_process(machine, walker, task, start, length) for task in measured),
         hosts=tuple(HostTables(mm.name, mm.tables.table_bytes, _all_tables(mm)) for mm in hosts),
         walks=counters.walks,
         walk_loads=counters.walk_loads,
