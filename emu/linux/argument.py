@@ -203,7 +203,7 @@ class OwnerId(Scalar):
     """
 
     def __init__(self, kind: str) -> None:
-        super().__init__("id", U32, lambda value: str(value if value <= S32.largest else S32(value)))
+        super().__init__("id", U32, lambda value: "-1" if value == U32.largest else str(value))
         self._kind = kind
 
     def passed(self, register: str, bind: Bind) -> str | None:
@@ -378,6 +378,8 @@ def compared(count: int) -> int:
 
 def shown_buffer(view: View, address: int, length: int) -> str:
     """The first of ``length`` bytes, or their address if they cannot be read."""
+    if not address:
+        return pointer(address)
     data = view.peek(address, min(length, _MAX_SHOWN))
     if len(data) < min(length, _MAX_SHOWN):
         return pointer(address)

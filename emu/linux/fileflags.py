@@ -51,10 +51,12 @@ class OpenFlags(Flags, prefix="O_"):
     def names(cls) -> dict[int, str]:
         """All flags but the access mode, in strace's order."""
         bits = {bit: name for bit, name in super().names().items() if bit > cls.ACCMODE}
-        first = {int(flag): bits.pop(flag) for flag in _SHOWN_FIRST} | {int(cls.SYNC): "O_SYNC"}
+        first = {int(flag): bits.pop(flag) for flag in _SHOWN_FIRST}
+        first |= {int(cls.SYNC): "O_SYNC", _SYNC_ALONE: "__O_SYNC"}
         directory = bits.pop(cls.DIRECTORY)
         del bits[cls.ASYNC]
-        last = {int(cls.TMPFILE): "O_TMPFILE", int(cls.DIRECTORY): directory, int(cls.ASYNC): "FASYNC"}
+        last = {int(cls.TMPFILE): "O_TMPFILE", _TMPFILE_ALONE: "__O_TMPFILE"}
+        last |= {int(cls.DIRECTORY): directory, int(cls.ASYNC): "FASYNC"}
         return first | bits | last
 
     @classmethod
@@ -69,6 +71,8 @@ class OpenFlags(Flags, prefix="O_"):
         return named_bits(value, cls.names(), prefix=cls.prefix)
 
 
+#: What O_SYNC and O_TMPFILE have besides O_DSYNC and O_DIRECTORY.
+_SYNC_ALONE, _TMPFILE_ALONE = 0o4000000, 0o20000000
 _SHOWN_FIRST = (
     OpenFlags.CREAT, OpenFlags.EXCL, OpenFlags.NOCTTY, OpenFlags.TRUNC, OpenFlags.APPEND, OpenFlags.NONBLOCK,
 )  # fmt: skip
@@ -85,8 +89,7 @@ class AtFlags(Flags, prefix="AT_"):
     SYMLINK_FOLLOW = 0x400
     NO_AUTOMOUNT = 0x800
     EMPTY_PATH = 0x1000
-    STATX_FORCE_SYNC = 0x2000
-    STATX_DONT_SYNC = 0x4000
+    RECURSIVE = 0x8000
 
 
 #: dirfd that stands for the working directory.
@@ -156,12 +159,22 @@ class MountFlags(Flags, prefix="MS_"):
     MOVE = 8192
     REC = 16384
     SILENT = 32768
+    POSIXACL = 1 << 16
     UNBINDABLE = 1 << 17
     PRIVATE = 1 << 18
     SLAVE = 1 << 19
     SHARED = 1 << 20
     RELATIME = 1 << 21
+    KERNMOUNT = 1 << 22
+    I_VERSION = 1 << 23
     STRICTATIME = 1 << 24
+    LAZYTIME = 1 << 25
+    SUBMOUNT = 1 << 26
+    NOREMOTELOCK = 1 << 27
+    NOSEC = 1 << 28
+    BORN = 1 << 29
+    ACTIVE = 1 << 30
+    NOUSER = 1 << 31
 
 
 class UmountFlags(Flags, prefix="MNT_"):

@@ -175,7 +175,7 @@ class String(Target):
 
     def text_at(self, view: View, address: int) -> str | None:
         text = view.string(address, PATH_MAX)
-        return None if text is None else quote(text, self._shown)
+        return None if text is None else quote(text, min(self._shown or PATH_MAX, PATH_MAX - 1))
 
     def parts_at(self, view: View, address: int) -> Iterable[Part]:
         text = view.string(address, PATH_MAX)

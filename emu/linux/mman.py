@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.linux.words import Choice, Flags, named_bits, tested_often
+from emu.linux.words import Choice, Flags, huge_bits, tested_often, unknown
 
 
 @tested_often
@@ -47,8 +47,20 @@ class MapFlags(Flags, prefix="MAP_"):
     def words(cls, value: int) -> str:
         kind, rest = value & cls.TYPE, value & ~int(cls.TYPE)
         names = {0: "MAP_FILE", 1: "MAP_SHARED", 2: "MAP_PRIVATE", 3: "MAP_SHARED_VALIDATE", 8: "MAP_DROPPABLE"}
-        name = names.get(kind, f"{kind:#x}")
-        return f"{name}|{named_bits(rest, cls.names())}" if rest else name
+        name = names.get(kind) or unknown(kind, cls.prefix)
+        return "|".join([name, *huge_bits(rest & 0xFFFFFFFF, cls.names(), cls.prefix)])
+
+    @classmethod
+    def names(cls) -> dict[int, str]:
+        """In strace's order."""
+        bits = super().names()
+        return {bit: bits.pop(bit) for bit in map(int, _SHOWN_FIRST)} | bits
+
+
+_SHOWN_FIRST = (
+    MapFlags.FIXED, MapFlags.ANONYMOUS, MapFlags.MAP_32BIT, MapFlags.ABOVE4G, MapFlags.NORESERVE, MapFlags.POPULATE,
+    MapFlags.NONBLOCK,
+)  # fmt: skip
 
 
 class Advice(Choice, prefix="MADV_"):

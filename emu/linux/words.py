@@ -19,7 +19,7 @@ def pointer(value: int) -> str:
 
 def hexadecimal(value: int) -> str:
     """A number printed for its bits."""
-    return f"{value:#x}" if value else "0"
+    return f"{value & (1 << 64) - 1:#x}" if value else "0"
 
 
 def octal(value: int) -> str:
@@ -55,7 +55,7 @@ def number_of_vars(count: int) -> str:
 
 def unknown(value: int, prefix: str) -> str:
     """An ``int`` that is none of the numbers with names; strace prints it without a sign."""
-    return f"{value & 0xFFFFFFFF:#x} /* {prefix}??? */"
+    return f"{hexadecimal(value & 0xFFFFFFFF)} /* {prefix}??? */"
 
 
 def named_bits(value: int, names: Mapping[int, str], zero: str = "0", prefix: str = "") -> str:
@@ -72,6 +72,19 @@ def named_bits(value: int, names: Mapping[int, str], zero: str = "0", prefix: st
     if value or not parts:
         parts.append(f"{value:#x}" if value else zero)
     return "|".join(parts)
+
+
+_HUGE_SHIFT, _HUGE_MASK = 26, 0x3F
+
+
+def huge_bits(value: int, names: Mapping[int, str], prefix: str, *, alone: bool = False) -> list[str]:
+    """The parts of flags with the size of huge pages in them (MAP_HUGE_SHIFT and its like); none for 0.
+
+    ``alone``: no other flags stand before them.
+    """
+    huge, rest = value >> _HUGE_SHIFT & _HUGE_MASK, value & ~(_HUGE_MASK << _HUGE_SHIFT)
+    parts = [named_bits(rest, names, prefix=prefix if alone else "")] if rest else []
+    return [*parts, f"{huge}<<{prefix}HUGE_SHIFT"] if huge else parts
 
 
 F = TypeVar("F", bound=type[IntFlag])

@@ -18,6 +18,7 @@ from emu.linux.fileflags import OpenFlags
 from emu.linux.layout import TIMESPEC, Layout, Time
 from emu.linux.likeness import Likeness
 from emu.linux.syscall import DESCRIPTOR, NUMBER, Returned, Syscall
+from emu.linux.words import unknown
 from emu.syscalls.queued import check_pending
 from emu.syscalls.times import CLOCK
 from emu.syscalls.types import signal_words
@@ -66,9 +67,10 @@ class _Sigevent(Layout):
     def words(self, values: tuple[int, ...]) -> str:
         value, signo, notify, tid = values
         text = f"sigev_value={{sival_int={S32(value)}, sival_ptr={value:#x}}}, " if value else ""
-        signal = str(signo) if notify == Notify.NONE else signal_words(signo)
+        signal = signal_words(signo) if notify in (Notify.SIGNAL, Notify.THREAD_ID) else str(signo & 0xFFFFFFFF)
         thread = f", sigev_notify_thread_id={tid}" if notify == Notify.THREAD_ID else ""
-        how = f"SIGEV_{Notify(notify).name}" if notify in Notify._value2member_map_ else f"{notify:#x}"
+        known = notify in Notify._value2member_map_
+        how = f"SIGEV_{Notify(notify).name}" if known else unknown(notify, "SIGEV_")
         return f"{{{text}sigev_signo={signal}, sigev_notify={how}{thread}}}"
 
 

@@ -42,6 +42,7 @@ _SA_NAMES = {
         SaFlags.NOCLDSTOP, SaFlags.NOCLDWAIT,
     )
 }  # fmt: skip
+_SA_NAMES = {**dict([*_SA_NAMES.items()][:3]), 0x20000000: "SA_INTERRUPT", **_SA_NAMES}
 
 
 def signal_words(number: int) -> str:
@@ -51,9 +52,13 @@ def signal_words(number: int) -> str:
     return signal_name(number) if 1 <= number <= 64 else str(number)
 
 
+#: Of this many signals on, those that are not in a set are listed.
+_MOST_LISTED = 64 * 2 // 3
+
+
 def sigset_words(mask: int) -> str:
     """A set of signals; its complement if that is shorter."""
-    inverted = mask.bit_count() > 32
+    inverted = mask.bit_count() >= _MOST_LISTED
     members = ~mask if inverted else mask
     names = [signal_words(n).removeprefix("SIG") for n in range(1, 65) if members >> (n - 1) & 1]
     return ("~" if inverted else "") + f"[{' '.join(names)}]"
@@ -94,7 +99,7 @@ class _SigAction(Layout):
 
     def words(self, values: tuple[Any, ...]) -> str:
         handler, flags, restorer, mask = values
-        name = {0: "SIG_DFL", 1: "SIG_IGN"}.get(handler, f"{handler:#x}")
+        name = {0: "SIG_DFL", 1: "SIG_IGN", (1 << 64) - 1: "SIG_ERR"}.get(handler, f"{handler:#x}")
         text = f"sa_handler={name}, sa_mask={sigset_words(mask)}, sa_flags={named_bits(flags, _SA_NAMES)}"
         return "{" + text + (f", sa_restorer={restorer:#x}" if flags & SaFlags.RESTORER else "") + "}"
 
@@ -184,6 +189,8 @@ class _Environment(_Strings):
     """As strace prints it: how many there are."""
 
     def text_at(self, view: View, address: int) -> str | None:
+        if len(view.peek(address, ADDRESS.size)) < ADDRESS.size:
+            return None
         return f"{address:#x} /* {number_of_vars(len(self.peek(view, address)))} */"
 
 
@@ -195,7 +202,7 @@ class _Clone(Argument):
     def text(self, at: int, call: Shown) -> str:
         flags, stack, parent_tid, child_tid, tls = call.values
         text = f"child_stack={pointer(stack)}, flags={clone_words(flags)}"
-        if flags & CloneFlags.PARENT_SETTID:
+        if flags & (CloneFlags.PARENT_SETTID | CloneFlags.PIDFD):
             text += f", parent_tid={pointer(parent_tid)}"
         if flags & CloneFlags.SETTLS:
             text += f", tls={pointer(tls)}"
@@ -207,10 +214,14 @@ class _Clone(Argument):
         return (Part("flags", Likeness.EXACT, call.values[0]), Part("stack", Likeness.PLACE, call.values[1]))
 
 
+#: The flags of clone that strace has names for; CLONE_DETACHED does nothing since Linux 2.6.
+CLONE_NAMES = {bit: name for bit, name in CloneFlags.names().items() if 0xFF < bit < 1 << 32 and bit != 1 << 22}
+
+
 def clone_words(value: int) -> str:
     """CLONE_*, and the signal that the parent gets."""
     signo, flags = value & CloneFlags.SIGNAL, value & ~int(CloneFlags.SIGNAL)
-    parts = [CloneFlags.words(flags)] if flags else []
+    parts = [named_bits(flags, CLONE_NAMES, prefix=CloneFlags.prefix)] if flags else []
     return "|".join([*parts, signal_words(signo)] if signo or not parts else parts)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.argument import HEX, Argument, Ioctl, Shown, View
 from emu.linux.likeness import Part
-from emu.trace.forms import CALLS, Form, before_of, forms_of, result_of
+from emu.trace.forms import CALLS, UNBUILT, Form, before_of, forms_of, result_of
 from emu.trace.peek import peek, peek_string
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class TaskView(View):
 
 
 class CallArguments:
-    """The arguments of one call; those of a call that does not exist (``types`` is None) are six plain numbers.
+    """The arguments of one call; those of a call that does not exist (``types`` is None) are six plain numbers, unless
+    Linux has it and is built without it here.
 
     ``name``: the call's, by which strace's forms of its arguments are found; without one they are as the row has them.
     """
@@ -68,6 +69,8 @@ class CallArguments:
         self._before: dict[int, str] = {}
         if self._name in CALLS:
             self._take_forms()
+        if types is None and name in UNBUILT:
+            self.shown = [*enumerate(UNBUILT[name])]
 
     def _take_forms(self) -> None:
         """Print arguments as strace's forms have them."""

@@ -16,7 +16,7 @@ from emu.linux.words import number_of_vars, quote, quote_list
 from emu.trace.arguments import CallArguments, TaskView
 from emu.trace.leader import Leader, Pids, Stamp
 from emu.trace.peek import peek
-from emu.trace.words import siginfo
+from emu.trace.words import error_name, siginfo
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -33,7 +33,6 @@ _INTERRUPTED = {
     Restart.NOHAND: "? ERESTARTNOHAND (To be restarted if no handler)",
     Restart.BLOCK: "? ERESTART_RESTARTBLOCK (Interrupted by signal)",
 }
-_ERRORS = {errno.EOPNOTSUPP: "EOPNOTSUPP", errno.EAGAIN: "EAGAIN", errno.EDEADLK: "EDEADLK"}
 _NOINTR = "? ERESTARTNOINTR (To be restarted)"
 
 
@@ -73,11 +72,6 @@ class _Pending:
     interrupted: str
     printed: bool = False
     rest: list[str] = field(default_factory=list)
-
-
-def error_name(number: int) -> str:
-    """The name of an error: of two, the one that strace prints."""
-    return _ERRORS.get(number) or errno.errorcode.get(number, str(number))
 
 
 class Strace(Tracer):
@@ -205,7 +199,11 @@ class Strace(Tracer):
         if info.signo == Sig.KILL:
             return  # as a tracer on Linux, strace hears of the end only
         pending = self._pending.get(task.pid)
-        if pending is not None:
+        if pending is not None and info.signo == Sig.SYS and info.given and task.syscall is not None:
+            del self._pending[task.pid]  # a filter has refused the call, whose number is what is left of it
+            pending.rest = pending.arguments.after(len(pending.texts), None)
+            self._finish_line(task.pid, pending, str(task.syscall[0]))
+        elif pending is not None:
             if pending.interrupted is _INTERRUPTED[Restart.BLOCK]:
                 self._resuming.add(task.pid)
             self._abandon(task.pid, pending.interrupted)

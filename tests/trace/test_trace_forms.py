@@ -13,9 +13,10 @@ from emu.trace.arguments import CallArguments
 from emu.trace.forms import result_of
 from emu.trace.forms.commands import persona
 from emu.trace.forms.form import bits_of, flags, names_of, one_of
-from emu.trace.forms.processes import io_priority, siginfo_words
+from emu.trace.forms.processes import io_priority
 from emu.trace.forms.sockets import address_words
 from emu.trace.forms.times import date, limit
+from emu.trace.words import given_siginfo
 from tests.booted import Booted
 
 
@@ -109,15 +110,15 @@ def test_addresses_of_sockets(data: bytes, text: str) -> None:
 
 
 def test_signals_in_memory() -> None:
-    assert siginfo_words(bytes(128)) == "{}"
+    assert given_siginfo(bytes(128)) == "{}"
     data = b"\x0a\0\0\0" + bytes(4) + b"\xff\xff\xff\xff" + bytes(4) + b"\x05\0\0\0\x07\0\0\0\x09" + bytes(103)
-    assert siginfo_words(data) == "{si_signo=SIGUSR1, si_code=SI_QUEUE, si_pid=5, si_uid=7, si_int=9, si_ptr=0x9}"
+    assert given_siginfo(data) == "{si_signo=SIGUSR1, si_code=SI_QUEUE, si_pid=5, si_uid=7, si_int=9, si_ptr=0x9}"
 
 
 def test_the_times_of_a_child() -> None:
     info = SigInfo(17, 1, pid=5, uid=7, status=3, utime=123, stime=2)
     text = "si_pid=5, si_uid=7, si_status=3, si_utime=123 /* 1.23 s */, si_stime=2 /* 0.02 s */"
-    assert siginfo_words(info.pack()) == f"{{si_signo=SIGCHLD, si_code=CLD_EXITED, {text}}}"
+    assert given_siginfo(info.pack()) == f"{{si_signo=SIGCHLD, si_code=CLD_EXITED, {text}}}"
 
 
 def test_results_that_say_more() -> None:

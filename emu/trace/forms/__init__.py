@@ -10,34 +10,55 @@ from collections.abc import Callable, Mapping
 
 from emu.linux.argument import Shown, View
 from emu.syscalls.types import signal_words
-from emu.trace.forms import commands, descriptors, files, ipc, memory, processes, sockets, times
+from emu.trace.forms import (
+    commands,
+    descriptors,
+    files,
+    ipc,
+    machine,
+    memory,
+    prctl,
+    processes,
+    ptrace,
+    ready,
+    recent,
+    rings,
+    sockets,
+    times,
+)
 from emu.trace.forms.form import Form, Forms
 
 _FORMS: Mapping[str, Forms] = {
     name: forms
-    for part in (times, files, sockets, processes, commands, ipc, memory)
+    for part in (times, files, sockets, processes, commands, ipc, memory, machine, ready, recent, rings)
     for name, forms in part.FORMS.items()
 }
 _COMMANDS: Mapping[str, commands.ByArguments] = {
     **commands.COMMANDS, **files.COMMANDS, **ipc.COMMANDS, **memory.COMMANDS, **processes.COMMANDS,
-    "fcntl": descriptors.fcntl, "ioctl": descriptors.ioctl,
+    **machine.COMMANDS, **rings.COMMANDS,
+    "fcntl": descriptors.fcntl, "ioctl": descriptors.ioctl, "prctl": prctl.prctl, "ptrace": ptrace.ptrace,
 }  # fmt: skip
 #: What a call returns, where its row does not say how that is written; None: as the row has it.
 _RESULTS: Mapping[str, Callable[[int, Shown], str | None]] = {
-    "poll": files.polled, "ppoll": files.polled, "select": files.selected, "pselect6": files.selected,
+    "poll": ready.polled, "ppoll": ready.polled, "select": ready.selected, "pselect6": ready.selected,
     "recvmmsg": lambda found, call: str(found or "0 (Timeout)"),
     "adjtimex": times.clock_state, "clock_adjtime": times.clock_state, "membarrier": commands.barriers,
     "personality": lambda found, call: f"{found:#x} ({commands.persona(found)})" if found else "0 (PER_LINUX)",
     "ioprio_get": lambda found,
     call: f"{found} ({processes.io_priority(found)})" if found != 0 else f"0 ({processes.io_priority(0)})",
     "rt_sigtimedwait": lambda found, call: f"{found} ({signal_words(found)})",
-    "fcntl": descriptors.fcntl_result, "prctl": commands.prctl_result,
+    "fcntl": descriptors.fcntl_result, "prctl": prctl.prctl_result, "ioctl": descriptors.ioctl_result,
+    "lseek": lambda found, call: str(found & 0xFFFFFFFFFFFFFFFF), "modify_ldt": machine.ldt_result,
 }  # fmt: skip
 
 
-_BEFORE: Mapping[str, Forms] = {**sockets.BEFORE, **files.BEFORE}
+_BEFORE: Mapping[str, Forms] = {
+    **sockets.BEFORE, **files.BEFORE, **processes.BEFORE, **rings.BEFORE, **descriptors.BEFORE,
+}  # fmt: skip
 
 
+#: The arguments of calls that have no row: this Linux is built without them.
+UNBUILT = machine.UNBUILT
 #: The names of the calls of which there is something to say.
 CALLS = frozenset({*_FORMS, *_COMMANDS, *_RESULTS, *_BEFORE})
 
@@ -60,4 +81,4 @@ def result_of(name: str, found: int, call: Shown) -> str | None:
     return None if result is None else result(found, call)
 
 
-__all__ = ["CALLS", "Form", "Forms", "before_of", "forms_of", "result_of"]
+__all__ = ["CALLS", "UNBUILT", "Form", "Forms", "before_of", "forms_of", "result_of"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from emu.linux.argument import U32, Shown, View
-from emu.linux.words import pointer, quote
 from emu.syscalls.types import signal_words
+from emu.trace.forms import requests
 from emu.trace.forms.form import (
     INT,
     SIGNED,
@@ -26,7 +25,6 @@ from emu.trace.forms.form import (
     number,
     one_of,
 )
-from emu.trace.forms.sockets import address_words
 
 _LOCKS, _WHENCE = names_of("F_", "RDLCK WRLCK UNLCK"), names_of("SEEK_", "SET CUR END DATA HOLE")
 _lock, _whence = one_of(_LOCKS, "F_"), one_of(_WHENCE, "SEEK_")
@@ -135,54 +133,9 @@ _OF_IOCTL: dict[int, Form] = {
 }  # fmt: skip
 
 
-_INTERFACE = bits_of(
-    "IFF_", "UP BROADCAST DEBUG LOOPBACK POINTOPOINT NOTRAILERS RUNNING NOARP PROMISC ALLMULTI MASTER SLAVE "
-    "MULTICAST PORTSEL AUTOMEDIA DYNAMIC",
-)  # fmt: skip
-#: Requests about an interface: the field of struct ifreq, and what it holds.
-_IFREQ: dict[int, tuple[str, Callable[[bytes], str]]] = {
-    0x8913: ("ifr_flags", lambda data: flags(_INTERFACE, "IFF_")(int.from_bytes(data[:2], "little"))),
-    0x8915: ("ifr_addr", lambda data: address_words(data[:16])),
-    0x8917: ("ifr_dstaddr", lambda data: address_words(data[:16])),
-    0x8919: ("ifr_broadaddr", lambda data: address_words(data[:16])),
-    0x891B: ("ifr_netmask", lambda data: address_words(data[:16])),
-    0x891D: ("ifr_metric", lambda data: str(_int(data))),
-    0x8921: ("ifr_mtu", lambda data: str(_int(data))), 0x8933: ("ifr_ifindex", lambda data: str(_int(data))),
-    0x8927: ("ifr_hwaddr", lambda data: _hardware(data)),
-    0x8942: ("ifr_qlen", lambda data: str(_int(data))),
-}  # fmt: skip
-
-
-def _int(data: bytes) -> int:
-    return int.from_bytes(data[:4], "little", signed=True)
-
-
-def _hardware(data: bytes) -> str:
-    kind = {1: "ARPHRD_ETHER", 772: "ARPHRD_LOOPBACK"}.get(int.from_bytes(data[:2], "little"), "ARPHRD_???")
-    return f"{{sa_family={kind}, sa_data={data[2:8].hex(':')}}}"
-
-
-def _interface_name(at: int, call: Shown) -> str:
-    """struct ifreq of SIOCGIFNAME: the number of an interface, and with success its name."""
-    data = call.view.peek(call.values[at], 40) if call.values[at] else b""
-    if len(data) < 40:
-        return pointer(call.values[at])
-    name = "" if call.failed else f", ifr_name={quote(data[:16].partition(bytes(1))[0])}"
-    return f"{{ifr_ifindex={_int(data[16:])}{name}}}"
-
-
-def _interface(at: int, call: Shown) -> str:
-    """struct ifreq: the name of an interface, and with success what is known of it."""
-    data = call.view.peek(call.values[at], 40) if call.values[at] else b""
-    if len(data) < 40:
-        return pointer(call.values[at])
-    name = f"ifr_name={quote(data[:16].partition(bytes(1))[0])}"
-    field, words = _IFREQ[U32(call.values[1])]
-    return f"{{{name}}}" if call.failed else f"{{{name}, {field}={words(data[16:])}}}"
-
-
-_SIOCGIFNAME = 0x8910
-_ABOUT_INTERFACE = Form(_interface, written=True)
+_FLUSHES = number(one_of(names_of("TC", "IFLUSH OFLUSH IOFLUSH"), "TC"))
+_FLOWS = number(one_of(names_of("TC", "OOFF OON IOFF ION"), "TC"))
+_OF_IOCTL |= {0x540B: _FLUSHES, 0x540A: _FLOWS}
 
 
 def ioctl(values: tuple[int, ...], view: View) -> Forms:
@@ -190,8 +143,16 @@ def ioctl(values: tuple[int, ...], view: View) -> Forms:
     request = U32(values[1])
     if request in _NONE:
         return {2: None}
-    if request == _SIOCGIFNAME:
-        return {2: Form(_interface_name, written=True)}
-    if request in _IFREQ:
-        return {2: _ABOUT_INTERFACE}
+    if request in requests.REQUESTS:
+        return {2: requests.REQUESTS[request]}
     return {2: _OF_IOCTL[request]} if request in _OF_IOCTL else {}
+
+
+def ioctl_before(at: int, call: Shown) -> str:
+    """What a request reads, before the kernel changes it; empty where it does not."""
+    form = requests.BEFORE.get(U32(call.values[1]))
+    return form.text(at, call) if form else ""
+
+
+ioctl_result = requests.result
+BEFORE: dict[str, Forms] = {"ioctl": {2: Form(ioctl_before)}}

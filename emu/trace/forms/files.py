@@ -8,13 +8,14 @@ from typing import Any
 
 from emu.fs.scoped import Resolve
 from emu.linux.argument import S32, Shown, View
-from emu.linux.fileflags import OpenFlags
-from emu.linux.words import octal, pointer
-from emu.syscalls.types import file_mode_words, sigset_words
+from emu.linux.fileflags import AtFlags, OpenFlags
+from emu.linux.words import huge_bits, octal, pointer, quote
+from emu.syscalls.types import file_mode_words
 from emu.trace.forms.form import (
     ADDRESS,
     DECIMAL,
     MOST_SHOWN,
+    SIGNED,
     UINT,
     Bare,
     Box,
@@ -23,6 +24,7 @@ from emu.trace.forms.form import (
     Record,
     argument,
     array,
+    beyond,
     bits_of,
     buffer,
     filled,
@@ -33,102 +35,12 @@ from emu.trace.forms.form import (
     names_of,
     number,
     one_of,
+    owner,
     pointed,
     result,
     string,
 )
-from emu.trace.forms.times import TIMESPEC, TIMEVAL
-
-# -- which descriptors are ready -----------------------------------------------------------------------------------
-
-_POLL = {
-    0x1: "POLLIN", 0x2: "POLLPRI", 0x4: "POLLOUT", 0x8: "POLLERR", 0x10: "POLLHUP", 0x20: "POLLNVAL",
-    0x40: "POLLRDNORM",
-    0x80: "POLLRDBAND", 0x100: "POLLWRNORM", 0x200: "POLLWRBAND", 0x400: "POLLMSG", 0x1000: "POLLREMOVE",
-    0x2000: "POLLRDHUP", 0x8000: "POLL_BUSY_LOOP",
-}  # fmt: skip
-_EVENTS = flags(_POLL, "POLL")
-_POLLFD = struct.Struct("<iHH")
-
-
-class _Wanted(Record):
-    """A pollfd as it is given; of a negative descriptor nothing is wanted."""
-
-    def words(self, values: tuple[Any, ...]) -> str:
-        fd, events, _ = values
-        return f"{{fd={fd}}}" if fd < 0 else f"{{fd={fd}, events={_EVENTS(events)}}}"
-
-
-_WANTED = _Wanted("iHH")
-
-
-def _ready(view: View, address: int, count: int) -> str:
-    """Those of an array of pollfd of which there is something to tell."""
-    data = view.peek(address, _POLLFD.size * min(count, 1024))
-    found = [each for each in _POLLFD.iter_unpack(data[: len(data) // 8 * 8]) if each[2]]
-    texts = [f"{{fd={fd}, revents={_EVENTS(told)}}}" for fd, _, told in found]
-    return f"[{', '.join(texts[:MOST_SHOWN])}{', ...' if len(texts) > MOST_SHOWN else ''}]"
-
-
-def polled(number_ready: int, call: Shown) -> str:
-    """The result of poll and ppoll."""
-    if not number_ready:
-        return "0 (Timeout)"
-    text = _ready(call.view, call.values[0], call.values[1])
-    left = pointed(TIMESPEC, call.view, call.values[2]) if len(call.values) > 3 and call.values[2] else ""
-    return f"{number_ready} ({text}{', left ' + left if left else ''})"
-
-
-def _set_at(view: View, address: int, count: int) -> str | None:
-    """The descriptors of an fd_set."""
-    size = (max(0, min(count, 1024)) + 63) // 64 * 8
-    data = view.peek(address, size)
-    if len(data) < size:
-        return None
-    bits = int.from_bytes(data, "little") & ((1 << max(0, min(count, 1024))) - 1)
-    return "[" + " ".join(str(fd) for fd in range(min(count, 1024)) if bits >> fd & 1) + "]"
-
-
-def _fd_set(at: int, call: Shown) -> str:
-    address, count = call.values[at], S32(call.values[0])
-    text = _set_at(call.view, address, count) if address and count >= 0 else None
-    return text or pointer(address)
-
-
-def selected(number_ready: int, call: Shown) -> str:
-    """The result of select and pselect6."""
-    if not number_ready:
-        return "0 (Timeout)"
-    count, timeout = S32(call.values[0]), TIMESPEC if len(call.values) == 6 else TIMEVAL
-    texts = []
-    for at, name in enumerate(("in", "out", "except"), 1):
-        text = _set_at(call.view, call.values[at], count) if call.values[at] else None
-        if text is not None and text != "[]":
-            texts.append(f"{name} {text}")
-    if call.values[4]:
-        texts.append(f"left {pointed(timeout, call.view, call.values[4])}")
-    return f"{number_ready} ({', '.join(texts)})"
-
-
-def _mask_and_size(at: int, call: Shown) -> str:
-    """The mask of pselect6, and its size."""
-    data = call.view.peek(call.values[at], 16) if call.values[at] else b""
-    if len(data) < 16:
-        return pointer(call.values[at])
-    mask, size = struct.unpack("<QQ", data)
-    return f"{{sigmask={mask_at(call.view, mask, size)}, sigsetsize={size}}}"
-
-
-def mask_at(view: View, address: int, size: int = 8) -> str:
-    """A set of signals."""
-    data = view.peek(address, 8) if address and size == 8 else b""
-    return sigset_words(int.from_bytes(data, "little")) if len(data) == 8 else pointer(address)
-
-
-def mask(size_at: int) -> Form:
-    """A set of signals, whose size is another argument."""
-    return Form(lambda at, call: mask_at(call.view, call.values[at], call.values[size_at]))
-
+from emu.trace.forms.machine import device
 
 # -- about files ---------------------------------------------------------------------------------------------------
 
@@ -171,7 +83,8 @@ _STATX_ATTRIBUTES = {
 
 _statx_mask = flags({0xFFF: "STATX_ALL", 0x7FF: "STATX_BASIC_STATS", **_STATX_MASK}, "STATX_")
 _SYNC = {0x2000: "AT_STATX_FORCE_SYNC", 0x4000: "AT_STATX_DONT_SYNC", 0x6000: "AT_STATX_FORCE_SYNC|AT_STATX_DONT_SYNC"}
-_AT = {0x100: "AT_SYMLINK_NOFOLLOW", 0x800: "AT_NO_AUTOMOUNT", 0x1000: "AT_EMPTY_PATH", 0x400: "AT_SYMLINK_FOLLOW"}
+_at = AtFlags.names()
+_AT = {bit: _at[bit] for bit in (0x100, 0x200, 0x400, 0x800, 0x1000, 0x8000)} | {0x200: "AT_REMOVEDIR"}
 
 
 def _statx_flags(value: int) -> str:
@@ -233,25 +146,44 @@ _MOST_OF_XATTR = 65536
 
 
 def _xattr_value(at: int, call: Shown) -> str:
-    return buffer(at + 1).text(at, call) if call.values[at + 1] <= _MOST_OF_XATTR else pointer(call.values[at])
+    """The value of an attribute; a NUL that ends what is shown of it is left out."""
+    address, size = call.values[at : at + 2]
+    data = call.view.peek(address, min(size, MOST_SHOWN)) if address else b""
+    if size > _MOST_OF_XATTR or not address or len(data) < min(size, MOST_SHOWN):
+        return pointer(address)
+    return quote(data[:-1]) if data.endswith(b"\0") else quote(data, cut=size > len(data))
 
 
 _SET: Forms = {2: Form(_xattr_value), 4: _XATTR}
 _GET: Forms = {2: filled()}
 _LIST: Forms = {1: filled()}
-_POSITION = Box("Q")
+_POSITION, _PLACE_IN_FILE = Box("q"), Box("Q")
 OFFSET = given(_POSITION)
 
 
 def _moved(at: int, call: Shown) -> str:
     """The offset of sendfile, and what becomes of it."""
-    after = pointed(_POSITION, call.view, call.values[at])
+    after = pointed(_PLACE_IN_FILE, call.view, call.values[at])
     before = call.before.get(at, after)
     return after if not call.result or call.failed or not after.startswith("[") else f"{before} => {after}"
 
 
 # -- memory and files, splicing, mounts ----------------------------------------------------------------------------
 
+_MEMFD = {1: "MFD_CLOEXEC", 2: "MFD_ALLOW_SEALING", 4: "MFD_HUGETLB"}
+
+
+def _memfd(value: int) -> list[str]:
+    return huge_bits(value & 0xFFFFFFFF, _MEMFD, "MFD_", alone=True)
+
+
+_FLOCK = {
+    1: "LOCK_SH", 2: "LOCK_EX", 4: "LOCK_NB", 8: "LOCK_UN", 0x20: "LOCK_MAND", 0xC0: "LOCK_RW", 0x40: "LOCK_READ",
+    0x80: "LOCK_WRITE",
+}  # fmt: skip
+_FALLOCATE = bits_of(
+    "FALLOC_FL_", "KEEP_SIZE PUNCH_HOLE NO_HIDE_STALE COLLAPSE_RANGE ZERO_RANGE INSERT_RANGE UNSHARE_RANGE WRITE_ZEROES"
+)
 _ADVICE = names_of("POSIX_FADV_", "NORMAL RANDOM SEQUENTIAL WILLNEED DONTNEED NOREUSE")
 _SPLICE = bits_of("SPLICE_F_", "MOVE NONBLOCK MORE GIFT")
 _FSCONFIG = names_of(
@@ -282,6 +214,23 @@ _MOUNT_ATTR = Record(
 )  # fmt: skip
 
 
+_OPEN_TREE = {
+    0x1: "OPEN_TREE_CLONE", 0x80000: "OPEN_TREE_CLOEXEC", 0x100: "AT_SYMLINK_NOFOLLOW", 0x200: "AT_REMOVEDIR",
+    0x400: "AT_SYMLINK_FOLLOW", 0x800: "AT_NO_AUTOMOUNT", 0x1000: "AT_EMPTY_PATH", 0x8000: "AT_RECURSIVE",
+}  # fmt: skip
+_UMOUNT = {1: "MNT_FORCE", 2: "MNT_DETACH", 4: "MNT_EXPIRE", 8: "UMOUNT_NOFOLLOW"}
+_SETATTR = {bit: name for bit, name in _AT.items() if bit not in (0x200, 0x400)}
+
+
+def _mount_attr(at: int, call: Shown) -> str:
+    """struct mount_attr, in the size that is given."""
+    size = call.values[at + 1]
+    if size < _MOUNT_ATTR.size:
+        return pointer(call.values[at])
+    text = pointed(_MOUNT_ATTR, call.view, call.values[at])
+    return text[:-1] + beyond(call.view, call.values[at], _MOUNT_ATTR.size, size) + "}" if text[0] == "{" else text
+
+
 def _mount_data(at: int, call: Shown) -> str:
     return string().text(at, call)
 
@@ -290,6 +239,21 @@ def _fsconfig_value(at: int, call: Shown) -> str:
     if S32(call.values[1]) == 2:
         return buffer(4).text(at, call)
     return string(None if S32(call.values[1]) in (3, 4) else 32).text(at, call)
+
+
+def fsconfig(values: tuple[int, ...], view: View) -> Forms:
+    """fsconfig(2), of whose unknown commands nobody knows what they look at."""
+    return {} if S32(values[1]) in _FSCONFIG else {2: ADDRESS, 3: ADDRESS}
+
+
+_MS_REMOUNT, _MS_NO_TYPE = 0x20, 0x1000 | 0x2000 | 0x1E0000
+
+
+def mount(values: tuple[int, ...], view: View) -> Forms:
+    """mount(2): to move or bind a mount, or to say who hears of it, takes no type and no options."""
+    if values[3] & _MS_REMOUNT:
+        return {2: ADDRESS}
+    return {2: ADDRESS, 4: ADDRESS} if values[3] & _MS_NO_TYPE else {}
 
 
 _RIGHTS = {4: "R_OK", 2: "W_OK", 1: "X_OK"}
@@ -301,7 +265,8 @@ def _access(value: int) -> str:
     return f"{value:#x} /* ?_OK */" if value and not value & 7 else flags(_RIGHTS, "", "F_OK")(value)
 
 
-_ACCESS, _ACCESS_FLAGS = number(_access), number(flags({**_AT, 0x200: "AT_EACCESS"}, "AT_"))
+_EACCESS = {0x100: "AT_SYMLINK_NOFOLLOW", 0x200: "AT_EACCESS", 0x1000: "AT_EMPTY_PATH"}
+_ACCESS, _ACCESS_FLAGS = number(_access), number(flags(_EACCESS, "AT_"))
 _FSPICK = {1: "FSPICK_CLOEXEC", 2: "FSPICK_SYMLINK_NOFOLLOW", 4: "FSPICK_NO_AUTOMOUNT", 8: "FSPICK_EMPTY_PATH"}
 _RESIDENT = Bare("B", lambda value: str(value & 1))
 _LENGTH = number(lambda value: str(value & 0xFFFFFFFFFFFFFFFF))
@@ -311,6 +276,16 @@ _FANOTIFY = {
     0x40: "FAN_ENABLE_AUDIT",
     0x80: "FAN_REPORT_PIDFD", 0x100: "FAN_REPORT_TID", 0x200: "FAN_REPORT_FID", 0x400: "FAN_REPORT_DIR_FID",
     0x800: "FAN_REPORT_NAME", 0x1000: "FAN_REPORT_TARGET_FID",
+}  # fmt: skip
+
+
+_FANOTIFY_EVENTS = {
+    1: "FAN_ACCESS", 2: "FAN_MODIFY", 4: "FAN_ATTRIB", 8: "FAN_CLOSE_WRITE", 0x10: "FAN_CLOSE_NOWRITE",
+    0x20: "FAN_OPEN",
+    0x40: "FAN_MOVED_FROM", 0x80: "FAN_MOVED_TO", 0x100: "FAN_CREATE", 0x200: "FAN_DELETE", 0x400: "FAN_DELETE_SELF",
+    0x800: "FAN_MOVE_SELF", 0x1000: "FAN_OPEN_EXEC", 0x4000: "FAN_Q_OVERFLOW", 0x8000: "FAN_FS_ERROR",
+    0x10000: "FAN_OPEN_PERM", 0x20000: "FAN_ACCESS_PERM", 0x40000: "FAN_OPEN_EXEC_PERM", 0x80000: "FAN_DIR_MODIFY",
+    0x40000000: "FAN_ONDIR", 0x8000000: "FAN_EVENT_ON_CHILD", 0x10000000: "FAN_RENAME",
 }  # fmt: skip
 
 
@@ -326,13 +301,9 @@ def _open_how(at: int, call: Shown) -> str:
     if len(data) < 24:
         return pointer(call.values[at])
     kinds, mode, resolve = struct.unpack("<3Q", data)
-    creates = f", mode={octal(mode)}" if kinds & 0o20000100 else ""
-    return f"{{flags={OpenFlags.words(kinds)}{creates}, resolve={Resolve.words(resolve)}}}"
-
-
-def _device(value: int) -> str:
-    major, minor = value >> 8 & 0xFFF, value & 0xFF | value >> 12 & 0xFFF00
-    return f"makedev({hexed(major)}, {hexed(minor)})"
+    creates = f", mode={octal(mode)}" if mode or kinds & 0o20000100 else ""
+    more = beyond(call.view, call.values[at], 24, call.values[at + 1])
+    return f"{{flags={OpenFlags.words(kinds)}{creates}, resolve={Resolve.words(resolve)}{more}}}"
 
 
 def epoll_ctl(values: tuple[int, ...], view: View) -> Forms:
@@ -341,16 +312,6 @@ def epoll_ctl(values: tuple[int, ...], view: View) -> Forms:
 
 
 FORMS: dict[str, Forms] = {
-    "poll": {0: array(_WANTED, lambda call: call.values[1])},
-    "ppoll": {0: array(_WANTED, lambda call: call.values[1]), 2: given(TIMESPEC), 3: mask(4)},
-    "select": {1: Form(_fd_set), 2: Form(_fd_set), 3: Form(_fd_set), 4: given(TIMEVAL)},
-    "pselect6": {
-        1: Form(_fd_set), 2: Form(_fd_set), 3: Form(_fd_set), 4: given(TIMESPEC), 5: Form(_mask_and_size),
-    },
-    "epoll_pwait": {4: mask(5)},
-    "epoll_pwait2": {3: given(TIMESPEC), 4: mask(5)},
-    "signalfd": {1: mask(2)},
-    "signalfd4": {1: mask(2)},
     "statfs": {1: got(_Statfs())},
     "fstatfs": {1: got(_Statfs())},
     "statx": {2: number(_statx_flags), 3: number(_statx_mask), 4: got(_Statx())},
@@ -366,8 +327,12 @@ FORMS: dict[str, Forms] = {
     "splice": {1: OFFSET, 3: OFFSET},
     "copy_file_range": {1: OFFSET, 3: OFFSET, 5: DECIMAL},
     "vmsplice": {3: number(flags(_SPLICE, "SPLICE_F_"))},
+    "memfd_create": {1: number(lambda value: "|".join(_memfd(value)) or "0")},
+    "flock": {1: number(flags(_FLOCK, "LOCK_"))}, "fallocate": {1: number(flags(_FALLOCATE, "FALLOC_FL_"))},
+    "userfaultfd": {0: number(flags({1: "UFFD_USER_MODE_ONLY", 0x800: "O_NONBLOCK", 0x80000: "O_CLOEXEC"}, "UFFD_"))},
     "truncate": {1: _LENGTH}, "ftruncate": {1: _LENGTH},
-    "fanotify_init": {0: number(_fanotify)},
+    "fanotify_init": {0: number(_fanotify), 1: number(OpenFlags.words)},
+    "fanotify_mark": {2: number(flags(_FANOTIFY_EVENTS, "FAN_"))},
     "openat2": {2: Form(_open_how)},
     "fadvise64": {3: number(one_of(_ADVICE, "POSIX_FADV_"))},
     "mincore": {2: array(_RESIDENT, lambda call: (call.values[1] + 4095) >> 12, written=True)},
@@ -378,11 +343,15 @@ FORMS: dict[str, Forms] = {
     "readlink": {2: _LENGTH}, "readlinkat": {3: _LENGTH},
     "fspick": {2: number(flags(_FSPICK, "FSPICK_"))},
     "fsmount": {1: number(flags({1: "FSMOUNT_CLOEXEC"}, "FSMOUNT_")), 2: number(_attributes)},
+    "open_tree": {2: number(flags(_OPEN_TREE, "OPEN_TREE_"))},
+    "open_tree_attr": {2: number(flags(_OPEN_TREE, "OPEN_TREE_")), 3: Form(_mount_attr)},
+    "umount2": {1: number(flags(_UMOUNT, "MNT_"))},
     "fsconfig": {1: number(one_of(_FSCONFIG, "FSCONFIG_")), 3: Form(_fsconfig_value)},
     "move_mount": {4: number(flags(_MOVE_MOUNT, "MOVE_MOUNT_"))},
-    "mount_setattr": {2: number(flags({0x8000: "AT_RECURSIVE", **_AT}, "AT_")), 3: given(_MOUNT_ATTR)},
-    "getgroups": {1: array(Bare("I"), result, written=True)},
-    "setgroups": {1: array(Bare("I"), argument(0), most=65536)},
+    "mount_setattr": {2: number(flags(_SETATTR, "AT_")), 3: Form(_mount_attr)},
+    "execveat": {4: number(flags({**_AT, 0x10000: "AT_EXECVE_CHECK"}, "AT_"))},
+    "getgroups": {1: array(Bare("I", owner), result, written=True)},
+    "setgroups": {0: SIGNED, 1: array(Bare("I", owner), argument(0), most=65536)},
 }  # fmt: skip
 
 
@@ -395,9 +364,9 @@ def _handle_bytes(at: int, call: Shown) -> str:
 def mknod(values: tuple[int, ...], view: View) -> Forms:
     """mknod(2) and mknodat(2), which look at a number for devices only."""
     at = len(values) - 1
-    return {at: number(_device) if stat.S_IFMT(values[at - 1]) in (stat.S_IFCHR, stat.S_IFBLK) else None}
+    return {at: number(device) if stat.S_IFMT(values[at - 1]) in (stat.S_IFCHR, stat.S_IFBLK) else None}
 
 
-COMMANDS = {"epoll_ctl": epoll_ctl, "mknod": mknod, "mknodat": mknod}
+COMMANDS = {"epoll_ctl": epoll_ctl, "mknod": mknod, "mknodat": mknod, "mount": mount, "fsconfig": fsconfig}
 #: What is looked at when a call begins, as the call changes it.
-BEFORE: dict[str, Forms] = {"sendfile": {2: given(_POSITION)}, "name_to_handle_at": {2: Form(_handle_bytes)}}
+BEFORE: dict[str, Forms] = {"sendfile": {2: given(_PLACE_IN_FILE)}, "name_to_handle_at": {2: Form(_handle_bytes)}}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from emu.linux.argument import S32, U32, Shown, View, shown_buffer
-from emu.linux.words import named_bits, pointer, quote
+from emu.linux.fileflags import PAGE_SIZE, PATH_MAX
+from emu.linux.words import hexadecimal, named_bits, pointer, quote, unknown
 
 #: Members of an array that are shown.
 MOST_SHOWN = 32
@@ -98,7 +99,7 @@ def unsigned(value: int) -> str:
 
 def hexed(value: int) -> str:
     """Hexadecimal digits, as strace has them of a number that it knows nothing of."""
-    return f"{value:#x}" if value else "0"
+    return hexadecimal(value)
 
 
 SIGNED, UNSIGNED, DECIMAL, HEXED, ADDRESS = (number(words) for words in (signed, unsigned, str, hexed, pointer))
@@ -116,7 +117,7 @@ def bits_of(prefix: str, text: str, first: int = 0) -> dict[int, str]:
 
 def one_of(names: Mapping[int, str], prefix: str) -> Words:
     """One of several numbers, by name."""
-    return lambda value: names.get(U32(value)) or names.get(S32(value)) or f"{U32(value):#x} /* {prefix}??? */"
+    return lambda value: names.get(U32(value)) or names.get(S32(value)) or unknown(value, prefix)
 
 
 def flags(names: Mapping[int, str], prefix: str, zero: str = "0") -> Words:
@@ -130,6 +131,11 @@ def flags(names: Mapping[int, str], prefix: str, zero: str = "0") -> Words:
 def pointed(record: Record, view: View, address: int) -> str:
     """A structure, or its address if it cannot be read."""
     return (record.text_at(view, address) if address else None) or pointer(address)
+
+
+def owner(value: int) -> str:
+    """A user or a group; -1 stands for none."""
+    return "-1" if U32(value) == U32.largest else str(U32(value))
 
 
 def given(record: Record) -> Form:
@@ -149,6 +155,20 @@ def got(record: Record) -> Form:
 def changed(record: Record) -> Form:
     """A pointer to a structure that the call reads and writes: shown as the call leaves it."""
     return Form(lambda at, call: pointed(record, call.view, call.values[at]), written=True)
+
+
+def beyond(view: View, address: int, known: int, size: int) -> str:
+    """What is in a structure of ``size`` bytes behind those that are known, unless it is all zeros."""
+    if size <= known:
+        return ""
+    size = min(size, PAGE_SIZE)
+    data = view.peek(address + known, size - known)
+    if not any(data) and len(data) == size - known:
+        return ""
+    if not data:
+        return f", ... /* {address + known:#x} */"
+    text = "".join(f"\\x{byte:02x}" for byte in data[:MOST_SHOWN])
+    return f', /* bytes {known}..{size - 1} */ "{text}"{"..." if size - known > MOST_SHOWN else ""}'
 
 
 def listed(record: Record, view: View, address: int, count: int) -> str:
@@ -172,6 +192,8 @@ def array(record: Record, count: Callable[[Shown], int], *, written: bool = Fals
     """A pointer to an array of so many structures; of more than ``most`` the call reads none."""
 
     def text(at: int, call: Shown) -> str:
+        if count is not result and count(call) == 0 and call.values[at]:
+            return "[]"
         if (written and call.failed) or count(call) > most:
             return pointer(call.values[at])
         return listed(record, call.view, call.values[at], count(call))
@@ -217,8 +239,8 @@ def string(limit: int | None = 32) -> Form:
 
 def string_at(view: View, address: int, limit: int | None = 32) -> str:
     """A string, or its address if it cannot be read."""
-    found = view.string(address, 4096) if address else None
-    return pointer(address) if found is None else quote(found, limit)
+    found = view.string(address, PATH_MAX) if address else None
+    return pointer(address) if found is None else quote(found, min(limit or PATH_MAX, PATH_MAX - 1))
 
 
 def text_field(limit: int | None = None) -> Words:

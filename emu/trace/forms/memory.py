@@ -9,6 +9,7 @@ from emu.linux.argument import U32, Shown, View
 from emu.linux.mman import MapFlags
 from emu.linux.words import pointer
 from emu.trace.forms.form import (
+    HEXED,
     MOST_SHOWN,
     Bare,
     Box,
@@ -67,6 +68,7 @@ _MOVE = flags({1: "MPOL_MF_STRICT", 2: "MPOL_MF_MOVE", 4: "MPOL_MF_MOVE_ALL"}, "
 _SET_MODE = number(_mode)
 _RIGHTS = {1: "PKEY_DISABLE_ACCESS", 2: "PKEY_DISABLE_WRITE", 4: "PKEY_DISABLE_EXECUTE"}
 _SYNC = {4: "MS_SYNC", 1: "MS_ASYNC", 2: "MS_INVALIDATE"}
+_ASKED = {1: "MPOL_F_NODE", 2: "MPOL_F_ADDR", 4: "MPOL_F_MEMS_ALLOWED"}
 _MOVE_PAGES = {2: "MPOL_MF_MOVE", 4: "MPOL_MF_MOVE_ALL"}
 _MAYMOVE_FIXED = 3
 
@@ -84,7 +86,10 @@ FORMS: dict[str, Forms] = {
     "remap_file_pages": {4: number(MapFlags.words)},
     "set_mempolicy": {0: _SET_MODE, 1: _nodes(2)},
     "mbind": {2: _SET_MODE, 3: _nodes(4), 5: number(lambda value: _MOVE(U32(value)))},
-    "get_mempolicy": {0: got(Box("i", one_of(_KNOWN, "MPOL_"))), 1: _nodes(2, written=True)},
+    "set_mempolicy_home_node": {3: HEXED},
+    "get_mempolicy": {
+        4: number(flags(_ASKED, "MPOL_")), 0: got(Box("i", one_of(_KNOWN, "MPOL_"))), 1: _nodes(2, written=True),
+    },
     "migrate_pages": {2: _nodes(1), 3: _nodes(1)},
     "move_pages": {
         2: array(Bare("Q", pointer), argument(1)), 3: array(Bare("i"), argument(1)),

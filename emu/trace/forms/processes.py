@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from emu.kernel.fork import CloneFlags
-from emu.kernel.signal_state import SigInfo
-from emu.linux.argument import S32, Shown, View
-from emu.linux.words import pointer
-from emu.syscalls.types import CLONE, signal_words
-from emu.trace.forms.files import mask
+from emu.linux.argument import U32, Shown, View
+from emu.linux.words import pointer, unknown
+from emu.syscalls.types import CLONE, CLONE_NAMES, signal_words
 from emu.trace.forms.form import (
+    DECIMAL,
     HEXED,
     INT,
     PLACE,
@@ -22,6 +21,7 @@ from emu.trace.forms.form import (
     Forms,
     Record,
     array,
+    beyond,
     bits_of,
     flags,
     given,
@@ -32,10 +32,10 @@ from emu.trace.forms.form import (
     one_of,
     pointed,
     text_field,
-    unsigned,
 )
+from emu.trace.forms.ready import mask
 from emu.trace.forms.times import RUSAGE, TIMESPEC
-from emu.trace.words import siginfo
+from emu.trace.words import given_siginfo
 
 CAPABILITIES = names_of(
     "CAP_", "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE "
@@ -51,27 +51,13 @@ _VERSIONS = {0x19980330: 1, 0x20071026: 2, 0x20080522: 3}
 # -- signals and children ------------------------------------------------------------------------------------------
 
 
-def siginfo_words(data: bytes) -> str:
-    """A siginfo_t in memory."""
-    signo, _, code, _, first, second, third = struct.unpack_from("<iiiiiIi", data)
-    (place, value, utime, stime) = struct.unpack_from("<QQQQ", data, 16)
-    if not signo:
-        return "{}"
-    if code == -2:
-        return "{" + siginfo(SigInfo(signo, code, timer_id=first, overrun=S32(second), value=value)) + "}"
-    return "{" + siginfo(SigInfo(
-        signo, code, address=place, pid=first, uid=second, status=third, value=value if code < 0 else 0,
-        utime=utime, stime=stime,
-    )) + "}"  # fmt: skip
-
-
 class _Siginfo(Record):
     def __init__(self) -> None:
         super().__init__("128s")
 
     def words(self, values: tuple[Any, ...]) -> str:
         data: bytes = values[0]
-        return siginfo_words(data)
+        return given_siginfo(data)
 
 
 SIGINFO = _Siginfo()
@@ -88,19 +74,28 @@ def _one_mask(at: int, call: Shown) -> str:
 # -- new tasks -----------------------------------------------------------------------------------------------------
 
 _CLONE_NEWTIME = 0x80
+_CLONE = CLONE_NAMES
+_CLONE3 = {
+    **_CLONE, _CLONE_NEWTIME: "CLONE_NEWTIME", 0x100000000: "CLONE_CLEAR_SIGHAND", 0x200000000: "CLONE_INTO_CGROUP",
+}  # fmt: skip
+_UNSHARE = {
+    bit: name for bit, name in {_CLONE_NEWTIME: "CLONE_NEWTIME", **_CLONE}.items()
+    if name.removeprefix("CLONE_") in ("VM", "FS", "FILES", "SIGHAND", "THREAD", "SYSVSEM") or "_NEW" in name
+}  # fmt: skip
 _CLONE_PIDFD, _CLONE_PARENT_SETTID, _CLONE_CHILD = 0x1000, 0x100000, 0x1200000
 _CLONE_SETTLS, _CLONE_INTO_CGROUP = 0x80000, 0x200000000
 
 
 def _clone_args(at: int, call: Shown) -> str:
     """struct clone_args: the fields that the flags select, and what the call has written."""
-    size = min(call.values[at + 1], 88)
+    given_size = call.values[at + 1]
+    size = min(given_size, 88)
     data = call.view.peek(call.values[at], size) if call.values[at] and size >= 64 else b""
     if len(data) < size or not data:
         return pointer(call.values[at])
     values = struct.unpack("<11Q", data.ljust(88, b"\0"))
     kinds, pidfd, child, parent, exit_signal, stack, stack_size, tls, tids, tids_size, cgroup = values
-    texts = [f"flags={flags({_CLONE_NEWTIME: 'CLONE_NEWTIME', **CloneFlags.names()}, 'CLONE_')(kinds)}"]
+    texts = [f"flags={flags(_CLONE3, 'CLONE_')(kinds)}"]
     if kinds & _CLONE_PIDFD:
         texts.append(f"pidfd={pointer(pidfd)}")
     if kinds & _CLONE_CHILD:
@@ -113,9 +108,9 @@ def _clone_args(at: int, call: Shown) -> str:
         texts.append(f"tls={pointer(tls)}")
     if tids or tids_size:
         texts += [f"set_tid={_tids(call.view, tids, tids_size)}", f"set_tid_size={tids_size}"]
-    if kinds & _CLONE_INTO_CGROUP:
+    if (cgroup or kinds & _CLONE_INTO_CGROUP) and given_size >= 88:
         texts.append(f"cgroup={cgroup}")
-    text = "{" + ", ".join(texts) + "}"
+    text = "{" + ", ".join(texts) + beyond(call.view, call.values[at], 88, given_size) + "}"
     if call.failed:
         return text
     wrote = []
@@ -136,6 +131,7 @@ def _tids(view: View, address: int, count: int) -> str:
 # -- scheduling ----------------------------------------------------------------------------------------------------
 
 _POLICIES = names_of("SCHED_", "OTHER FIFO RR BATCH ISO IDLE DEADLINE")
+_RESET_ON_FORK, _KEEP_POLICY, _KEEP_PARAMS = 0x40000000, 0x8, 0x10
 _SCHED_FLAGS = bits_of(
     "SCHED_FLAG_", "RESET_ON_FORK RECLAIM DL_OVERRUN KEEP_POLICY KEEP_PARAMS UTIL_CLAMP_MIN UTIL_CLAMP_MAX"
 )
@@ -150,15 +146,34 @@ def _sched_attr(at: int, call: Shown) -> str:
     size, policy, kinds, nice, priority, runtime, deadline, period, least, most = struct.unpack(
         "<IIQiIQQQII", data.ljust(56, b"\0")
     )
+    before = call.before.get(at)
+    if before not in (None, str(size)):  # too large, or too small: the kernel says which it knows
+        return f"{{size={before}}} => {{size={size}}}"
     if 0 < size < 48:
         return f"{{size={size}}}"
-    text = (
-        f"{{size={size}, sched_policy={one_of(_POLICIES, 'SCHED_')(policy)}, "
-        f"sched_flags={flags(_SCHED_FLAGS, 'SCHED_FLAG_')(kinds)}, "
-        f"sched_nice={nice}, sched_priority={priority}, sched_runtime={runtime}, sched_deadline={deadline}, "
-        f"sched_period={period}"
-    )
-    return text + (f", sched_util_min={least}, sched_util_max={most}" if size >= 56 else "") + "}"
+    texts = [f"size={size}"]
+    if kinds & _KEEP_POLICY or not kinds & _KEEP_PARAMS:
+        texts.append(f"sched_policy={one_of(_POLICIES, 'SCHED_')(policy)}")
+    texts.append(f"sched_flags={flags(_SCHED_FLAGS, 'SCHED_FLAG_')(kinds)}")
+    if not kinds & _KEEP_PARAMS:
+        texts += [f"sched_nice={nice}", f"sched_priority={priority}", f"sched_runtime={runtime}"]
+        texts += [f"sched_deadline={deadline}", f"sched_period={period}"]
+    if size >= 56:
+        texts += [f"sched_util_min={least}", f"sched_util_max={most}"]
+    return "{" + ", ".join(texts) + (", ..." if size > 56 else "") + "}"
+
+
+def _attr_size(at: int, call: Shown) -> str:
+    data = call.view.peek(call.values[at], 4) if call.values[at] else b""
+    return str(int.from_bytes(data, "little")) if len(data) == 4 else ""
+
+
+def _policy(value: int) -> str:
+    """A policy, with its flag."""
+    kind, reset = U32(value) & ~_RESET_ON_FORK, U32(value) & _RESET_ON_FORK
+    if kind not in _POLICIES or (reset and not kind):
+        return unknown(value, "SCHED_")
+    return _POLICIES[kind] + ("|SCHED_RESET_ON_FORK" if reset else "")
 
 
 def _cpus(length: Callable[[Shown], int], *, written: bool) -> Form:
@@ -170,14 +185,15 @@ def _cpus(length: Callable[[Shown], int], *, written: bool) -> Form:
         if (written and call.failed) or len(data) < size or not call.values[at]:
             return pointer(call.values[at])
         bits = int.from_bytes(data, "little")
-        return "[" + " ".join(str(cpu) for cpu in range(8 * size) if bits >> cpu & 1) + "]"
+        cpus = [str(cpu) for cpu in range(8 * size) if bits >> cpu & 1]
+        return "[" + " ".join([*cpus, "..."] if length(call) > size else cpus) + "]"
 
     return Form(text, written)
 
 
 def io_priority(value: int) -> str:
     """A class and a level."""
-    return f"IOPRIO_PRIO_VALUE({one_of(_IO_CLASSES, 'IOPRIO_CLASS_')(value >> 13)}, {value & 0x1FFF})"
+    return f"IOPRIO_PRIO_VALUE({one_of(_IO_CLASSES, 'IOPRIO_CLASS_')(U32(value) >> 13)}, {value & 0x1FFF})"
 
 
 # -- capabilities and names ----------------------------------------------------------------------------------------
@@ -196,13 +212,16 @@ def _header(at: int, call: Shown) -> str:
     name = (
         f"_LINUX_CAPABILITY_VERSION_{_VERSIONS[version]}"
         if version in _VERSIONS
-        else f"{version:#x} /* _LINUX_CAPABILITY_VERSION_??? */"
+        else unknown(version, "_LINUX_CAPABILITY_VERSION_")
     )
     return f"{{version={name}, pid={pid}}}"
 
 
 def _data(at: int, call: Shown) -> str:
-    head = call.view.peek(call.values[0], 4) if call.values[0] else b""
+    head = call.view.peek(call.values[0], 8) if call.values[0] else b""
+    if len(head) < 8:
+        return pointer(call.values[at])
+    head = head[:4]
     both = _VERSIONS.get(int.from_bytes(head, "little"), 1) > 1
     data = call.view.peek(call.values[at], 24 if both else 12) if call.values[at] else b""
     if len(data) < (24 if both else 12):
@@ -270,7 +289,7 @@ FORMS: dict[str, Forms] = {
     "rt_tgsigqueueinfo": {3: given(SIGINFO)},
     "pidfd_send_signal": {2: given(SIGINFO)},
     "clone3": {0: Form(_clone_args, written=True)},
-    "sched_setattr": {1: Form(_sched_attr)},
+    "sched_setattr": {1: Form(_sched_attr, written=True)},
     "sched_getattr": {
         1: Form(lambda at, call: pointer(call.values[at]) if call.failed else _sched_attr(at, call), written=True)
     },
@@ -278,7 +297,9 @@ FORMS: dict[str, Forms] = {
     "sched_getaffinity": {2: _cpus(lambda call: call.result or 0, written=True)},
     "sched_get_priority_max": {0: number(one_of(_POLICIES, "SCHED_"))},
     "sched_get_priority_min": {0: number(one_of(_POLICIES, "SCHED_"))},
-    "sched_setscheduler": {2: given(INT)},
+    "sched_setscheduler": {1: number(_policy), 2: given(INT)},
+    "unshare": {0: number(flags(_UNSHARE, "CLONE_"))},
+    "process_mrelease": {1: HEXED},
     "sched_setparam": {1: given(INT)},
     "sched_getparam": {1: got(INT)},
     "getcpu": {0: got(UINT), 1: got(UINT)},
@@ -293,11 +314,9 @@ FORMS: dict[str, Forms] = {
     "capset": {0: Form(_header), 1: Form(_data)},
     "uname": {0: got(_UTSNAME)},
     "sysinfo": {0: got(_Sysinfo())},
-    "process_vm_readv": {3: Form(lambda at, call: plain_pieces(at, call))},
-    "process_vm_writev": {3: Form(lambda at, call: plain_pieces(at, call))},
+    "process_vm_readv": {3: Form(lambda at, call: plain_pieces(at, call)), 5: DECIMAL},
+    "process_vm_writev": {3: Form(lambda at, call: plain_pieces(at, call)), 5: DECIMAL},
     "process_madvise": {1: Form(lambda at, call: plain_pieces(at, call))},
-    "sethostname": {1: number(unsigned)},
-    "setdomainname": {1: number(unsigned)},
     "pidfd_getfd": {2: HEXED},
 }
 
@@ -326,3 +345,5 @@ def clone(values: tuple[int, ...], view: View) -> Forms:
 
 
 COMMANDS = {"clone": clone}
+#: What is looked at when a call begins, as the call changes it.
+BEFORE: dict[str, Forms] = {"sched_setattr": {1: Form(_attr_size)}}

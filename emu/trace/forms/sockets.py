@@ -6,12 +6,13 @@ import socket
 import struct
 from collections.abc import Callable
 
-from emu.linux.argument import S32, Shown, View, shown_buffer
+from emu.linux.argument import S32, U32, Shown, View, shown_buffer
 from emu.linux.layout import IOVEC
 from emu.linux.words import pointer, quote
 from emu.trace.forms.form import (
     INT,
     MOST_SHOWN,
+    UNSIGNED,
     Form,
     Forms,
     flags,
@@ -20,99 +21,19 @@ from emu.trace.forms.form import (
     number,
     one_of,
     pointed,
-    signed,
+    unsigned,
 )
+from emu.trace.forms.sockopts import FAMILIES, LEVELS, NETLINK, OPTIONS, PROTOCOLS, TYPES
 from emu.trace.forms.times import TIMESPEC
 
-_FAMILIES = {
-    0: "AF_UNSPEC", 1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET", 40: "AF_VSOCK",
-    38: "AF_ALG", 31: "AF_BLUETOOTH", 3: "AF_AX25", 4: "AF_IPX", 9: "AF_X25",
-}  # fmt: skip
-_TYPES = {
-    1: "SOCK_STREAM",
-    2: "SOCK_DGRAM",
-    3: "SOCK_RAW",
-    4: "SOCK_RDM",
-    5: "SOCK_SEQPACKET",
-    6: "SOCK_DCCP",
-    10: "SOCK_PACKET",
-}
-_PROTOCOLS = {
-    0: "IPPROTO_IP", 1: "IPPROTO_ICMP", 2: "IPPROTO_IGMP", 6: "IPPROTO_TCP", 17: "IPPROTO_UDP", 41: "IPPROTO_IPV6",
-    58: "IPPROTO_ICMPV6", 132: "IPPROTO_SCTP", 136: "IPPROTO_UDPLITE", 255: "IPPROTO_RAW", 262: "IPPROTO_MPTCP",
-}  # fmt: skip
-_NETLINK = names_of(
-    "NETLINK_", "ROUTE UNUSED USERSOCK FIREWALL SOCK_DIAG NFLOG XFRM SELINUX ISCSI AUDIT FIB_LOOKUP CONNECTOR "
-    "NETFILTER IP6_FW DNRTMSG KOBJECT_UEVENT GENERIC - SCSITRANSPORT ECRYPTFS RDMA CRYPTO",
-)  # fmt: skip
-_LEVELS = {
-    1: "SOL_SOCKET",
-    0: "SOL_IP",
-    6: "SOL_TCP",
-    17: "SOL_UDP",
-    41: "SOL_IPV6",
-    255: "SOL_RAW",
-    263: "SOL_PACKET",
-    270: "SOL_NETLINK",
-}
-_SOCKET = names_of(
-    "SO_", "DEBUG REUSEADDR TYPE ERROR DONTROUTE BROADCAST SNDBUF RCVBUF KEEPALIVE OOBINLINE NO_CHECK PRIORITY LINGER "
-    "BSDCOMPAT REUSEPORT PASSCRED PEERCRED RCVLOWAT SNDLOWAT RCVTIMEO_OLD SNDTIMEO_OLD SECURITY_AUTHENTICATION "
-    "SECURITY_ENCRYPTION_TRANSPORT SECURITY_ENCRYPTION_NETWORK BINDTODEVICE ATTACH_FILTER DETACH_FILTER PEERNAME "
-    "TIMESTAMP_OLD ACCEPTCONN PEERSEC SNDBUFFORCE RCVBUFFORCE PASSSEC TIMESTAMPNS_OLD MARK TIMESTAMPING_OLD PROTOCOL "
-    "DOMAIN RXQ_OVFL WIFI_STATUS PEEK_OFF NOFCS LOCK_FILTER SELECT_ERR_QUEUE BUSY_POLL MAX_PACING_RATE BPF_EXTENSIONS "
-    "INCOMING_CPU ATTACH_BPF ATTACH_REUSEPORT_CBPF ATTACH_REUSEPORT_EBPF CNX_ADVICE - MEMINFO INCOMING_NAPI_ID "
-    "COOKIE - PEERGROUPS ZEROCOPY TXTIME BINDTOIFINDEX TIMESTAMP_NEW TIMESTAMPNS_NEW TIMESTAMPING_NEW RCVTIMEO_NEW "
-    "SNDTIMEO_NEW DETACH_REUSEPORT_BPF PREFER_BUSY_POLL BUSY_POLL_BUDGET NETNS_COOKIE BUF_LOCK RESERVE_MEM TXREHASH "
-    "RCVMARK", 1,
-)  # fmt: skip
-_IP = {
-    **names_of(
-        "IP_", "TOS TTL HDRINCL OPTIONS ROUTER_ALERT RECVOPTS RETOPTS PKTINFO PKTOPTIONS MTU_DISCOVER RECVERR RECVTTL "
-        "RECVTOS MTU FREEBIND IPSEC_POLICY XFRM_POLICY PASSSEC TRANSPARENT ORIGDSTADDR MINTTL NODEFRAG CHECKSUM "
-        "BIND_ADDRESS_NO_PORT RECVFRAGSIZE RECVERR_RFC4884", 1,
-    ),
-    **names_of(
-        "IP_", "MULTICAST_IF MULTICAST_TTL MULTICAST_LOOP ADD_MEMBERSHIP DROP_MEMBERSHIP UNBLOCK_SOURCE BLOCK_SOURCE "
-        "ADD_SOURCE_MEMBERSHIP DROP_SOURCE_MEMBERSHIP MSFILTER", 32,
-    ),
-    42: "MCAST_JOIN_GROUP", 43: "MCAST_BLOCK_SOURCE", 44: "MCAST_UNBLOCK_SOURCE", 45: "MCAST_LEAVE_GROUP",
-    46: "MCAST_JOIN_SOURCE_GROUP", 47: "MCAST_LEAVE_SOURCE_GROUP", 48: "MCAST_MSFILTER", 49: "IP_MULTICAST_ALL",
-    50: "IP_UNICAST_IF",
-}  # fmt: skip
-_TCP = names_of(
-    "TCP_", "NODELAY MAXSEG CORK KEEPIDLE KEEPINTVL KEEPCNT SYNCNT LINGER2 DEFER_ACCEPT WINDOW_CLAMP INFO QUICKACK "
-    "CONGESTION MD5SIG - THIN_LINEAR_TIMEOUTS THIN_DUPACK USER_TIMEOUT REPAIR REPAIR_QUEUE QUEUE_SEQ REPAIR_OPTIONS "
-    "FASTOPEN TIMESTAMP NOTSENT_LOWAT CC_INFO SAVE_SYN SAVED_SYN REPAIR_WINDOW FASTOPEN_CONNECT ULP MD5SIG_EXT "
-    "FASTOPEN_KEY FASTOPEN_NO_COOKIE ZEROCOPY_RECEIVE INQ TX_DELAY", 1,
-)  # fmt: skip
-_UDP = {
-    1: "UDP_CORK",
-    100: "UDP_ENCAP",
-    101: "UDP_NO_CHECK6_TX",
-    102: "UDP_NO_CHECK6_RX",
-    103: "UDP_SEGMENT",
-    104: "UDP_GRO",
-}
-_IPV6 = {
-    **names_of(
-        "IPV6_", "ADDRFORM 2292PKTINFO 2292HOPOPTS 2292DSTOPTS 2292RTHDR 2292PKTOPTIONS CHECKSUM 2292HOPLIMIT NEXTHOP "
-        "AUTHHDR FLOWINFO - - - - UNICAST_HOPS MULTICAST_IF MULTICAST_HOPS MULTICAST_LOOP ADD_MEMBERSHIP "
-        "DROP_MEMBERSHIP ROUTER_ALERT MTU_DISCOVER MTU RECVERR V6ONLY JOIN_ANYCAST LEAVE_ANYCAST MULTICAST_ALL "
-        "ROUTER_ALERT_ISOLATE RECVERR_RFC4884 - FLOWLABEL_MGR FLOWINFO_SEND IPSEC_POLICY XFRM_POLICY HDRINCL", 1,
-    ),
-    **names_of("IPV6_", "RECVPKTINFO PKTINFO RECVHOPLIMIT HOPLIMIT RECVHOPOPTS HOPOPTS RTHDRDSTOPTS RECVRTHDR RTHDR "
-               "RECVDSTOPTS DSTOPTS RECVPATHMTU PATHMTU DONTFRAG - - - RECVTCLASS TCLASS AUTOFLOWLABEL "
-               "ADDR_PREFERENCES MINHOPCOUNT ORIGDSTADDR TRANSPARENT UNICAST_IF RECVFRAGSIZE FREEBIND", 49),
-}  # fmt: skip
-_OPTIONS = {1: (_SOCKET, "SO_"), 0: (_IP, "IP_"), 6: (_TCP, "TCP_"), 17: (_UDP, "UDP_"), 41: (_IPV6, "IPV6_")}
 _SO_ERROR, _SO_LINGER, _SO_PEERCRED, _SO_RCVTIMEO, _SO_SNDTIMEO = 4, 13, 17, 20, 21
 _MESSAGE = {
     0x1: "MSG_OOB", 0x2: "MSG_PEEK", 0x4: "MSG_DONTROUTE", 0x8: "MSG_CTRUNC", 0x10: "MSG_PROBE", 0x20: "MSG_TRUNC",
     0x40: "MSG_DONTWAIT", 0x80: "MSG_EOR", 0x100: "MSG_WAITALL", 0x200: "MSG_FIN", 0x400: "MSG_SYN",
     0x800: "MSG_CONFIRM",
     0x1000: "MSG_RST", 0x2000: "MSG_ERRQUEUE", 0x4000: "MSG_NOSIGNAL", 0x8000: "MSG_MORE", 0x10000: "MSG_WAITFORONE",
-    0x40000: "MSG_BATCH", 0x4000000: "MSG_ZEROCOPY", 0x20000000: "MSG_FASTOPEN", 0x40000000: "MSG_CMSG_CLOEXEC",
+    0x20000: "MSG_SENDPAGE_NOTLAST", 0x40000: "MSG_BATCH", 0x80000: "MSG_NO_SHARED_FRAGS", 0x4000000: "MSG_ZEROCOPY",
+    0x20000000: "MSG_FASTOPEN", 0x40000000: "MSG_CMSG_CLOEXEC", 0x80000000: "MSG_CMSG_COMPAT",
 }  # fmt: skip
 message_flags = flags(_MESSAGE, "MSG_")
 _MSGHDR, _CMSG = struct.Struct("<QI4xQQQQI4x"), struct.Struct("<Qii")
@@ -127,7 +48,7 @@ _SHUTDOWN = number(one_of(names_of("SHUT_", "RD WR RDWR"), "SHUT_"))
 def address_words(data: bytes) -> str:
     """A socket's address."""
     (family,) = struct.unpack_from("<H", data)
-    name = _FAMILIES.get(family, f"{family:#x} /* AF_??? */")
+    name = FAMILIES.get(family, f"{family:#x} /* AF_??? */")
     rest = _REST.get(family)
     text = rest(data) if rest is not None else _unknown(data)
     return f"{{sa_family={name}{', ' + text if text else ''}}}"
@@ -166,7 +87,7 @@ def _netlink(data: bytes) -> str:
 
 
 def _unknown(data: bytes) -> str:
-    return f"sa_data={quote(data[2:16])}" if len(data) > 2 else ""
+    return f"sa_data={quote(data[2:])}" if len(data) > 2 else ""
 
 
 _REST: dict[int, Callable[[bytes], str]] = {1: _unix, 2: _inet, 10: _inet6, 16: _netlink}
@@ -231,20 +152,31 @@ def _control(view: View, address: int, length: int) -> str | None:
     return f"[{', '.join(texts)}]" if texts else None
 
 
+def _interface(data: bytes) -> str:
+    """The number of an interface; the machine's only one is lo."""
+    index = int.from_bytes(data, "little")
+    return 'if_nametoindex("lo")' if index == 1 else str(index)
+
+
 def _control_message(size: int, level: int, kind: int, body: bytes) -> str:
     names = {1: "SCM_RIGHTS", 2: "SCM_CREDENTIALS", 3: "SCM_SECURITY", 4: "SCM_PIDFD", 29: "SO_TIMESTAMP_OLD"}
-    if level == 1:
-        name = names.get(kind, f"{kind:#x}")
-    else:
-        table = _OPTIONS.get(level, ({}, ""))[0]
-        name = table.get(kind, f"{kind:#x}")
-    head = f"cmsg_len={size}, cmsg_level={_LEVELS.get(level, f'{level:#x}')}, cmsg_type={name}"
+    table, prefix = (names, "SCM_") if level == 1 else OPTIONS.get(level, ({}, "???"))
+    name = table.get(kind) or f"{kind:#x} /* {prefix}??? */"
+    head = f"cmsg_len={size}, cmsg_level={LEVELS.get(level, f'{level:#x}')}, cmsg_type={name}"
     if (level, kind) == (1, 1):
         fds = [str(fd) for (fd,) in struct.iter_unpack("<i", body[: len(body) & ~3])]
         return f"{{{head}, cmsg_data=[{', '.join(fds)}]}}"
     if (level, kind) == (1, 2) and len(body) >= 12:
         pid, uid, gid = struct.unpack_from("<3i", body)
         return f"{{{head}, cmsg_data={{pid={pid}, uid={uid}, gid={gid}}}}}"
+    if (level, kind) == (0, 8) and len(body) >= 12:
+        interface, *places = (body[:4], body[4:8], body[8:12])
+        local, to = (f'inet_addr("{socket.inet_ntoa(place)}")' for place in places)
+        return f"{{{head}, cmsg_data={{ipi_ifindex={_interface(interface)}, ipi_spec_dst={local}, ipi_addr={to}}}}}"
+    if (level, kind) == (0, 11) and len(body) >= 32:
+        error, origin, type_, code, information, more = struct.unpack_from("<IBBBxII", body)
+        text = f"ee_errno={error}, ee_origin={origin}, ee_type={type_}, ee_code={code}, ee_info={information}"
+        return f"{{{head}, cmsg_data={{{text}, ee_data={more}, offender={address_words(body[16:32])}}}}}"
     if level == 0 and kind in (1, 2) and len(body) >= 1:
         value = int.from_bytes(body[:4], "little") if len(body) >= 4 else body[0]
         return f"{{{head}, cmsg_data=[{value:#x}]}}" if kind == 1 else f"{{{head}, cmsg_data=[{value}]}}"
@@ -315,12 +247,12 @@ def _messages(at: int, call: Shown, *, received: bool) -> str:
 
 
 def _level(value: int) -> str:
-    return _LEVELS.get(S32(value), f"{value & 0xFFFFFFFF:#x} /* SOL_?? */")
+    return LEVELS.get(S32(value), f"{value & 0xFFFFFFFF:#x} /* SOL_?? */")
 
 
 def _option(at: int, call: Shown) -> str:
-    names, prefix = _OPTIONS.get(S32(call.values[1]), (None, ""))
-    return signed(call.values[at]) if names is None else one_of(names, prefix)(call.values[at])
+    names, prefix = OPTIONS.get(S32(call.values[1]), (None, ""))
+    return unsigned(call.values[at]) if names is None else one_of(names, prefix)(call.values[at])
 
 
 def _value(call: Shown, at: int, length: int) -> str:
@@ -361,15 +293,19 @@ def _got_value(at: int, call: Shown) -> str:
 def _protocol(at: int, call: Shown) -> str:
     family = S32(call.values[0])
     if family in (2, 10):
-        return one_of(_PROTOCOLS, "IPPROTO_")(call.values[at])
-    return one_of(_NETLINK, "NETLINK_")(call.values[at]) if family == 16 else signed(call.values[at])
+        return one_of(PROTOCOLS, "IPPROTO_")(call.values[at])
+    return one_of(NETLINK, "NETLINK_")(call.values[at]) if family == 16 else unsigned(call.values[at])
+
+
+_KIND_FLAGS = {0x80000: "SOCK_CLOEXEC", 0x800: "SOCK_NONBLOCK"}
 
 
 def _kind(value: int) -> str:
     """The type of a socket, and flags of its descriptor."""
     kind, rest = value & 0xF, value & 0xFFFFFFF0
-    name = one_of(_TYPES, "SOCK_")(kind)
-    return f"{name}|{flags({0x80000: 'SOCK_CLOEXEC', 0x800: 'SOCK_NONBLOCK'}, 'SOCK_')(rest)}" if rest else name
+    if kind not in TYPES:
+        return flags(_KIND_FLAGS, "SOCK_")(U32(value))
+    return f"{TYPES[kind]}|{flags(_KIND_FLAGS, 'SOCK_')(rest)}" if rest else TYPES[kind]
 
 
 LENGTH_BEFORE = Form(lambda at, call: pointed(INT, call.view, call.values[at]))
@@ -377,10 +313,11 @@ _LENGTH_BEFORE: Forms = {2: LENGTH_BEFORE}
 MESSAGE_BEFORE = Form(_before_message)
 _ADDRESS: Forms = {1: Form(_given_address)}
 _ASKED: Forms = {1: _LENGTHS.address, 2: _LENGTHS.length}
+_FAMILY = number(one_of(FAMILIES, "AF_"))
 _KIND, _FLAGS = number(_kind), number(lambda value: message_flags(value & 0xFFFFFFFF))
 FORMS: dict[str, Forms] = {
-    "socket": {1: _KIND, 2: Form(_protocol)},
-    "socketpair": {1: _KIND},
+    "socket": {0: _FAMILY, 1: _KIND, 2: Form(_protocol)},
+    "socketpair": {0: _FAMILY, 1: _KIND, 2: UNSIGNED},
     "connect": _ADDRESS,
     "bind": _ADDRESS,
     "accept": _ASKED,

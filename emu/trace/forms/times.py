@@ -6,15 +6,13 @@ import errno
 import time
 from typing import Any
 
-from emu.linux.argument import S32, Shown
+from emu.linux.argument import S32, U32, Shown
 from emu.linux.words import pointer
 from emu.trace.forms.form import (
-    HEXED,
     Form,
     Forms,
     Record,
     Words,
-    changed,
     flags,
     given,
     got,
@@ -33,7 +31,7 @@ _RESOURCES = names_of(
 RESOURCE = number(one_of(_RESOURCES, "RLIMIT_"))
 CLOCKS = names_of(
     "CLOCK_", "REALTIME MONOTONIC PROCESS_CPUTIME_ID THREAD_CPUTIME_ID MONOTONIC_RAW REALTIME_COARSE MONOTONIC_COARSE "
-    "BOOTTIME REALTIME_ALARM BOOTTIME_ALARM - TAI",
+    "BOOTTIME REALTIME_ALARM BOOTTIME_ALARM SGI_CYCLE TAI",
 )  # fmt: skip
 
 
@@ -72,6 +70,8 @@ _WHO = {0: "RUSAGE_SELF", -1: "RUSAGE_CHILDREN", -2: "RUSAGE_BOTH", 1: "RUSAGE_T
 
 def date(seconds: int, fraction: str = "") -> str:
     """What strace adds to a time since 1970, by UTC."""
+    if not seconds and not fraction:
+        return ""
     try:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     except (ValueError, OverflowError, OSError):
@@ -164,10 +164,14 @@ class _Timex(Record):
 
 _TIMEX = _Timex()
 _CLOCK_STATES = names_of("TIME_", "OK INS DEL OOP WAIT ERROR")
-_SLEEP = number(flags({1: "TIMER_ABSTIME"}, "TIMER_"))
+_SLEEP = number(lambda value: flags({1: "TIMER_ABSTIME"}, "TIMER_")(U32(value)))
 
 
 _CLOCK_REMAINS = 3
+_TIMEZONE = Record("ii", ("tz_minuteswest", str), ("tz_dsttime", str))
+_TIMERFD = number(
+    flags({1: "TFD_TIMER_ABSTIME", 2: "TFD_TIMER_CANCEL_ON_SET", 0x80000: "TFD_CLOEXEC", 0x800: "TFD_NONBLOCK"}, "TFD_")
+)
 
 
 def _remaining(at: int, call: Shown) -> str:
@@ -186,15 +190,17 @@ FORMS: dict[str, Forms] = {
     "utimes": {1: _two_times(_Dated(TIMEVAL, 6))},
     "futimesat": {2: _two_times(_Dated(TIMEVAL, 6))},
     "utimensat": {2: _two_times(_Dated(TIMESPEC, 9))},
-    "adjtimex": {0: changed(_TIMEX)},
-    "clock_adjtime": {1: changed(_TIMEX)},
+    "adjtimex": {0: got(_TIMEX)},
+    "clock_adjtime": {1: got(_TIMEX)},
     "clock_settime": {1: given(TIMESPEC)},
-    "settimeofday": {0: given(TIMEVAL)},
+    "settimeofday": {0: given(TIMEVAL), 1: given(_TIMEZONE)},
+    "gettimeofday": {1: got(_TIMEZONE)},
+    "timerfd_create": {1: _TIMERFD},
+    "timerfd_settime": {1: _TIMERFD},
     "nanosleep": {0: given(TIMESPEC), 1: Form(_remaining, written=True)},
     "clock_nanosleep": {1: _SLEEP, 2: given(TIMESPEC), 3: Form(_remaining, written=True)},
     "semtimedop": {3: given(TIMESPEC)},
     "mq_timedsend": {4: given(TIMESPEC)},
-    "ustat": {0: HEXED},
 }
 
 
