@@ -53,6 +53,18 @@ def count_first_level_hits(state: MmuState, access: int, number: int) -> None:
     _counts(state, access).l1_hits += number
 
 
+@inlined
+def count_level_2_hit(state: MmuState, access: int) -> None:
+    """Count a hit in the second level."""
+    _counts(state, access).stlb_hits += 1
+
+
+@inlined
+def count_small_page(state: MmuState, access: int) -> None:
+    """Count a walk that has found a page of 4K."""
+    _counts(state, access).walk_completed[0] += 1
+
+
 @native
 def rights_of(state: MmuState, found: Found) -> int:
     """The rights that the translation found by a lookup gives now; no write before D is set."""
@@ -158,7 +170,7 @@ def access_missed(state: MmuState, vaddr: int, access: int, found: PlainWalk) ->
     walked.error_code, walked.rights, walked.level = 0, rights, 1
     walked.paddr = (found.pte & ADDRESS) | (vaddr & 0xFFF)
     walked.every, walked.any_xd, walked.leaf = found.every, found.any_xd, found.pte
-    _counts(state, access).walk_completed[0] += 1
+    count_small_page(state, access)
     if state.walk_cost != 0:
         count_plain_walk(state, vaddr, access, start)
     install_walked(state, access, vaddr)
@@ -198,7 +210,7 @@ def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
         found = lookup(state, 2, access, vaddr)
         if found.array != 0:
             if _use_found(state, found, vaddr, access, 2, sure):
-                _counts(state, access).stlb_hits += 1
+                count_level_2_hit(state, access)
                 if state.walk_cost != 0:
                     count_stlb_hit(state, access)
                 promote(state, access, vaddr, found)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from mmu.native import inlined, load32, load64, native, store32, store64
 from mmu.registers import PCID_MASK
 from mmu.state import WordArray, fields
+from mmu.ways import first_equal
 
 #: In the frame of a held translation: this page is a piece of a larger one, whose level stands above that bit.
 SMASHED, WHOLE_SHIFT = 1, 1
@@ -22,6 +23,7 @@ _PCID_FIELD = 0x1FFF
 _EVERYBODY = GLOBAL_TAG << 3
 _NOT_CONTEXT = 0xFFFF_FFFF_FFFF_FFFF ^ (_PCID_FIELD << 3)
 _NOT_SMASHED = 0xFFFF_FFFF_FFFF_F000
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _ADDRESS_57 = 0x1FF_FFFF_FFFF_FFFF
 _SIGN = 0xFE00_0000_0000_0000
 assert PCID_MASK == 0xFFF
@@ -177,43 +179,31 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
             return index + 1
         if tag == (own & _NOT_CONTEXT) | _EVERYBODY:
             return index + 1
-    return _search(array, vaddr, level, own)
+    return search(array, vaddr, level, own)
 
 
 @native
-def _search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
-    """As :func:`find`, by a search of all ways; four at a time, as long as none has the page, whosever it is."""
-    everybody = (own & _NOT_CONTEXT) | _EVERYBODY
-    index = set_of(array, vaddr, level) * array.ways
-    at = array.tags + index * 8
-    end = at + array.ways * 8
-    while at + 24 < end:
-        first, second = (load64(at) ^ own) & _NOT_CONTEXT, (load64(at + 8) ^ own) & _NOT_CONTEXT
-        third, fourth = (load64(at + 16) ^ own) & _NOT_CONTEXT, (load64(at + 24) ^ own) & _NOT_CONTEXT
-        if (first == 0) | (second == 0) | (third == 0) | (fourth == 0):
-            break
-        at += 32
-        index += 4
-    while at < end:
-        tag = load64(at)
-        index += 1
-        if tag == own or tag == everybody:  # noqa: SIM109 (compiled)
-            store32(hint_of(array, vaddr, level), index - 1)
-            return index
-        at += 8
-    return 0
+def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
+    """As :func:`find`, by a search of all ways."""
+    first = set_of(array, vaddr, level) * array.ways
+    at, way = array.tags + first * 8, 0
+    while True:  # the page may be there, but somebody else's
+        way += first_equal(at + way * 8, array.ways - way, own, _NOT_CONTEXT)
+        if way == array.ways:
+            return 0
+        tag = load64(at + way * 8)
+        if tag == own or tag == (own & _NOT_CONTEXT) | _EVERYBODY:
+            store32(hint_of(array, vaddr, level), first + way)
+            return first + way + 1
+        way += 1
 
 
 @native
 def find_tag(array: TlbArray, tag: int) -> int:
     """The place of exactly this tag, plus 1; 0 if there is none."""
-    index = set_of(array, vaddr_of(tag), level_of(tag)) * array.ways
-    end = index + array.ways
-    while index < end:
-        index += 1
-        if tag_at(array, index - 1) == tag:
-            return index
-    return 0
+    first = set_of(array, vaddr_of(tag), level_of(tag)) * array.ways
+    way = first_equal(array.tags + first * 8, array.ways, tag, _ALL_ONES)
+    return 0 if way == array.ways else first + way + 1
 
 
 @native

@@ -27,6 +27,7 @@ from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
 from mmu.structure_cache import HINTS, HeldTable, StructureCache
 from mmu.walk import canonical
+from mmu.ways import SPARE
 
 if TYPE_CHECKING:
     from mmu.guard import Guard
@@ -202,9 +203,10 @@ class TlbModel:
     def _make_array(self, record: TlbArray, array: Array) -> None:
         hints = np.zeros(min(_MAX_HINTS, 2 << array.entries.bit_length()), dtype=np.uint32)
         self._keep.append(hints)
-        record.tags = self._words(array.entries).ctypes.data
+        record.tags = self._words(array.entries + SPARE).ctypes.data
         record.held = self._words(array.entries * (ctypes.sizeof(Held) // 8)).ctypes.data
-        record.times, record.used = (self._words(number).ctypes.data for number in (array.entries, array.sets))
+        record.times = self._words(array.entries + SPARE).ctypes.data
+        record.used = self._words(array.sets).ctypes.data
         record.hints, record.hint_mask = hints.ctypes.data, len(hints) - 1
         record.set_mask, record.ways, record.level = array.sets - 1, array.ways, array.level
         record.hash_shift = array.sets.bit_length() - 1 if array.index_hash == IndexHash.XOR else 0

@@ -57,7 +57,7 @@ _HELD_BYTES = ctypes.sizeof(HeldTable)
 
 
 @inlined
-def _cache(state: MmuState, level: int) -> StructureCache:
+def structure_cache(state: MmuState, level: int) -> StructureCache:
     """The cache of the entries of this level."""
     return StructureCache.from_address(state.structure_caches + level * CACHE_BYTES)
 
@@ -100,7 +100,7 @@ def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> Wal
     """
     level = 2
     while level <= root.level:
-        cache = _cache(state, level)
+        cache = structure_cache(state, level)
         if cache.entries != 0:
             if not quiet:
                 cache.lookups += 1
@@ -118,7 +118,7 @@ def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> Wal
 @native
 def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, every: int, any_xd: int) -> None:
     """Install an entry that refers to a table, read by a completed walk, in the cache of its level."""
-    cache = _cache(state, level)
+    cache = structure_cache(state, level)
     if cache.entries != 0:
         install_table(state, cache, vaddr, level, state.pcid, table, every, any_xd)
 
@@ -164,8 +164,8 @@ def invalidate_structures(state: MmuState, pcid: int, every_pcid: bool) -> None:
     """Forget every entry of a PCID, or of all."""
     level = 2
     while level <= 5:
-        at = _cache(state, level).held
-        end = at + _cache(state, level).entries * _HELD_BYTES
+        at = structure_cache(state, level).held
+        end = at + structure_cache(state, level).entries * _HELD_BYTES
         while at < end:
             held = HeldTable.from_address(at)
             if held.key != 0 and (every_pcid or (held.key >> 3) & PCID_MASK == pcid):
@@ -179,7 +179,7 @@ def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
     """Forget the entries that a walk for this address would use."""
     level = 2
     while level <= 5:
-        cache = _cache(state, level)
+        cache = structure_cache(state, level)
         if cache.entries != 0:
             at = find_table(cache, vaddr, level, pcid)
             if at != 0:

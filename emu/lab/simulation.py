@@ -52,7 +52,7 @@ class _Gathered:
         self._pages = None
         if isinstance(batch, Batch):
             self._at, self._kinds = np.ascontiguousarray(batch.vaddr), np.ascontiguousarray(batch.kind)
-            self.shifts = tuple(np.flatnonzero(np.bincount(batch.shift)).tolist())
+            self.shifts = _values_of(batch.shift)
         else:
             self._pages = np.ascontiguousarray(batch.pages)
             self._at, self._kinds = np.ascontiguousarray(batch.page), np.ascontiguousarray(batch.access)
@@ -77,6 +77,13 @@ class _Gathered:
                 made = library["gather"](*given, controls.ctypes.data, len(controls), runs.ctypes.data, apart)
             self._made[apart] = runs, int(made), controls
         return self._made[apart]
+
+
+def _values_of(shift: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """Which values there are: most often one for all."""
+    if len(shift) and (shift == shift[0]).all():
+        return (int(shift[0]),)
+    return tuple(np.flatnonzero(np.bincount(shift)).tolist())
 
 
 def gathered(batch: Batch | PageBatch) -> _Gathered:
