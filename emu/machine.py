@@ -11,24 +11,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from emu.boot import boot
 from emu.fs.bind import Bind
 from emu.fs.console import Console
-from emu.fs.fdtable import FdTable
 from emu.fs.hostfile import HostDescriptor
-from emu.kernel.binprm import open_program
-from emu.kernel.exec import do_execve
 from emu.kernel.kernel import Kernel
+from emu.kernel.launch import CwdError as CwdError
+from emu.kernel.launch import LaunchError as LaunchError
+from emu.kernel.launch import install, launch
 from emu.kernel.modules import Modules, find_modules, with_modules
 from emu.kernel.report import Processes
 from emu.kernel.sched import MAX_CPUS, StopReason
 from emu.kernel.signal_state import SiCode, SigInfo
 from emu.kernel.task import Task
-from emu.kernel.threadgroup import ThreadGroup
-from emu.linux.caller import Credentials, FsContext
+from emu.linux.caller import Credentials
 from emu.linux.clock import CLOCKS
 from emu.linux.errors import LinuxError
-from emu.linux.fileflags import May
 from emu.linux.namespace import HOST_NAME_MAX
-from emu.mm.address_space import AddressSpace
-from emu.mm.kmem import FD, FILP, MM_STRUCT, TASK_STRUCT
 from mmu import PhysicalMemory
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -47,22 +43,6 @@ class ParameterError(ValueError):
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
         self.parameter = parameter
-
-
-class LaunchError(Exception):
-    """A program cannot be started; ``status`` is what a shell would exit with (126: not executable, 127: not found)."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class CwdError(LaunchError):
-    """A program cannot be started since its working directory cannot be entered, for ``reason``."""
-
-    def __init__(self, program: object, cwd: str, reason: str) -> None:
-        super().__init__(f"{program}: the working directory {cwd} cannot be entered: {reason}", 2)
-        self.cwd, self.reason = cwd, reason
 
 
 class Mount(NamedTuple):
@@ -248,24 +228,7 @@ class Machine:
         >>> Machine(16 << 20, modules={}).install(guests.path("hello"))
         '/bin/hello'
         """
-        source = pathlib.Path(host_path)
-        target = guest_path or f"/bin/{source.name}"
-        try:
-            if source.is_dir():
-                raise LaunchError(f"{host_path}: is a directory", 126)
-            data = source.read_bytes()
-        except FileNotFoundError:
-            raise LaunchError(f"{host_path}: no such file", 127) from None
-        except OSError as error:
-            raise LaunchError(f"{host_path}: {error.strerror}", 126) from None
-        try:
-            self.kernel.vfs.mkdir(target.rsplit("/", 1)[0] or "/")
-            self.kernel.vfs.write_file(target, data, 0o755)
-        except LinuxError as error:
-            if error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
-                raise LaunchError(f"{host_path}: does not fit into the machine's memory ({error.words})", 2) from None
-            raise LaunchError(f"{host_path}: cannot become {target} in the machine: {error.words}", 2) from None
-        return target
+        return install(self.kernel, host_path, guest_path)
 
     def spawn(
         self,
@@ -295,59 +258,10 @@ class Machine:
         path = str(program) if in_guest else self.install(program)
         argv = [_encode(str(program) if argv0 is None else argv0), *(_encode(a) for a in arguments)]
         envp = [_encode(f"{k}={v}") for k, v in (env or {}).items()]
-        task = self._new_task(credentials or Credentials())
-        try:
-            if cwd != "/":
-                self._enter(task, cwd)
-        except LinuxError as error:
-            self._discard(task)
-            raise CwdError(program, cwd, error.words) from None
-        try:
-            opened = open_program(self.kernel, task, path)
-            try:
-                do_execve(self.kernel, task, opened, argv, envp)
-            finally:
-                opened.close()
-        except LinuxError as error:
-            self._discard(task)
-            raise LaunchError(f"{program}: {_explain(error)}", 127 if error.errno == errno.ENOENT else 126) from None
-        self.kernel.tracer.exec(task, path, task.argv)
-        self.kernel.scheduler.add(task)
-        return task
-
-    def _enter(self, task: Task, name: str) -> None:
-        path = self.kernel.vfs.walker(task).resolve(f"{name}/")
-        path.inode.permission(int(May.EXEC), task.credentials)
-        task.fs.cwd = path
-
-    def _new_task(self, credentials: Credentials) -> Task:
-        kernel = self.kernel
-        pid = kernel.pids.new()
-        kmem = kernel.frames.kmem
-        files = FdTable(kmem)
-        try:
-            kmem.reserve(TASK_STRUCT + MM_STRUCT + 4 * (FD + FILP))
-            self.console.install(files)
-            mm = AddressSpace(kernel.mm_context, "init")
-        except LinuxError as error:
-            files.put()
-            raise LaunchError(f"the machine has not enough memory for another process ({error.words})", 2) from None
-        kmem.charge_reserved(TASK_STRUCT)
-        root = kernel.vfs.root
-        task = Task(
-            pid=pid, group=ThreadGroup(tgid=pid, ppid=1, pgid=pid, sid=pid, launched=True), mm=mm, files=files,
-            fs=FsContext(root, root), context=kernel.cpu.fresh_context(0), ns=kernel.namespaces.initial,
-            credentials=credentials,
+        return launch(
+            self.kernel, self.console.install, path, argv, envp, program=program,
+            credentials=credentials or Credentials(), cwd=cwd,
         )  # fmt: skip
-        kernel.tasks[pid] = task
-        kernel.ttys.launched(task.group)
-        return task
-
-    def _discard(self, task: Task) -> None:
-        task.files.put()
-        task.mm.put()
-        del self.kernel.tasks[task.pid]
-        task.free()
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -494,9 +408,3 @@ def _to_host(stream: Any) -> Callable[[bytes], object]:
 
 def _encode(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-
-
-def _explain(error: LinuxError) -> str:
-    if error.errno == errno.ENOMEM:
-        return "not enough memory in the machine (see --mem)"
-    return error.words

@@ -9,7 +9,7 @@ import numpy as np
 
 from emu.audit.books import Books
 from emu.mm.flags import UFFD_FLAGS, VmFlags
-from emu.mm.frames import FrameHolder
+from emu.mm.frameusers import FrameHolder
 from emu.mm.hugetlb import HugePageCache, promised_pages
 from emu.mm.pagecache import PageCache
 from emu.mm.pageflags import FrameKind

@@ -12,7 +12,7 @@ from emu.fs.file import File, file_of
 from emu.fs.libfs import SimpleDirectory
 from emu.ipc.mqueuetype import MqueueType
 from emu.linux.namespace import LateNamespace
-from emu.mm.frames import FrameHolder
+from emu.mm.frameusers import FrameHolder
 from emu.mm.kmem import FD, FILP, INODE, LINK, MOUNT, SIGQUEUE, VM_AREA_STRUCT, XA_NODE, Kmem
 from emu.mm.kmemaccount import STACKS, THREAD_SIZE, Account
 from emu.mm.pagecache import PageCache

@@ -15,7 +15,7 @@ from emu.mm.swapops import is_swapped, slot_of
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.mm.address_space import AddressSpace
-    from emu.mm.frames import FrameHolder
+    from emu.mm.frameusers import FrameHolder
 
 
 def count_entry(books: Books, mm: AddressSpace, where: str, vaddr: int, entry: int) -> bool:

@@ -34,11 +34,11 @@ class ShmemSuperBlock(SuperBlock):
         self.used_inodes = 1
         #: What ``user.`` attributes take of the space for inodes, in bytes.
         self.xattr_space = 0
-        self.huge = huge
+        self.huge_option = huge
 
     @property
     def _huge(self) -> str:
-        return self.resources.thp.shm_mnt if self.internal else self.huge
+        return self.resources.thp.shm_mnt if self.internal else self.huge_option
 
     @property
     def may_be_made_huge(self) -> bool:

@@ -155,7 +155,7 @@ class TmpfsSuperBlock(ShmemSuperBlock):
             raise LinuxError(errno.EINVAL)
         self.max_blocks, self.max_inodes = blocks, inodes
         self._shown |= {word: words[word] for word in _SHOWN if word in words}
-        self.huge = words.get("huge", self.huge)
+        self.huge_option = words.get("huge", self.huge_option)
         self.resources.thp.tell_caches(self.resources.frames)
 
     def put_super(self) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameAllocator, FrameHolder
+from emu.mm.frames import FrameAllocator
 from emu.mm.pagecache import PageCache
 from emu.mm.pageflags import BLOCK_FRAMES
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.mm.address_space import AddressSpace
+    from emu.mm.frameusers import FrameHolder
     from emu.mm.vma import Vma
 
 HPAGE_SHIFT = 21

@@ -24,7 +24,8 @@ from mmu.memory import PAGE_SIZE
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from emu.mm.frames import FrameAllocator, Payer
+    from emu.mm.frames import FrameAllocator
+    from emu.mm.frameusers import Payer
     from emu.mm.freeframes import Frames
 
 #: MEM_CGROUP_ID_MAX.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from emu.linux.errors import LinuxError
-from emu.mm.frames import FrameAllocator, Payer
+from emu.mm.frames import FrameAllocator
 from emu.mm.pageflags import FrameKind
 from mmu import entries
 from mmu.late import is_here, np
@@ -19,6 +19,8 @@ from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from emu.mm.frameusers import Payer
 
 P, RW, US, A, D, PS, XD = (
     int(bit) for bit in (entries.P, entries.RW, entries.US, entries.A, entries.D, entries.PS, entries.XD)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
-from emu.mm.frames import FrameAllocator, Payer
+from emu.mm.frames import FrameAllocator
 from emu.mm.freeframes import Frames, ascending
 from emu.mm.pageflags import PG_DIRTY, PG_SWAPCACHE, FrameKind
 from emu.mm.swapfile import HAS_CACHE, OFFSET_MASK, TYPE_SHIFT, SwapArea, SwapAreas
@@ -17,6 +17,8 @@ from mmu.late import np
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from emu.mm.frameusers import Payer
 
 
 class Charges(Protocol):

@@ -15,7 +15,7 @@ from mmu.late import np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from emu.mm.frames import Payer
+    from emu.mm.frameusers import Payer
     from emu.mm.freeframes import Frames
     from emu.mm.memcontrol import MemControl
     from emu.mm.swapfile import SwapArea, SwapAreas

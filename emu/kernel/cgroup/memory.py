@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emu.kernel.threadgroup import ThreadGroup
     from emu.mm.address_space import AddressSpace
     from emu.mm.context import MmContext
-    from emu.mm.frames import Payer
+    from emu.mm.frameusers import Payer
 
 #: How often a call starts again after pages of its group were taken (MAX_RECLAIM_RETRIES).
 _RETRIES = 16
