@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mmu.access_log import LOGGED
-from mmu.events import HEADROOM, RECORD_BYTES, EventFilter, EventKind, EventRecord, passes
+from mmu.events import HEADROOM, RECORD_BYTES, EventFilter, EventKind, EventRecord
 from mmu.host_array import HostArray
 from mmu.state import MmuState
 
@@ -17,19 +18,11 @@ if TYPE_CHECKING:
 
 
 _ALL_ONES = (1 << 64) - 1
-#: The words of a record, where ``x`` is 0: of an event of the MMU that has no entries and no rights;
-_OF_MMU = struct.Struct("<7Q48x6Q8x")
-#: one with entry_1 to entry_5 and old; and one without.
-_WITH_WORDS, _WITHOUT_WORDS = struct.Struct("<4Q32x6Q16x4Q"), struct.Struct("<4Q80xQ8x3Q8x")
-#: Of the state's fields, as words.
-_HEAD, _MASK, _FILTER, _GRANTED, _LENT, _AHEAD, _CPU, _CPL, _ASID, _TID, _CR3, _RIP = (
-    getattr(MmuState, name).offset // 8
-    for name in (
-        "ring_head", "event_mask", "event_filter", "granted", "lent", "kernel_ns", "cpu", "cpl", "asid", "tid", "cr3",
-        "engine_rip",
-    )
-)  # fmt: skip
-assert _OF_MMU.size == _WITH_WORDS.size == _WITHOUT_WORDS.size == RECORD_BYTES
+#: What is said of an event of the MMU, and of a note without and with words (:class:`mmu.said.Said`).
+_EVENT, _NOTE, _WORDS = struct.Struct("<6Q"), struct.Struct("<5Q"), struct.Struct("<11Q")
+#: The first field of a note.
+_NEW_AT = 5 * 8
+_MASK = MmuState.event_mask.offset // 8  # type: ignore[attr-defined]
 
 
 class EventRing:
@@ -57,9 +50,7 @@ class EventRing:
         self._state = state
         self._capacity = capacity
         self._records = HostArray(capacity * RECORD_BYTES, "B")
-        self._bytes = self._records.bytes
         self._words: memoryview[int] = memoryview(state).cast("B").cast("Q")
-        self._rip: ctypes.c_uint64 | None = None
         self._subscribers: list[Callable[[Events], None]] = []
         self._borrowers: list[Callable[[Events], None]] = []
         self._filter = EventFilter()
@@ -175,53 +166,60 @@ class EventRing:
         self.lost += dropped
         self._taken_to(self._state.ring_tail + dropped)
 
+    @functools.cached_property
+    def _emitting(self) -> _Saying:
+        return _Saying(self._state, "emit")
+
+    @functools.cached_property
+    def _noting(self) -> _Saying:
+        return _Saying(self._state, "note")
+
+    @functools.cached_property
+    def _noting_words(self) -> _Saying:
+        return _Saying(self._state, "note")
+
     def emit(
         self, kind: EventKind, *, vaddr: int = 0, paddr: int = 0, old: int = 0, new: int = 0, length: int = 0
     ) -> None:
         """Record an event from Python, if its kind is enabled."""
-        state, words = self._state, self._words
-        if not words[_MASK] >> kind & 1:
+        if not self._words[_MASK] >> kind & 1:
             return
-        if words[_FILTER] and not passes(state, kind, 0, vaddr, length):
-            return
-        head, clock, rip = self._next(words)
-        _OF_MMU.pack_into(
-            self._bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | words[_CPL] << 24,
-            words[_ASID] | words[_CPU] << 32, words[_CR3], vaddr, paddr, old, new, length, rip,
-            clock + words[_AHEAD] & _ALL_ONES, words[_TID],
-        )  # fmt: skip
-        words[_HEAD] = head + 1
+        emitting = self._emitting
+        _EVENT.pack_into(emitting.bytes, 0, kind, vaddr, paddr, old, length, new)
+        while not emitting.say(emitting.said):
+            self.make_room()
 
     def note(self, kind: int, asid: int, tid: int, code: int = 0, new: int = 0) -> None:
         """Record an event of whoever runs the MMU, whatever is enabled: its ``kind`` is NOTE or larger, and all else
         means what he says.
         """
-        words = self._words
-        head, clock, rip = self._next(words)
-        _WITHOUT_WORDS.pack_into(
-            self._bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | code << 32,
-            asid | words[_CPU] << 32, new, rip, clock + words[_AHEAD] & _ALL_ONES, tid,
-        )  # fmt: skip
-        words[_HEAD] = head + 1
+        noting = self._noting
+        noting.words[0] = kind
+        _NOTE.pack_into(noting.bytes, _NEW_AT, new, asid, tid, code, 0)
+        while not noting.say(noting.said):
+            self.make_room()
 
     def note_words(self, kind: int, asid: int, tid: int, code: int, said: Sequence[int], size: int) -> None:
         """The same, with six words: entry_1 to entry_5, and old."""
-        words = self._words
-        head, clock, rip = self._next(words)
-        _WITH_WORDS.pack_into(
-            self._bytes, head % self._capacity * RECORD_BYTES, head, clock, kind | code << 32,
-            asid | words[_CPU] << 32, *said, rip, clock + words[_AHEAD] & _ALL_ONES, tid, size << 32,
-        )  # fmt: skip
-        words[_HEAD] = head + 1
-
-    def _next(self, words: memoryview[int]) -> tuple[int, int, int]:
-        """There is room for another event: its number, the clock and RIP."""
-        head = words[_HEAD]
-        if head > self._last:
+        noting = self._noting_words
+        noting.words[0] = kind
+        _WORDS.pack_into(noting.bytes, _NEW_AT, 0, asid, tid, code, size, *said)
+        while not noting.say(noting.said):
             self.make_room()
-        rip = self._rip
-        if rip is None:
-            if not words[_RIP]:
-                return head, self._state.clock, 0
-            rip = self._rip = ctypes.c_uint64.from_address(words[_RIP])
-        return head, self._state.clock if words[_LENT] else words[_GRANTED], rip.value
+
+
+class _Saying:
+    """Native code that writes an event, and what it is told."""
+
+    def __init__(self, state: MmuState, name: str) -> None:
+        from mmu.objectcode import load  # late: most runs record nothing
+        from mmu.said import Said
+
+        library = load("mmu.said")
+        self._said = Said(state=ctypes.addressof(state))
+        self.bytes = memoryview(self._said).cast("B")
+        self.words: memoryview[int] = self.bytes.cast("Q")
+        self.say = library[name].call
+        address = ctypes.addressof(self._said)
+        #: A pointer that ctypes need not make anew for each call.
+        self.said = ctypes.c_uint64(address) if library.mode == "native" else address

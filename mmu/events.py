@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from enum import IntEnum
+from typing import NamedTuple
 
 from mmu.access_log import log_is_full
 from mmu.entries import ADDRESS
@@ -60,6 +61,19 @@ class EventRecord(ctypes.Structure):
         cycles=ctypes.c_uint16,
         entries=ctypes.c_uint64 * 5,
     )
+
+
+class PlainFill(NamedTuple):
+    """A fill of a page of 4K, and the entries of its walk."""
+
+    access: int
+    vaddr: int
+    paddr: int
+    rights: int
+    pte: int
+    pde: int
+    pdpte: int
+    pml4e: int
 
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
@@ -176,6 +190,58 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
     elif kind == EventKind.FAULT:
         state.last_fault = state.ring_head + 1
     state.ring_head += 1
+
+
+@native
+def _write_fill(state: MmuState, record: EventRecord, fill: PlainFill) -> None:
+    """Write what a walk and a fill have in common, and make the record the last."""
+    record.seq = state.ring_head
+    record.clock = clock_of(state)
+    record.access = fill.access
+    record.level = 1
+    record.cpl = state.cpl
+    record.error_code = 0
+    record.asid = state.asid
+    record.cpu = state.cpu
+    record.cr3 = state.cr3
+    record.vaddr = fill.vaddr
+    record.paddr = fill.paddr
+    record.rights = fill.rights
+    record.old = 0
+    record.new = 0
+    record.length = 0
+    record.rip = load64(state.engine_rip) if state.engine_rip != 0 else 0
+    record.time = record.clock + state.kernel_ns
+    record.tid = state.tid
+    record.first_pid = 0
+    record.shared_level = 0
+    record.resolved = 0
+    record.cycles = 0
+    record.size = 0
+    state.ring_head += 1
+
+
+@native
+def commit_fill(state: MmuState, fill: PlainFill) -> None:
+    """What :func:`commit` makes of a walk of four levels that succeeds and sets nothing, and of the fill behind it,
+    where no filter chooses."""
+    if (state.event_mask >> EventKind.WALK) & 1 != 0:
+        record = next_record(state)
+        record.kind = EventKind.WALK
+        record.entries[0] = fill.pte
+        record.entries[1] = fill.pde
+        record.entries[2] = fill.pdpte
+        record.entries[3] = fill.pml4e
+        record.entries[4] = 0
+        _write_fill(state, record, fill)
+        if state.shared_tables != 0:
+            _note_sharing(state, record, fill.paddr, True)
+    if (state.event_mask >> EventKind.FILL) & 1 != 0:
+        record = next_record(state)
+        record.kind = EventKind.FILL
+        for word in range(5):
+            record.entries[word] = 0
+        _write_fill(state, record, fill)
 
 
 @native

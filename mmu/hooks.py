@@ -5,13 +5,13 @@ from __future__ import annotations
 from unicorn.unicorn_const import UC_MEM_FETCH, UC_MEM_READ, UC_MEM_WRITE
 
 from mmu.entries import ADDRESS, D
-from mmu.events import EventKind, commit, ring_is_full
+from mmu.events import EventKind, PlainFill, commit, commit_fill, ring_is_full
 from mmu.instruction import access_of, fetches_ahead, instruction_at, note_fetch
 from mmu.native import call3, cold, entry, inlined, load8, load32, load64, native, store8, store32
 from mmu.registers import CR4, Access
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState, Status
 from mmu.unicorn_abi import TlbEntry
-from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, plain_walk, walk
+from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, data_rights, key_denies, page_rights, plain_walk, walk
 
 #: While ``physmap_open`` is set, PHYSMAP + paddr is physical memory and nothing else; no guest can form such an
 #: address.
@@ -20,6 +20,7 @@ _ALL_RIGHTS = 7
 _KEYS_OR_LA57 = CR4.LA57 | CR4.PKE | CR4.PKS
 _LOW_32 = 0xFFFF_FFFF
 _PAGE_MASK = 0xFFFF_FFFF_FFFF_F000
+_OFFSET = 0xFFF
 _WRITE_EXECUTE = CAN_WRITE | CAN_EXECUTE
 
 
@@ -166,6 +167,39 @@ def _fill_plainly(state: MmuState, vaddr: int, access_type: int, result: int) ->
     return True
 
 
+@native
+def _fill_recorded(state: MmuState, vaddr: int, access_type: int, result: int) -> bool:
+    """The same while events are recorded that no filter chooses among, and there is room for them."""
+    if state.event_mask == 0 or state.event_filter != 0 or access_type > UC_MEM_WRITE or vaddr >> 47 != 0:
+        return False
+    if state.physmap_open != 0 or state.cr4 & CR4.LA57 != 0 or ring_is_full(state):
+        return False
+    found = plain_walk(state, vaddr)
+    if found.every == 0:
+        return False
+    rights = page_rights(state, found.every, found.any_xd)
+    rights &= _ALL_RIGHTS ^ key_denies(state, found.every, found.pte)
+    if found.pte & D == 0:
+        rights &= CAN_READ | CAN_EXECUTE
+    paddr = found.pte & ADDRESS
+    frame, access = paddr >> 12, access_of(state, access_type - UC_MEM_READ)
+    if rights & (1 << access) == 0 or paddr >= state.ram_bytes or load8(state.has_code + frame) != 0:
+        return False
+    if rights & CAN_WRITE != 0:
+        store32(state.written_epoch + frame * 4, state.epoch)
+    state.plain_fills += 1
+    commit_fill(
+        state,
+        PlainFill(
+            access, vaddr, paddr | (vaddr & _OFFSET), rights, found.pte, found.pde, found.pdpte, found.pml4e,
+        ),
+    )  # fmt: skip
+    answer = TlbEntry.from_address(result)
+    answer.paddr = paddr
+    answer.perms = rights & (CAN_READ | CAN_WRITE)
+    return True
+
+
 @cold
 def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) -> bool:
     """Any other fill."""
@@ -191,4 +225,6 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
 @entry("bool", "u64", "u64", "i32", "u64", MmuState)
 def fill(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
     """UC_HOOK_TLB_FILL: walk the tables and answer, or refuse and leave the reason in ``state.status``."""
-    return _fill_plainly(state, vaddr, access_type, result) or _fill_carefully(state, vaddr, access_type, result)
+    if _fill_plainly(state, vaddr, access_type, result) or _fill_recorded(state, vaddr, access_type, result):
+        return True
+    return _fill_carefully(state, vaddr, access_type, result)

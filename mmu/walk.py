@@ -41,12 +41,15 @@ class WalkStart(NamedTuple):
 
 class PlainWalk(NamedTuple):
     """The result of a plain walk: the PTE, AND and OR of the four entries; an AND of 0 says that the walk was not
-    plain.
+    plain.  The entries above are there where it began at CR3.
     """
 
     pte: int
     every: int
     any_xd: int
+    pde: int
+    pdpte: int
+    pml4e: int
 
 
 @native
@@ -251,25 +254,25 @@ def plain_walk(state: MmuState, vaddr: int) -> PlainWalk:
     ram, ram_bytes = state.ram, state.ram_bytes
     slot = (state.cr3 & ADDRESS) | (((vaddr >> 39) & 511) << 3)
     if slot >= ram_bytes:
-        return PlainWalk(0, 0, 0)
+        return PlainWalk(0, 0, 0, 0, 0, 0)
     pml4e = load64(ram + slot)
     slot = (pml4e & ADDRESS) | (((vaddr >> 30) & 511) << 3)
     if slot >= ram_bytes:
-        return PlainWalk(0, 0, 0)
+        return PlainWalk(0, 0, 0, 0, 0, 0)
     pdpte = load64(ram + slot)
     slot = (pdpte & ADDRESS) | (((vaddr >> 21) & 511) << 3)
     if slot >= ram_bytes:
-        return PlainWalk(0, 0, 0)
+        return PlainWalk(0, 0, 0, 0, 0, 0)
     pde = load64(ram + slot)
     slot = (pde & ADDRESS) | (((vaddr >> 12) & 511) << 3)
     if slot >= ram_bytes:
-        return PlainWalk(0, 0, 0)
+        return PlainWalk(0, 0, 0, 0, 0, 0)
     pte = load64(ram + slot)
     every = pml4e & pdpte & pde & pte
     tables = pml4e | pdpte | pde
     if every & _USED != _USED or (tables & state.unusual) | (pte & state.reserved[3]) != 0:
-        return PlainWalk(0, 0, 0)
-    return PlainWalk(pte, every, tables | pte)
+        return PlainWalk(0, 0, 0, 0, 0, 0)
+    return PlainWalk(pte, every, tables | pte, pde, pdpte, pml4e)
 
 
 @inlined
@@ -280,10 +283,10 @@ def plain_walk_from(state: MmuState, vaddr: int, start: WalkStart) -> PlainWalk:
     while level > 1:
         slot = table | (((vaddr >> shift) & 511) << 3)
         if slot >= state.ram_bytes:
-            return PlainWalk(0, 0, 0)
+            return PlainWalk(0, 0, 0, 0, 0, 0)
         entry = load64(state.ram + slot)
         if entry & _USED != _USED or entry & state.unusual != 0:
-            return PlainWalk(0, 0, 0)
+            return PlainWalk(0, 0, 0, 0, 0, 0)
         every &= entry
         any_xd |= entry
         table = entry & ADDRESS
@@ -291,11 +294,11 @@ def plain_walk_from(state: MmuState, vaddr: int, start: WalkStart) -> PlainWalk:
         shift -= 9
     slot = table | (((vaddr >> 12) & 511) << 3)
     if slot >= state.ram_bytes:
-        return PlainWalk(0, 0, 0)
+        return PlainWalk(0, 0, 0, 0, 0, 0)
     pte = load64(state.ram + slot)
     if pte & _USED != _USED or pte & state.reserved[3] != 0:
-        return PlainWalk(0, 0, 0)
-    return PlainWalk(pte, every & pte, any_xd | pte)
+        return PlainWalk(0, 0, 0, 0, 0, 0)
+    return PlainWalk(pte, every & pte, any_xd | pte, 0, 0, 0)
 
 
 @inlined

@@ -267,6 +267,30 @@ def test_a_subscriber_loses_nothing() -> None:
     assert list(stores["vaddr"]) == [OTHER - 0x100_0000 + 0x1000 * page for page in range(pages)]
 
 
+@pytest.mark.parametrize("kinds", [[*EventKind], [EventKind.WALK], [EventKind.FILL, EventKind.ACCESSED_DIRTY]])
+def test_a_filter_that_takes_everything_changes_nothing(kinds: list[EventKind]) -> None:
+    """Most fills are recorded the short way, where no filter chooses."""
+
+    def recorded(*, filtered: bool) -> np.ndarray[Any, Any]:
+        guest = walker(60, 1 << 15)
+        for page in range(60):
+            vaddr, paddr = OTHER - 0x100_0000 + 0x1000 * page, OTHER_PADDR + 0x1000 * page
+            guest.tables.map_page(vaddr, paddr, A=page & 1, D=page >> 1 & 1, XD=page >> 2 & 1)
+        guest.program(STORE, "488b03", "480103", "4881c300100000", "48ffc9", "75ee")  # store, load, add; the next page
+        guest.mmu.events.enable(*kinds)
+        if filtered:
+            guest.mmu.events.choose(addresses=range(1 << 64))
+            assert guest.mmu.state.event_filter
+        for _ in range(2):
+            guest.run(rbx=OTHER - 0x100_0000, rcx=60)
+            guest.mmu.flush()
+        return guest.mmu.events.drain()
+
+    plain = recorded(filtered=False)
+    assert len(plain) >= 60
+    assert plain.tobytes() == recorded(filtered=True).tobytes()
+
+
 def test_without_a_subscriber_the_oldest_are_lost() -> None:
     pages = 500
     guest = walker(pages, CAPACITY)

@@ -45,9 +45,11 @@ from emu.mm.swapops import POISONED_ENTRY
 from emu.trace.encoder import Encoder
 from mmu import Access, EventKind, objectcode
 from mmu.event_table import EVENT_COLUMNS
+from mmu.events import HEADROOM
 from mmu.hooks import PHYSMAP
 from mmu.native import entry_points
 from mmu.objectcode import CompileError, Library, _reference
+from mmu.said import Said
 from mmu.state import CODE_VIEW_BYTES, CODE_VIEWS, CodeView, MmuState
 from mmu.unicorn_abi import TB_BEFORE_CODE, TB_CODE, TB_CODE_SIZE, TB_JUMPS, TB_PC, TB_RESETS, TB_SIZE
 from mmu.windows import WINDOW_SHIFT
@@ -64,7 +66,7 @@ MODULES = (
     "emu.instructions.plain",
     "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.entrywork",
     "emu.mm.pagecopy", "emu.trace.encoding", "emu.trace.packing", "emu.trace.told",
-    "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks",
+    "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks", "mmu.said",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 #: Every opcode of two maps, then chance.
@@ -628,6 +630,31 @@ def calls(world: HookWorld, call: Call) -> None:
             call("keep_call", known, at + row * EVENT_COLUMNS.itemsize, place * 4 + 2)
 
 
+@cache
+def said() -> Said:
+    """One, so that its address is the same in both modes."""
+    return Said()
+
+
+def saying(world: HookWorld, call: Call) -> None:
+    """Events with words of the upper half, at times that wrap, until there is no room."""
+    made, state = said(), world.state
+    made.state, at = ctypes.addressof(state), ctypes.addressof(made)
+    state.kernel_ns = (1 << 64) - 3
+    for number in range(100):
+        made.kind, made.vaddr, made.paddr, made.old, made.new = number % 20, ODD + number, UPPER, number, UPPER + number
+        made.length, made.asid, made.tid, made.code, made.size = ODD, number, 7, number * 3, number % 7
+        for word in range(6):
+            made.words[word] = UPPER * (number & 1) + word
+        call("note", at)
+        call("emit", at)
+    world.events.enable()
+    state.ring_tail = 0
+    state.ring_head = state.ring_capacity - HEADROOM + 1
+    call("note", at)
+    call("emit", at)
+
+
 def packed(world: HookWorld, call: Call) -> None:
     """Indices of every width, bits and differences, in runs and without."""
     host, words = world.ram.host, world.ram.words
@@ -657,7 +684,7 @@ STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     page_faults: "emu.kernel.faultfill",
     copies: "emu.mm.pagecopy", entries: "emu.mm.entrywork", encoded: "emu.trace.encoding",
-    packed: "emu.trace.packing", calls: "emu.trace.told",
+    packed: "emu.trace.packing", saying: "mmu.said", calls: "emu.trace.told",
     **dict(zip((crossing, integers, masks, sse, stores, x87), _EXECUTED, strict=True)),
 }  # fmt: skip
 
