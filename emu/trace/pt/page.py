@@ -124,5 +124,9 @@ def _walk(story: WalkStory) -> str:
         parts += [f"<p>{escape(line)}</p>" for line in entry.follows]
         parts.append("</li>")
     parts.append("</ol>")
-    parts += [f"<p><b>{escape(printable(' '.join(line.split())))}</b></p>" for line in story.ending]
+    ending = [f"<p><b>{escape(printable(' '.join(line.split())))}</b></p>" for line in story.ending]
+    if story.error_fields:
+        rows = [(field.bits, field.name, field.shown, field.means) for field in story.error_fields]
+        ending.insert(1, table("the error code", ("bit", "name", "value", "means"), rows, mono=(2,)))
+    parts += ending
     return "".join(parts)
