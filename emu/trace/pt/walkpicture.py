@@ -6,7 +6,7 @@ import textwrap
 
 from emu.linux.event_kind import printable
 from emu.mm.pagetable import span
-from emu.trace.pt.look import BITS, CHOSEN, CSS, FAULT, LINK, OWN, PAGE, SOFT
+from emu.trace.pt.look import BITS, CHOSEN, CSS, FAULT, FAULT_LINK, LINK, OWN, PAGE, SOFT
 from emu.trace.pt.text import table_name
 from emu.trace.pt.walk import WalkedEntry, WalkStory
 from emu.trace.report.svg import Drawing
@@ -149,7 +149,7 @@ class _WalkPicture:
             turn = x - 22
             drawing.arrow(
                 [(self._x(last.level) + _BOX, y), (turn, y), (turn, _TABLES_Y + 12), (x, _TABLES_Y + 12)],
-                ink="#a3261b", width=1.8, dash="6 4",
+                ink=FAULT_LINK, width=1.8, dash="6 4", name="fault-link",
             )  # fmt: skip
 
     def _page(self, x: float, paddr: int) -> None:
