@@ -188,6 +188,17 @@ def test_long_names_are_not_cut_off_in_the_picture_of_a_walk(sharers: Sharing3) 
     assert long.replace("_", "") in "".join(words(picture)).replace("_", "").replace("\u200b", "")
 
 
+def test_a_long_command_does_not_run_into_the_legend(sharers: Sharing3) -> None:
+    snapshot = replace(sharers(), command=("/a/very/long/path/" * 20, "x"), moment="when something happened " * 20)
+    root = ElementTree.fromstring(draw_tables(snapshot, find_sharing(snapshot)))
+    title, told, legend = list(root.iter(f"{SVG}text"))[:3]
+    assert legend.text == "of one"
+    for text, end in ((title, float(legend.attrib["x"]) - 30), (told, float(root.attrib["width"]))):
+        letter = 0.66 if text.attrib.get("font-weight") else 0.58
+        assert text.text and text.text.endswith("…")
+        assert float(text.attrib["x"]) + letter * float(text.attrib["font-size"]) * len(text.text) < end
+
+
 def test_the_error_code_is_a_table(sharers: Sharing3) -> None:
     snapshot = sharers()
     story = walk(snapshot, snapshot.spaces[0], 0x401000, Access.WRITE)
