@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emu.cli.arguments import UsageError
+from emu.cli.liveprocesses import folded, processes_table
 from emu.cli.messages import complain
 from emu.cli.screen import Screen
 from emu.cli.streams import Stopper, host_stream
@@ -28,7 +29,7 @@ from emu.kernel.report import describe_process
 from emu.kernel.task import TaskState
 from emu.linux.event_kind import printable
 from emu.mm.pageflags import FrameKind
-from emu.trace.report.units import size_text
+from emu.trace.report.units import plural, size_text
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -41,11 +42,8 @@ _PAUSE_S, _SHARE = 0.25, 20
 _TAIL, _LAST_LINES = 2048, 3
 #: Bytes of a file of what they have written, of which there are two.
 _MOST_KEPT = 32 << 20
-_COLUMNS = (
-    ("PID", "pid"), ("PPID", "ppid"), ("S", "state"), ("%CPU", "cpu"), ("INSTR", "instructions"),
-    ("MINFLT", "minor_faults"), ("MAJFLT", "major_faults"), ("LINKS", "link_faults"), ("#PF", "hardware_faults"),
-    ("RES", "rss_bytes"), ("TABLES", "pagetable_bytes"),
-)  # fmt: skip
+#: Lines that the processes have at least, with their heading.
+_LEAST_ROWS = 4
 _STATES = {TaskState.RUNNABLE: "R", TaskState.SLEEPING: "S", TaskState.STOPPED: "T", TaskState.TRACED: "t"}
 
 
@@ -184,16 +182,24 @@ class LiveView:
         lines = [
             f"unimmu: {printable(self._command)}",
             f"up {now - self._started:.1f} s, guest time {kernel.clock.now_ns() / 1e9:.3f} s, "
-            f"{kernel.cpu.clock:,} instructions, {speed:.1f} million/s, {len(kernel.scheduler.vcpus)} vCPUs",
+            f"{kernel.cpu.clock:,} instructions, {speed:.1f} million/s, "
+            f"{plural(len(kernel.scheduler.vcpus), 'vCPU', 'vCPUs')}",
             self._mmu_line(),
             self._tables_line(),
             *self._tlb_lines(),
         ]
         tail = self._kept.last_lines()
-        room = self._console.height - len(lines) - len(tail) - 5
+        lines = [lines[0], *(part for line in lines[1:] for part in folded(line, self._console.width))]
+        lines = lines[: max(self._console.height - _LEAST_ROWS, 1)]
+        tail = tail[: max(self._console.height - len(lines) - _LEAST_ROWS - 1, 0)]
+        room = self._console.height - len(lines) - (len(tail) + 1 if tail else 0) - 2
         text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
-        output = Text("\n".join(["output:", *tail]) if tail else "", no_wrap=True, overflow="ellipsis", style="dim")
-        return Group(text, self._processes(max(room, 1), max(now - self._last, 1e-6)), output)
+        processes = self._processes(max(room, 1))
+        if not tail:
+            return Group(text, processes)
+        return Group(
+            text, processes, Text("\n".join(["output:", *tail]), no_wrap=True, overflow="ellipsis", style="dim")
+        )
 
     def _mmu_line(self) -> str:
         c = self._machine.kernel.cpu.mmu.counters
@@ -208,8 +214,9 @@ class LiveView:
         tables, shares = kernel.frames.used[FrameKind.PAGETABLE], kernel.share_counts.items()
         regions = sum(mm.shared_tables for mm in kernel.mm_context.address_spaces.values())
         links = sum(count for _, count in shares)
-        linked = f"{len(shares):,} of them linked {links:,} times" if shares else "none linked"
-        return f"tables: {tables:,} ({size_text(tables * PAGE_SIZE)}), {linked}, {regions:,} regions"
+        times = plural(links, "time", "times")
+        linked = f"{len(shares):,} of them linked {times}" if shares else "none linked"
+        return f"tables: {tables:,} ({size_text(tables * PAGE_SIZE)}), {linked}, {plural(regions, 'region', 'regions')}"
 
     def _tlb_lines(self) -> list[str]:
         """Each array of the modelled TLBs of all vCPUs; nothing where none is modelled."""
@@ -223,7 +230,7 @@ class LiveView:
             words.append(f"{array.name} {misses:,}/{lookups:,}")
         return [f"TLB misses/lookups: {', '.join(words)}"]
 
-    def _processes(self, room: int, seconds: float) -> Table:
+    def _processes(self, room: int) -> Table:
         """The busiest processes, by the instructions since the last look."""
         rows, before = [], self._of
         self._of = {}
@@ -234,27 +241,12 @@ class LiveView:
             rows.append((since, row, task))
         total = sum(since for since, _, _ in rows) or 1
         rows.sort(key=lambda each: (-each[0], each[1]["pid"]))
-        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="reverse", expand=True)
-        for heading, _ in _COLUMNS:
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("COMMAND", no_wrap=True, overflow="ellipsis", ratio=1)
-        for since, row, task in rows[: room - 1 if len(rows) > room else room]:
-            shown = {**row, "cpu": f"{100 * since / total:.1f}", "state": _state(task)}
-            cells = [_cell(key, shown[key]) for _, key in _COLUMNS]
-            table.add_row(*cells, Text(printable(" ".join(row["argv"]))))
-        if len(rows) > room:
-            table.add_row(*[""] * len(_COLUMNS), f"... and {len(rows) - room + 1:,} more")
-        return table
+        shown = rows[: room - 1 if len(rows) > room else room]
+        cells = [
+            {**row, "cpu": f"{100 * since / total:.1f}", "state": _state(task)} for since, row, task in shown
+        ]  # fmt: skip
+        return processes_table(cells, len(rows) - len(shown), self._console.width)
 
 
 def _state(task: Task) -> str:
     return _STATES.get(task.state, "S") if task.alive else "Z"
-
-
-def _cell(key: str, value: object) -> str:
-    if isinstance(value, str) or key in ("pid", "ppid"):
-        return str(value)
-    assert isinstance(value, int)
-    if key.endswith("bytes"):
-        return f"{value >> 10:,}K" if value < 100 << 20 else f"{value >> 20:,}M"
-    return f"{value:,}" if value < 10_000_000 else f"{value // 1_000_000:,}M"

@@ -31,18 +31,19 @@ LOOP = "i=0; echo begins; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo $i; 
 
 
 def on_terminal(
-    *words: object, when: Callable[[str], bool] = lambda seen: False, then: Callable[[int], None] | None = None
-) -> tuple[int, str]:
-    """Run a command on a terminal of 24 by 120; returns its status and all that it wrote there.
+    *words: object, when: Callable[[str], bool] = lambda seen: False, then: Callable[[int], None] | None = None,
+    rows: int = 24, columns: int = 120,
+) -> tuple[int, str]:  # fmt: skip
+    """Run a command on a terminal of that size; returns its status and all that it wrote there.
 
     ``then`` is called once, with the number of its process, when what has been written is as it should be.
     """
     pid, master = pty.fork()
     if not pid:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        here = environment(TERM="xterm-256color", LINES="24", COLUMNS="120")
+        here = environment(TERM="xterm-256color", LINES=str(rows), COLUMNS=str(columns))
         os.execvpe(str(words[0]), [str(word) for word in words], here)
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
     seen = ""
     while True:
         try:
@@ -106,6 +107,34 @@ def test_counts_and_events_are_those_of_a_run_without(tmp_path: Path, words: tup
 def test_the_modelled_tlb_is_in_the_view() -> None:
     _, seen = live("--tlb", "zen4", "--timeout", "1.5", "spin")
     assert re.search(r"TLB misses/lookups: .*/", plain(seen))
+
+
+@pytest.mark.parametrize("columns", [34, 80])
+def test_a_narrow_terminal_shows_what_there_is_room_for(columns: int) -> None:
+    """No column is cut off; all of the caches are told of, in several lines."""
+    words = ("--tlb", "zen4", "--timeout", "0.9", "region_stress", "3", "40")
+    _, seen = live(*words, rows=30, columns=columns)
+    screen = plain(seen.partition(LEAVE)[0].split("\x1b[H")[-1]).splitlines()
+    assert max(len(line.rstrip()) for line in screen) <= columns
+    head = next(line for line in screen if line.startswith("PID"))
+    assert "…" not in head and head.split()[0] == "PID" and head.split()[-1] == "COMMAND" and "%CPU" in head
+    row = screen[screen.index(head) + 1]
+    assert row.split()[0].isdigit() and "/bin/region" in row
+    told = " ".join(screen[: screen.index(head)])
+    for array in ("L1I", "L1D", "L2I", "L2D"):
+        assert re.search(rf"{array} [\d,]+/[\d,]+", told), told
+
+
+def test_a_terminal_of_few_lines_says_how_many_more_there_are() -> None:
+    _, seen = live("--timeout", "1", "region_stress", "12", "40", rows=12, columns=80)
+    screen = plain(seen.partition(LEAVE)[0].split("\x1b[H")[-1]).splitlines()
+    assert len(screen) <= 12
+    assert re.search(r"\.\.\. and \d+ more", "\n".join(screen))
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    _, seen = live("--timeout", "0.7", "spin")
+    assert "1 vCPU\n" in re.sub(r" +\n", "\n", plain(seen)) and "0 regions" in plain(seen)
 
 
 def test_a_pipe_gets_the_output_at_once_and_the_terminal_the_view(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -167,3 +168,47 @@ def test_the_picture_of_a_walk(sharers: Sharing3, vaddr: int, access: Access, sa
         assert f"index {entry.index}" in written
     if story.error_code is not None:
         assert f"error code {story.error_code:#x}" in written
+
+
+def test_long_names_are_not_cut_off_in_the_picture_of_a_walk(sharers: Sharing3) -> None:
+    """What Linux does then names the mapping: its sentence goes on in the next line."""
+    snapshot = sharers()
+    space = snapshot.spaces[0]
+    long = "/bin/" + "a_program_with_a_very_long_name_" * 6
+    space = replace(space, mappings=tuple(each._replace(name=long) for each in space.mappings))
+    picture = draw_walk(walk(snapshot, space, 0x401000, Access.WRITE))
+    root = ElementTree.fromstring(picture)
+    wide, high = (float(root.attrib[name]) for name in ("width", "height"))
+    for text in root.iter(f"{SVG}text"):
+        size = float(text.attrib["font-size"])
+        length = 0.62 * size * len("".join(text.itertext()))
+        assert float(text.attrib["y"]) < high
+        if text.attrib.get("text-anchor") is None:
+            assert float(text.attrib["x"]) + length < wide + 60, "".join(text.itertext())
+    assert long.replace("_", "") in "".join(words(picture)).replace("_", "").replace("\u200b", "")
+
+
+def test_a_long_command_does_not_run_into_the_legend(sharers: Sharing3) -> None:
+    snapshot = replace(sharers(), command=("/a/very/long/path/" * 20, "x"), moment="when something happened " * 20)
+    root = ElementTree.fromstring(draw_tables(snapshot, find_sharing(snapshot)))
+    title, told, legend = list(root.iter(f"{SVG}text"))[:3]
+    assert legend.text == "of one"
+    for text, end in ((title, float(legend.attrib["x"]) - 30), (told, float(root.attrib["width"]))):
+        letter = 0.66 if text.attrib.get("font-weight") else 0.58
+        assert text.text and text.text.endswith("…")
+        assert float(text.attrib["x"]) + letter * float(text.attrib["font-size"]) * len(text.text) < end
+
+
+def test_the_error_code_is_a_table(sharers: Sharing3) -> None:
+    snapshot = sharers()
+    story = walk(snapshot, snapshot.spaces[0], 0x401000, Access.WRITE)
+    page = tables_page(snapshot, find_sharing(snapshot), [story])
+    assert "<caption>the error code</caption>" in page
+    assert '<td>W/R</td><td class="m">1</td><td>a write</td>' in page
+    assert "<b>1 W/R" not in page
+
+
+def test_an_address_of_the_kernels_half(sharers: Sharing3) -> None:
+    snapshot = sharers()
+    story = walk(snapshot, snapshot.spaces[0], 0xFFFF800000000000, Access.READ)
+    assert story.ending[-1] == "Linux: the address is in the kernel's half, so this is SIGSEGV."

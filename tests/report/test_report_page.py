@@ -240,6 +240,15 @@ def test_the_upper_half_is_where_it_is(tmp_path: Path) -> None:
     assert (tables["PTE 0x22000"], tables["PTE 0x32000"]) == (f"{upper:#x}", "0xffffffffffe00000")
 
 
+@pytest.mark.parametrize("run", RUNS)
+def test_every_table_has_a_name(run: str, traces: Traces) -> None:
+    """By which screen readers list them: a caption, or what is said of it."""
+    page = traces(run).page
+    tables = re.findall(r"<table([^>]*)>(<caption>[^<]+</caption>)?", page)
+    assert tables and all("aria-label=" in attributes or caption for attributes, caption in tables)
+    assert "dark box" not in page, "in the dark it is a light one"
+
+
 def test_traces_with_little_in_them(tmp_path: Path) -> None:
     nothing = page_of(written(tmp_path / "none.parquet", []))
     assert "The end of the trace is missing" in nothing and Page(nothing).words["tables"]

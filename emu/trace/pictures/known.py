@@ -54,7 +54,7 @@ def picture(known: Known) -> str:
     when = "most was shared" if sharing.roots else "most processes were there"
     remark = (
         f"As far as walks, links and unlinks until event {known.event:,} tell, when {when}: what nobody"
-        " walked to is not here. Each box is a link to its row below; a dark box is a table that several reach."
+        " walked to is not here. Each box is a link to its row below; tables that several reach stand out."
     )
     parts = [f'<p class="soft">{remark}</p>']
     if number > _NODES or arrows > _ARROWS:
@@ -99,7 +99,9 @@ def _rows(known: Known, nodes: list[Node]) -> str:
         for node in nodes
     ]  # fmt: skip
     headers = ("table", "from the address", "holds", "reached by")
-    return scrolled(table("", headers, rows, mono=(0, 1), keys=[node.key for node in nodes]), "tables")
+    keys = [node.key for node in nodes]
+    listed = table("", headers, rows, mono=(0, 1), keys=keys, label="table by table")
+    return scrolled(listed, "tables")
 
 
 def sizes(known: Known) -> str:

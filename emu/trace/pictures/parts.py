@@ -55,7 +55,7 @@ def time_lines(tally: Tally) -> str:
     remark = "Each measure has one scale for all processes."
     if not tally.kinds["access"]:
         remark += " TLB misses are known where accesses are recorded (--tlb and --trace-accesses); here they are not."
-    rows_of = table("", headers, rows, numbers=range(len(headers)))
+    rows_of = table("", headers, rows, numbers=range(len(headers)), label="time lines")
     return soft(remark) + _picture(timeline.draw_timelines(found), "time lines", rows_of)
 
 
@@ -65,7 +65,7 @@ def addresses(tally: Tally) -> str:
     if not found.starts:
         return "<p>No event in this trace has an address.</p>"
     headers = ("from the address", found.what, "first, by instruction", "last", "shared region")
-    rows = table("", headers, heat.rows_of(found), numbers=(1, 2, 3), mono=(0,))
+    rows = table("", headers, heat.rows_of(found), numbers=(1, 2, 3), mono=(0,), label="addresses over time")
     remark = "All processes together; the regions are those that occur, and a gap is where addresses are left out."
     return soft(remark) + _picture(heat.draw_heat(found), "heat map of addresses over time", rows)
 
@@ -75,7 +75,9 @@ def walks(tally: Tally) -> str:
     rows = answered.answers(tally)
     if not rows:
         return "<p>This trace has no walks and no accesses.</p>"
-    listed = table("", ("question", "answer", "count"), [(q, a, f"{n:,}") for q, a, n in rows], numbers=(2,))
+    counted = [(question, answer, f"{number:,}") for question, answer, number in rows]
+    headers = ("question", "answer", "count")
+    listed = table("", headers, counted, numbers=(2,), label="where walks were answered")
     number = sum(tally.answers.values())
     told = f"{plural(number, 'walk', 'walks')} read {answered.loads(tally):,} entries."
     return (
@@ -106,7 +108,7 @@ def faults(tally: Tally) -> str:
         (f"{pid}", *(f"{tally.resolved[pid, how]:,}" for how in order))
         for pid in sorted({pid for pid, _ in tally.resolved})[:_PROCESSES]
     ]
-    listed = table("", ("process", *order), rows, numbers=range(1, 1 + len(order)))
+    listed = table("", ("process", *order), rows, numbers=range(1, 1 + len(order)), label="faults by process")
     return _picture(draw_bars("faults by how they were resolved", told, bars), "faults", listed)
 
 
@@ -135,7 +137,7 @@ def shootdowns(tally: Tally) -> str:
     )
     missed = f" {found.not_told:,} times a vCPU that should have been told was not." if found.not_told else ""
     headers = ("reason", "shootdowns", "cycles", "the sender's", "the receivers'", "pages", "of everything")
-    listed = table("", headers, rows, numbers=range(1, 7))
+    listed = table("", headers, rows, numbers=range(1, 7), label="shootdowns by reason")
     svg = draw_bars("cost of shootdowns by reason", told, bars, legend)
     return soft(told + missed) + _picture(svg, "cost of shootdowns", listed) + _told(found.told)
 

@@ -13,6 +13,7 @@ BITS = Style(fill="#eef1f6", stroke="#5b6675", name="bits")
 CHOSEN = Style(fill="#fff3c4", stroke="#7a5b00", width=1.6, name="chosen")
 SOFT = "#555555"
 LINK = "#14365c"
+FAULT_LINK = "#a3261b"
 
 #: Presentation attributes hold the light theme, which every program draws; this is for those that know style sheets.
 CSS = """
@@ -32,6 +33,7 @@ svg a:focus rect { stroke: #d06000; stroke-width: 4 }
   svg .bits { fill: #262c37; stroke: #8d98aa }
   svg .chosen { fill: #4b3d0c; stroke: #e3c158 }
   svg .down { stroke: #98a3b5 } svg .down-head { fill: #98a3b5 }
+  svg .fault-link { stroke: #f08a7f } svg .fault-link-head { fill: #f08a7f }
   svg .link { stroke: #a9cbf5 } svg .link-head { fill: #a9cbf5 }
 }
 """

@@ -46,7 +46,7 @@ def tables_page(snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[
 
 
 def _picture(snapshot: PageTablesSnapshot, sharing: Sharing) -> str:
-    note = '<p class="soft">Each box is a link to its row below. A dark box is a table that several reach.</p>'
+    note = '<p class="soft">Each box is a link to its row below. Tables that several reach stand out.</p>'
     return note + scrolled(draw_tables(snapshot, sharing), "picture of all tables")
 
 
@@ -89,7 +89,7 @@ def _ranges(snapshot: PageTablesSnapshot, sharing: Sharing) -> Iterator[str]:
                     names_in(space, found),
                 )
             )  # fmt: skip
-        listed = table("", headers, rows, numbers=(2,), mono=(0, 1, 3))
+        listed = table("", headers, rows, numbers=(2,), mono=(0, 1, 3), label=f"what {space.title} maps")
         yield details(_title(space), listed, opened=number < _OPEN)
 
 
@@ -108,7 +108,8 @@ def _tables(snapshot: PageTablesSnapshot, sharing: Sharing) -> str:
                     node.holds, who(snapshot, node.sharers),
                 )
             )  # fmt: skip
-    return table("", ("table", "from the address", "holds", "reached by"), rows, mono=(0, 1), keys=keys)
+    headers = ("table", "from the address", "holds", "reached by")
+    return table("", headers, rows, mono=(0, 1), keys=keys, label="table by table")
 
 
 def _walk(story: WalkStory) -> str:
@@ -124,5 +125,9 @@ def _walk(story: WalkStory) -> str:
         parts += [f"<p>{escape(line)}</p>" for line in entry.follows]
         parts.append("</li>")
     parts.append("</ol>")
-    parts += [f"<p><b>{escape(printable(' '.join(line.split())))}</b></p>" for line in story.ending]
+    ending = [f"<p><b>{escape(printable(' '.join(line.split())))}</b></p>" for line in story.ending]
+    if story.error_fields:
+        rows = [(field.bits, field.name, field.shown, field.means) for field in story.error_fields]
+        ending.insert(1, table("the error code", ("bit", "name", "value", "means"), rows, mono=(2,)))
+    parts += ending
     return "".join(parts)

@@ -19,6 +19,8 @@ _BOX, _GUTTER, _HEIGHT, _GAP, _MARGIN, _TITLE = 190.0, 64.0, 36.0, 8.0, 12.0, 24
 _TOP = 92.0
 #: Arrows to shared tables run side by side, so many of them.
 _LANES, _LANE = 8, 5.0
+#: Where the legend begins, from the right edge; how wide a letter is, in sizes of the letters, bold and not.
+_LEGEND, _BOLD, _PLAIN = 330.0, 0.66, 0.58
 
 
 def draw_tables(snapshot: PageTablesSnapshot, sharing: Sharing) -> str:
@@ -60,8 +62,10 @@ class _Picture:
         width = 4 * _MARGIN + self._levels * _BOX + (self._levels - 1) * _GUTTER
         title = title_of(self._snapshot)
         drawing = self._drawing = Drawing(width, self._end + _MARGIN, title, self._says, css=CSS, links=True)
-        drawing.text(_MARGIN, 26, printable(" ".join(self._snapshot.command)) or "page tables", 18, bold=True)
-        drawing.text(_MARGIN, 46, f"{self._says}; {self._snapshot.moment}", 13, ink=SOFT, name="soft")
+        command = printable(" ".join(self._snapshot.command)) or "page tables"
+        drawing.text(_MARGIN, 26, _cut(command, int((width - _LEGEND - 2 * _MARGIN) / (18 * _BOLD))), 18, bold=True)
+        told = f"{self._says}; {self._snapshot.moment}"
+        drawing.text(_MARGIN, 46, _cut(told, int((width - 2 * _MARGIN) / (13 * _PLAIN))), 13, ink=SOFT, name="soft")
         self._legend(width)
         for level in range(self._levels, 0, -1):
             x = 2 * _MARGIN + (self._levels - level) * (_BOX + _GUTTER)
@@ -78,7 +82,7 @@ class _Picture:
 
     def _legend(self, width: float) -> None:
         drawing = self._drawing
-        for x, style, words in ((width - 330, OWN, "of one"), (width - 230, SHARED, "shared by several")):
+        for x, style, words in ((width - _LEGEND, OWN, "of one"), (width - 230, SHARED, "shared by several")):
             drawing.box(x, 14, 22, 14, style)
             drawing.text(x + 29, 26, words, 13)
 

@@ -67,6 +67,7 @@ class WalkStory:
     access: Access
     levels: int
     entries: tuple[WalkedEntry, ...]
+    #: How it ends, in sentences; behind the first stand the bits of the error code, if there is one.
     ending: tuple[str, ...]
     paddr: int | None = None
     page_size: int = PAGE_SIZE
@@ -85,7 +86,15 @@ class WalkStory:
         for number, entry in enumerate(self.entries, 1):
             lines += self.step_lines(number, entry)
             lines.append("")
-        return lines + list(self.ending)
+        if self.error_code is None:
+            return lines + list(self.ending)
+        bits = [f"    {field.bits:>5}  {field.name:4} {field.value}  {field.means}" for field in self.error_fields]
+        return [*lines, self.ending[0], *bits, *self.ending[1:]]
+
+    @property
+    def error_fields(self) -> list[Field]:
+        """The bits of the error code; none where there is no page fault."""
+        return [] if self.error_code is None else error_fields(self.error_code)
 
     @property
     def opening(self) -> tuple[str, ...]:
@@ -244,13 +253,9 @@ def _denied(fault: PageFault, entries: tuple[WalkedEntry, ...]) -> str:
 
 
 def _faults(story: WalkStory, fault: PageFault) -> list[str]:
-    """The exception, its error code bit by bit, and what Linux does then."""
+    """The exception, and what Linux does then."""
     return [
         f"Page fault (#PF): CR2 becomes {fault.vaddr:#x}, and the error code is {fault.error_code:#x}:",
-        *(
-            f"    {field.bits:>5}  {field.name:4} {field.value}  {field.means}"
-            for field in error_fields(fault.error_code)
-        ),
         _linux(story),
     ]
 
@@ -269,6 +274,8 @@ def error_fields(code: int) -> list[Field]:
 
 
 def _linux(story: WalkStory) -> str:
+    if story.vaddr >> 63:
+        return "Linux: the address is in the kernel's half, so this is SIGSEGV."
     mapping = story.space.mapping_at(story.vaddr)
     if mapping is None:
         return "Linux: no mapping of the process covers the address, so this is SIGSEGV, unless the stack grows there."

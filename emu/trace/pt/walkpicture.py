@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from emu.linux.event_kind import printable
 from emu.mm.pagetable import span
-from emu.trace.pt.look import BITS, CHOSEN, CSS, FAULT, LINK, OWN, PAGE, SOFT
+from emu.trace.pt.look import BITS, CHOSEN, CSS, FAULT, FAULT_LINK, LINK, OWN, PAGE, SOFT
 from emu.trace.pt.text import table_name
 from emu.trace.pt.walk import WalkedEntry, WalkStory
 from emu.trace.report.svg import Drawing
@@ -18,6 +20,10 @@ _BOX, _PITCH, _LEFT = 166.0, 206.0, 16.0
 _FIELDS_Y, _FIELD_HEIGHT, _TABLES_Y, _TABLE_HEIGHT, _ROW = 84.0, 58.0, 220.0, 190.0, 62.0
 
 
+#: How wide a letter is, in sizes of the letters: where it is bold, and where not.
+_BOLD, _PLAIN = 0.68, 0.6
+
+
 def draw_walk(story: WalkStory) -> str:
     """An SVG: from CR3, table by table, to the page or to where the walk faults."""
     return _WalkPicture(story).draw()
@@ -28,7 +34,22 @@ class _WalkPicture:
         self._story = story
         self._columns = story.levels + 1
         self._width = 2 * _LEFT + self._columns * _PITCH - (_PITCH - _BOX)
-        self._height = _TABLES_Y + _TABLE_HEIGHT + 66
+        self._ending = self._sentences()
+        self._height = _TABLES_Y + _TABLE_HEIGHT + 44 + sum(size + 8 for size, _ in self._ending)
+
+    def _sentences(self) -> list[tuple[float, str]]:
+        """How it ends, in lines that fit below the tables: the size of the letters, and the words."""
+        story = self._story
+        if story.paddr is not None:
+            first, then = story.ending[0], " ".join(story.ending[1:])
+        else:
+            first = " ".join(story.entries[-1].follows if story.entries else story.ending[:1])
+            then = story.ending[-1]
+        lines: list[tuple[float, str]] = []
+        for size, words in ((15.0, first), (13.0, then)):
+            room = int((self._width - 2 * _LEFT) / (size * (_BOLD if words is first else _PLAIN)))
+            lines += [(size, line) for line in textwrap.wrap(printable(words), room)]
+        return lines
 
     def _x(self, level: int) -> float:
         """The left edge of a level's column; 0 is that of the page."""
@@ -107,11 +128,12 @@ class _WalkPicture:
 
     def _end(self) -> None:
         story, drawing, x = self._story, self._drawing, self._x(0)
-        bottom = _TABLES_Y + _TABLE_HEIGHT + 28
+        y = _TABLES_Y + _TABLE_HEIGHT + 28
+        for size, line in self._ending:
+            drawing.text(_LEFT, y, line, size, bold=size > 13)
+            y += size + 8
         if story.paddr is not None:
             self._page(x, story.paddr)
-            drawing.text(_LEFT, bottom, story.ending[0], 15, bold=True)
-            drawing.text(_LEFT, bottom + 22, " ".join(story.ending[1:]), 13)
             return
         drawing.box(x, _TABLES_Y, _BOX, _ROW, FAULT)
         if story.error_code is None:
@@ -127,11 +149,8 @@ class _WalkPicture:
             turn = x - 22
             drawing.arrow(
                 [(self._x(last.level) + _BOX, y), (turn, y), (turn, _TABLES_Y + 12), (x, _TABLES_Y + 12)],
-                ink="#a3261b", width=1.8, dash="6 4",
+                ink=FAULT_LINK, width=1.8, dash="6 4", name="fault-link",
             )  # fmt: skip
-        why = story.entries[-1].follows if story.entries else story.ending[:1]
-        drawing.text(_LEFT, bottom, printable(" ".join(why)), 15, bold=True)
-        drawing.text(_LEFT, bottom + 22, printable(story.ending[-1]), 13)
 
     def _page(self, x: float, paddr: int) -> None:
         story, drawing = self._story, self._drawing

@@ -66,9 +66,11 @@ def details(summary: str, inner: str, *, opened: bool = False) -> str:
 
 def table(
     caption: str, headers: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = (),
-    mono: Sequence[int] = (), keys: Sequence[str] = (),
+    mono: Sequence[int] = (), keys: Sequence[str] = (), label: str = "",
 ) -> str:  # fmt: skip
-    """A table; ``numbers`` and ``mono`` are columns, ``keys`` the names of rows."""
+    """A table; ``numbers`` and ``mono`` are columns, ``keys`` the names of rows.  Without a caption, ``label`` is its
+    name for screen readers.
+    """
     kinds = ["n" if i in numbers else "m" if i in mono else "" for i in range(len(headers))]
     attributes = [f' class="{kind}"' if kind else "" for kind in kinds]
     head = "".join(
@@ -81,4 +83,5 @@ def table(
         key = f' id="{keys[number]}"' if keys else ""
         body.append(f"<tr{key}>{cells}</tr>")
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    name = f' aria-label="{escape(label)}"' if label else ""
+    return f"<table{name}>{title}<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
