@@ -21,7 +21,8 @@ SMASHED, WHOLE_SHIFT = 1, 1
 GLOBAL_TAG = 0x1000
 _PCID_FIELD = 0x1FFF
 _EVERYBODY = GLOBAL_TAG << 3
-_NOT_CONTEXT = 0xFFFF_FFFF_FFFF_FFFF ^ (_PCID_FIELD << 3)
+#: Of a tag, all but whose page it is.
+NOT_CONTEXT = 0xFFFF_FFFF_FFFF_FFFF ^ (_PCID_FIELD << 3)
 _NOT_SMASHED = 0xFFFF_FFFF_FFFF_F000
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _ADDRESS_57 = 0x1FF_FFFF_FFFF_FFFF
@@ -177,7 +178,7 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
         tag = tag_at(array, index)
         if tag == own:
             return index + 1
-        if tag == (own & _NOT_CONTEXT) | _EVERYBODY:
+        if tag == (own & NOT_CONTEXT) | _EVERYBODY:
             return index + 1
     return search(array, vaddr, level, own)
 
@@ -188,11 +189,11 @@ def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
     first = set_of(array, vaddr, level) * array.ways
     at, way = array.tags + first * 8, 0
     while True:  # the page may be there, but somebody else's
-        way += first_equal(at + way * 8, array.ways - way, own, _NOT_CONTEXT)
+        way += first_equal(at + way * 8, array.ways - way, own, NOT_CONTEXT)
         if way == array.ways:
             return 0
         tag = load64(at + way * 8)
-        if tag == own or tag == (own & _NOT_CONTEXT) | _EVERYBODY:
+        if tag == own or tag == (own & NOT_CONTEXT) | _EVERYBODY:
             store32(hint_of(array, vaddr, level), first + way)
             return first + way + 1
         way += 1
@@ -213,7 +214,7 @@ def holds_page_as_another(array: TlbArray, tag: int) -> bool:
     end = index + array.ways
     while index < end:
         other = tag_at(array, index)
-        if other != tag and other & _NOT_CONTEXT == tag & _NOT_CONTEXT:
+        if other != tag and other & NOT_CONTEXT == tag & NOT_CONTEXT:
             return True
         index += 1
     return False

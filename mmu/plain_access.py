@@ -14,7 +14,7 @@ from mmu.native import inlined, load32, load64, native
 from mmu.registers import CR4, EFER, Access
 from mmu.replacement import touch
 from mmu.state import MmuState
-from mmu.structure_cache import HeldTable, find_table, note_use, structure_cache
+from mmu.structure_cache import find_table, note_use, structure_cache, table_at
 from mmu.tlb import Leaf, arrays_for, count_missed, install_small, prefetch_next
 
 _USED = P | A
@@ -116,10 +116,10 @@ def missed_first(state: MmuState, vaddr: int, access: int) -> bool:
     if found.array != 0:
         return _hit_second(state, vaddr, access, found)
     cache = structure_cache(state, 2)
-    at = find_table(cache, vaddr, 2, state.pcid) if cache.entries != 0 else 0
-    if at == 0:
+    cached = find_table(cache, vaddr, 2, state.pcid) if cache.entries != 0 else 0
+    if cached == 0:
         return False
-    above = HeldTable.from_address(at)
+    above = table_at(cache, cached - 1)
     slot = above.table | (((vaddr >> 12) & 511) << 3)
     if slot >= state.ram_bytes:
         return False
@@ -131,7 +131,7 @@ def missed_first(state: MmuState, vaddr: int, access: int) -> bool:
     count_missed(second, 0)
     cache.lookups += 1
     cache.hits += 1
-    note_use(state, cache, above, False)
+    note_use(state, cache, cached - 1, False)
     state.walks += 1
     state.walk_loads += 1
     count_small_page(state, access)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from mmu.array_record import (
     GLOBAL_TAG,
+    NOT_CONTEXT,
     Found,
     TlbArray,
     as_piece,
@@ -44,6 +45,7 @@ from mmu.native import cold, inlined, load64, native
 from mmu.registers import CR4, Access
 from mmu.replacement import place_for, touch
 from mmu.state import MmuState
+from mmu.ways import first_equal
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _PAGE, _PAGE_MASK = 0x1000, 0xFFFF_FFFF_FFFF_F000
@@ -322,13 +324,15 @@ def _remove_in_set(
     state: MmuState, array: TlbArray, vaddr: int, level: int, pcid: int, globals_too: bool, dropped: bool
 ) -> None:
     own, everybody = tag_of(vaddr, level, pcid), tag_of(vaddr, level, GLOBAL_TAG)
-    index = set_of(array, vaddr, level) * array.ways
-    end = index + array.ways
-    while index < end:
-        tag = tag_at(array, index)
+    first, way = set_of(array, vaddr, level) * array.ways, 0
+    while True:
+        way += first_equal(array.tags + (first + way) * 8, array.ways - way, own, NOT_CONTEXT)
+        if way == array.ways:
+            return
+        tag = tag_at(array, first + way)
         if tag == own or (globals_too and tag == everybody):
-            _remove_found(state, array, index, dropped)
-        index += 1
+            _remove_found(state, array, first + way, dropped)
+        way += 1
 
 
 @native
