@@ -14,7 +14,8 @@ from __future__ import annotations
 from unicorn.unicorn_const import UC_MEM_READ
 
 from mmu.access import access_once, count_first_level, quiet_walk, rights_of
-from mmu.array_record import GLOBAL_TAG, Found, TlbArray, held_at, hint_of, tag_at, tag_of
+from mmu.array_record import Found, TlbArray, held_at, hint_of, is_of, tag_at
+from mmu.array_tags import tag_of
 from mmu.engine_sync import catch_up, forget_page, remember_piece
 from mmu.entries import US, XD
 from mmu.events import ring_is_full
@@ -312,7 +313,7 @@ def _hits_code(state: MmuState, vaddr: int) -> bool:
         return False
     index = load32(hint_of(array, vaddr, 1))
     tag = tag_at(array, index)
-    if tag != tag_of(vaddr, 1, state.pcid) and tag != tag_of(vaddr, 1, GLOBAL_TAG):
+    if not is_of(array, tag, tag_of(vaddr, 1, state.pcid)):
         return False
     held = held_at(array, index)
     if held.any_xd & XD != 0 or held.every & US == 0:

@@ -10,7 +10,8 @@ it; else the engine's helper does all that it ever did.
 from __future__ import annotations
 
 from mmu.access import count_first_level
-from mmu.array_record import GLOBAL_TAG, TlbArray, hint_of, tag_at, tag_of
+from mmu.array_record import TlbArray, hint_of, is_of, tag_at
+from mmu.array_tags import tag_of
 from mmu.engine_held import place_in_engine
 from mmu.engine_sync import catch_up
 from mmu.exact import access_translated, drain_if_full, filled_access_is_over, note_size
@@ -79,7 +80,7 @@ def _hits(state: MmuState, vaddr: int, access: int) -> bool:
         return False
     index = load32(hint_of(array, vaddr, 1))
     tag = tag_at(array, index)
-    if tag != tag_of(vaddr, 1, state.pcid) and tag != tag_of(vaddr, 1, GLOBAL_TAG):
+    if not is_of(array, tag, tag_of(vaddr, 1, state.pcid)):
         return False
     array.hits += 1
     touch(state, array, index, vaddr, 1, False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 
-from mmu.array_record import page_of
+from mmu.array_tags import page_of
 from mmu.entries import A
 from mmu.geometry import Replacement
 from mmu.native import inlined, load64, native, store64

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ctypes
 
-from mmu.access import access_once, count_first_level_hits
+from mmu.access import access_once, count_first_level_hits, count_large_hits
 from mmu.access_log import EVERY_PCID, GLOBALS, Op
-from mmu.array_record import GLOBAL_TAG, TlbArray, find, held_at, hint_of, tag_at, tag_of
+from mmu.array_record import TlbArray, find, held_at, hint_of, is_of, tag_at
+from mmu.array_tags import tag_of
 from mmu.entries import RW, US, XD, D
 from mmu.eviction import leave_pcid
 from mmu.geometry import Replacement
@@ -154,7 +155,7 @@ def _hits(state: MmuState, vaddr: int, access: int, count: int) -> bool:
         return False
     index = load32(hint_of(array, vaddr, 1))
     tag = tag_at(array, index)
-    if tag != tag_of(vaddr, 1, state.pcid) and tag != tag_of(vaddr, 1, GLOBAL_TAG):
+    if not is_of(array, tag, tag_of(vaddr, 1, state.pcid)):
         return False
     held = held_at(array, index)
     if access == Access.FETCH:
@@ -202,6 +203,7 @@ def _again(state: MmuState, vaddr: int, access: int, count: int) -> bool:
     found.hits += count
     _touch_often(state, found, index - 1, vaddr, level, count)
     count_first_level_hits(state, access, count)
+    count_large_hits(state, access, level, count)
     return True
 
 
