@@ -203,16 +203,17 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
             return index + 1
         if tag == (own & _NOT_CONTEXT) | _EVERYBODY:
             return index + 1
-        if tag & COALESCED != 0 and _is_one_of(array, tag, own):
-            return index + 1
     if array.group_shift | array.skewed != 0:
-        return _search_more(array, vaddr, level, own)
+        return _search_more(array, vaddr, level, own, index)
     return _search(array, vaddr, level, own)
 
 
 @native
-def _search_more(array: TlbArray, vaddr: int, level: int, own: int) -> int:
-    """As :func:`_search`, where pages may be coalesced or ways are skewed: first for the page alone."""
+def _search_more(array: TlbArray, vaddr: int, level: int, own: int, hinted: int) -> int:
+    """As :func:`_search`, where pages may be coalesced or ways are skewed: first for the page alone; ``hinted`` is
+    where it was found last."""
+    if array.twice == 0 and is_of(array, tag_at(array, hinted), own):
+        return hinted + 1
     if array.set_mask == 0 and array.twice == 0:
         index = first_near(array, 0, own)
         while index != array.ways and not is_of(array, tag_at(array, index), own):
