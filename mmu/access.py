@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 
 from mmu.access_log import note_access
-from mmu.array_record import Found
+from mmu.array_record import Found, TlbArray, tag_at
+from mmu.array_tags import COALESCED, level_of
 from mmu.entries import ADDRESS, D
 from mmu.events import EventKind, commit
 from mmu.instruction import look_up
@@ -14,7 +15,7 @@ from mmu.native import call3, cold, inlined, load64, native
 from mmu.registers import Access
 from mmu.state import MmuState, Status, WordArray, fields
 from mmu.structure_cache import begin_walk, cache_structure_entry
-from mmu.tlb import count_misses, install_walked, leaf_of, lookup, paddr_of, prefetch_next, promote
+from mmu.tlb import count_misses, install_walked, leaf_of, level_of_found, lookup, paddr_of, prefetch_next, promote
 from mmu.walk import CAN_EXECUTE, CAN_READ, PlainWalk, WalkStart, key_denies, page_rights, root, walk_from
 from mmu.walk_cost import count_plain_walk, count_stlb_hit, count_walk
 
@@ -26,11 +27,20 @@ class AccessCounts(ctypes.Structure):
     """Counts of the accesses of one kind, by outcome.  Every field is a uint64, or an array of uint64."""
 
     l1_hits: int
+    l1_large: WordArray  # of these, on pages of 2M and of 1G
     stlb_hits: int
+    stlb_large: WordArray  # of these, on pages of 2M and of 1G
+    stlb_coalesced: int  # of these, on coalesced pages
     walk_completed: WordArray  # by page size: 4K, 2M, 1G
+    walk_coalesced: int  # of those of 4K, that came to coalesced pages
     walk_faults: int
 
-    _fields_ = fields(__annotations__, walk_completed=ctypes.c_uint64 * 3)
+    _fields_ = fields(
+        __annotations__,
+        l1_large=ctypes.c_uint64 * 2,
+        stlb_large=ctypes.c_uint64 * 2,
+        walk_completed=ctypes.c_uint64 * 3,
+    )
 
 
 COUNTS_BYTES = ctypes.sizeof(AccessCounts)
@@ -54,21 +64,36 @@ def count_first_level_hits(state: MmuState, access: int, number: int) -> None:
 
 
 @inlined
-def count_level_2_hit(state: MmuState, access: int) -> None:
+def count_large_hits(state: MmuState, access: int, level: int, number: int) -> None:
+    """Count how many hits in the first level were on a page of this level, if that is not 4K."""
+    if level != 1:
+        _counts(state, access).l1_large[level - 2] += number
+
+
+@native
+def count_second_level(state: MmuState, access: int, found: Found) -> None:
     """Count a hit in the second level."""
-    _counts(state, access).stlb_hits += 1
+    counts = _counts(state, access)
+    counts.stlb_hits += 1
+    tag = tag_at(TlbArray.from_address(found.array), found.place)
+    if tag & COALESCED != 0:
+        counts.stlb_coalesced += 1
+    elif level_of(tag) != 1:
+        counts.stlb_large[level_of(tag) - 2] += 1
 
 
 @inlined
-def count_small_page(state: MmuState, access: int) -> None:
-    """Count a walk that has found a page of 4K."""
-    _counts(state, access).walk_completed[0] += 1
+def count_small_page(state: MmuState, access: int, coalesced: int) -> None:
+    """Count a walk that has found a page of 4K; ``coalesced``: 1 if it is one translation with those beside it, or 0."""
+    counts = _counts(state, access)
+    counts.walk_completed[0] += 1
+    counts.walk_coalesced += coalesced
 
 
 @native
 def rights_of(state: MmuState, found: Found) -> int:
     """The rights that the translation found by a lookup gives now; no write before D is set."""
-    leaf = leaf_of(found)
+    leaf = leaf_of(found, 0)
     rights = page_rights(state, leaf.every, leaf.any_xd) & (_ALL_ONES ^ key_denies(state, leaf.every, leaf.entry))
     if leaf.entry & D == 0:
         rights &= CAN_READ | CAN_EXECUTE
@@ -135,7 +160,7 @@ def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
         return status
     counts.walk_completed[state.walked.level - 1] += 1
     _cache_structures(state, vaddr, start, state.walked.level)
-    install_walked(state, access, vaddr)
+    counts.walk_coalesced += install_walked(state, access, vaddr)
     if state.prefetch_next != 0 and access != Access.FETCH and state.walked.level == 1:
         _prefetch_behind(state, vaddr, access, start)
     return Status.OK
@@ -170,12 +195,11 @@ def access_missed(state: MmuState, vaddr: int, access: int, found: PlainWalk) ->
     walked.error_code, walked.rights, walked.level = 0, rights, 1
     walked.paddr = (found.pte & ADDRESS) | (vaddr & 0xFFF)
     walked.every, walked.any_xd, walked.leaf = found.every, found.any_xd, found.pte
-    count_small_page(state, access)
+    state.slots[1] = slot = (start.table & ADDRESS) | (((vaddr >> 12) & 511) << 3)
     if state.walk_cost != 0:
-        count_plain_walk(state, vaddr, access, start)
-    install_walked(state, access, vaddr)
+        count_plain_walk(state, access, start)
+    count_small_page(state, access, install_walked(state, access, vaddr))
     if state.prefetch_next != 0 and access != Access.FETCH:
-        slot = (start.table & ADDRESS) | (((vaddr >> 12) & 511) << 3)
         prefetch_next(state, access, vaddr, slot, start.every, start.any_xd)
 
 
@@ -204,13 +228,14 @@ def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
     if found.array != 0:
         if _use_found(state, found, vaddr, access, 1, sure):
             count_first_level(state, access)
+            count_large_hits(state, access, level_of_found(found), 1)
             return Status.OK
         drop_page(state, vaddr)
     else:
         found = lookup(state, 2, access, vaddr)
         if found.array != 0:
             if _use_found(state, found, vaddr, access, 2, sure):
-                count_level_2_hit(state, access)
+                count_second_level(state, access, found)
                 if state.walk_cost != 0:
                     count_stlb_hit(state, access)
                 promote(state, access, vaddr, found)

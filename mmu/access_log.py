@@ -6,7 +6,8 @@ Native code appends records of three words to a buffer, which is emptied before 
 
 and a control (:class:`Op`) its operands ``a`` and ``b``, and vCPU << 16 | IS_CONTROL | op.
 
-Before an access come the entries that a walk for it would read and that are not what the log has said of them.  What
+Before an access come the entries that a walk for it would read and that are not what the log has said of them, and
+those that stand with its PTE in a line of 64 bytes, of which models coalesce or prefetch.  What
 was said is kept in a memory of its own, where a reader of the log has it too: tables that are made of the log alone.  A
 and D are not told where a reader that walks there sets them itself.
 """
@@ -71,8 +72,10 @@ IS_CONTROL = 0x80
 #: In ``event_mask``: accesses go to the log, so none may take a way on which it does not come.
 LOGGED = 1
 #: The most records of one fill or hook, and of one access or control.
-_HEADROOM, _OF_ONE = 64, 8
+_HEADROOM, _OF_ONE = 128, 16
 _USED = A | D
+_LINE_BYTES = 64
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 
 
 @native
@@ -122,6 +125,17 @@ def _tell(state: MmuState, log: AccessLog, slot: int, entry: int, access: int, l
     _append(log, slot, entry, state.cpu << 16 | IS_CONTROL | Op.ENTRY)
 
 
+@native
+def _tell_line(state: MmuState, log: AccessLog, slot: int, access: int) -> None:
+    """Say what the entries are that stand with a PTE in its line."""
+    at = slot & (_ALL_ONES ^ (_LINE_BYTES - 1))
+    end = at + _LINE_BYTES
+    while at < end:
+        if at != slot:
+            _tell(state, log, at, load64(state.ram + at), access, False)
+        at += 8
+
+
 @cold
 def note_access(state: MmuState, vaddr: int, access: int) -> None:
     """Append an access, behind the entries of its path that have changed."""
@@ -143,6 +157,8 @@ def note_access(state: MmuState, vaddr: int, access: int) -> None:
             break
         if leaf:
             size = shift
+            if level == 1:
+                _tell_line(state, log, slot, access)
             break
         table = entry & ADDRESS
         level -= 1

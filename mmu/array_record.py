@@ -1,9 +1,7 @@
 """An array of translations as native code sees it: its record, its tags, and finding a page.
 
 An array keeps its tags and its times apart from the translations, so that a search of the ways of a set, for a page or
-for a victim, stays within a cache line or two:
-
-    tag = page number << 16 | (0x1000 if global, else PCID) << 3 | level << 1 | 1      (0: free)
+for a victim, stays within a cache line or two.  :mod:`mmu.array_tags` has the tags.
 """
 
 from __future__ import annotations
@@ -11,23 +9,20 @@ from __future__ import annotations
 import ctypes
 from typing import NamedTuple
 
+from mmu.array_tags import COALESCED, GLOBAL_TAG, PAGE_SHIFT, level_of, page_of, single_tag, tag_of, vaddr_of
 from mmu.native import inlined, load32, load64, native, store32, store64
-from mmu.registers import PCID_MASK
 from mmu.state import WordArray, fields
 from mmu.ways import first_equal
 
 #: In the frame of a held translation: this page is a piece of a larger one, whose level stands above that bit.
 SMASHED, WHOLE_SHIFT = 1, 1
-GLOBAL_TAG = 0x1000
 _PCID_FIELD = 0x1FFF
 _EVERYBODY = GLOBAL_TAG << 3
 #: Of a tag, all but whose page it is.
 NOT_CONTEXT = 0xFFFF_FFFF_FFFF_FFFF ^ (_PCID_FIELD << 3)
 _NOT_SMASHED = 0xFFFF_FFFF_FFFF_F000
+_NOT_COALESCED = 0xFFFF_FFFF_FFFF_FFFF ^ COALESCED
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
-_ADDRESS_57 = 0x1FF_FFFF_FFFF_FFFF
-_SIGN = 0xFE00_0000_0000_0000
-assert PCID_MASK == 0xFFF
 
 
 class TlbArray(ctypes.Structure):
@@ -42,6 +37,9 @@ class TlbArray(ctypes.Structure):
     set_mask: int
     ways: int
     hash_shift: int  # 0: the set number is the page's low bits; else these are XORed with the next bits
+    skewed: int  # these are others for each way
+    group_shift: int  # log2 of how many pages of 4K may be coalesced
+    group_bits: int  # of the tag of a page of 4K, those that say which of these it is
     kinds: int  # as mmu.geometry.Kinds
     page_sizes: int  # as mmu.geometry.PageSizes
     replacement: int  # as mmu.geometry.Replacement
@@ -84,39 +82,6 @@ ARRAY_BYTES = ctypes.sizeof(TlbArray)
 HELD_BYTES = ctypes.sizeof(Held)
 
 
-@inlined
-def page_of(vaddr: int, level: int) -> int:
-    """The number of the page of this level that holds ``vaddr``."""
-    return (vaddr & _ADDRESS_57) >> (12 + 9 * (level - 1))
-
-
-@inlined
-def tag_of(vaddr: int, level: int, context: int) -> int:
-    """The tag of that page; ``context`` is a PCID or the mark of a global page."""
-    return (page_of(vaddr, level) << 16) | (context << 3) | (level << 1) | 1
-
-
-@native
-def level_of(tag: int) -> int:
-    """The level of the leaf entry of a translation: 1 for 4K, 2 for 2M, 3 for 1G."""
-    return (tag >> 1) & 3
-
-
-@native
-def context_of(tag: int) -> int:
-    """Its PCID, or the mark of a global page."""
-    return (tag >> 3) & _PCID_FIELD
-
-
-@native
-def vaddr_of(tag: int) -> int:
-    """Its first address; canonical for 57 bits where the sign bit is set."""
-    vaddr = (tag >> 16) << (12 + 9 * (level_of(tag) - 1))
-    if (vaddr >> 56) & 1 != 0:
-        vaddr |= _SIGN
-    return vaddr
-
-
 @native
 def entries_of(array: TlbArray) -> int:
     """How many places an array has."""
@@ -156,11 +121,71 @@ def whole_of(array: TlbArray, index: int) -> int:
 
 @inlined
 def set_of(array: TlbArray, vaddr: int, level: int) -> int:
-    """The set in which a page is looked up."""
-    page = page_of(vaddr, level)
+    """The set in which a page is looked up; of a skewed array, that of its first way."""
+    return set_of_number(array, page_of(vaddr, level))
+
+
+@inlined
+def set_of_number(array: TlbArray, number: int) -> int:
+    """The set for a page of this number."""
     if array.hash_shift != 0:
-        page ^= page >> array.hash_shift
-    return page & array.set_mask
+        number ^= number >> array.hash_shift
+    return number & array.set_mask
+
+
+@inlined
+def number_of(array: TlbArray, tag: int) -> int:
+    """The number under which the page of a tag is looked up; of coalesced pages, that of all of them."""
+    number = (tag & _NOT_COALESCED) >> PAGE_SHIFT
+    return number >> array.group_shift if tag & COALESCED != 0 else number
+
+
+@inlined
+def first_skew(array: TlbArray, number: int) -> int:
+    """What the low bits of a number are XORed with in the first way."""
+    return (number >> array.hash_shift) & array.set_mask if array.hash_shift != 0 else 0
+
+
+@inlined
+def next_skew(array: TlbArray, skew: int) -> int:
+    """What they are XORed with in the way behind: H(skew), as :class:`mmu.geometry.IndexHash` has it."""
+    bits = array.hash_shift
+    if array.skewed == 0 or bits < 2:
+        return skew
+    return (skew >> 1) | ((((skew >> (bits - 1)) ^ skew) & 1) << (bits - 1))
+
+
+@inlined
+def place_at(array: TlbArray, number: int, skew: int, way: int) -> int:
+    """The place in a way for a page of this number."""
+    return ((number ^ skew) & array.set_mask) * array.ways + way
+
+
+@native
+def group_tag(array: TlbArray, tag: int) -> int:
+    """The tag of the pages with which that of a page of 4K is coalesced."""
+    return (tag & (_ALL_ONES ^ array.group_bits)) | COALESCED
+
+
+@inlined
+def pages_of(array: TlbArray, tag: int) -> int:
+    """Of how many pages a tag is."""
+    return 1 << array.group_shift if tag & COALESCED != 0 else 1
+
+
+@native
+def _is_one_of(array: TlbArray, tag: int, own: int) -> bool:
+    """Whether coalesced pages have one among them."""
+    both = group_tag(array, own)
+    return tag == both or tag == (both & NOT_CONTEXT) | _EVERYBODY
+
+
+@inlined
+def is_of(array: TlbArray, tag: int, own: int) -> bool:
+    """Whether a place's tag is of the page with this tag of its PCID: of that PCID, or global; alone, or coalesced."""
+    if tag == own or tag == (own & NOT_CONTEXT) | _EVERYBODY:
+        return True
+    return tag & COALESCED != 0 and _is_one_of(array, tag, own)
 
 
 @inlined
@@ -183,8 +208,59 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
     return search(array, vaddr, level, own)
 
 
-@native
+@inlined
 def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
+    """As :func:`find`, where the page is most likely not where it was found last."""
+    if array.group_shift | array.skewed != 0:
+        return _search_more(array, vaddr, level, own, load32(hint_of(array, vaddr, level)))
+    return _search(array, vaddr, level, own)
+
+
+@native
+def _search_more(array: TlbArray, vaddr: int, level: int, own: int, hinted: int) -> int:
+    """As :func:`_search`, where pages may be coalesced or ways are skewed: first for the page alone; ``hinted`` is
+    where it was found last."""
+    if array.twice == 0 and is_of(array, tag_at(array, hinted), own):
+        return hinted + 1
+    if array.set_mask == 0 and array.twice == 0:
+        index = first_near(array, 0, own)
+        while index != array.ways and not is_of(array, tag_at(array, index), own):
+            index = first_near(array, index + 1, own)
+        index = index + 1 if index != array.ways else 0
+    else:
+        index = _search_ways(array, own)
+        if index == 0 and level == 1 and array.group_shift != 0:
+            index = _search_ways(array, group_tag(array, own))
+    if index != 0:
+        store32(hint_of(array, vaddr, level), index - 1)
+    return index
+
+
+@native
+def first_near(array: TlbArray, index: int, tag: int) -> int:
+    """In an array of one set, the first place from this one on that has one of the pages that may be coalesced with
+    that of a tag, whosever it is; the number of ways if none has."""
+    mask = NOT_CONTEXT & (_NOT_COALESCED ^ array.group_bits)
+    return index + first_equal(array.tags + index * 8, array.ways - index, tag, mask)
+
+
+@native
+def _search_ways(array: TlbArray, own: int) -> int:
+    """The first place, in its ways, of this tag or the one of global pages, plus 1; 0 if there is none."""
+    number, way = number_of(array, own), 0
+    skew, everybody = first_skew(array, number), (own & NOT_CONTEXT) | _EVERYBODY
+    while way < array.ways:
+        index = place_at(array, number, skew, way)
+        tag = tag_at(array, index)
+        if tag == own or tag == everybody:  # noqa: SIM109 (compiled)
+            return index + 1
+        skew = next_skew(array, skew)
+        way += 1
+    return 0
+
+
+@native
+def _search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
     """As :func:`find`, by a search of all ways."""
     first = set_of(array, vaddr, level) * array.ways
     at, way = array.tags + first * 8, 0
@@ -202,21 +278,55 @@ def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
 @native
 def find_tag(array: TlbArray, tag: int) -> int:
     """The place of exactly this tag, plus 1; 0 if there is none."""
-    first = set_of(array, vaddr_of(tag), level_of(tag)) * array.ways
+    if array.skewed != 0:
+        return _find_skewed(array, tag)
+    first = set_of_number(array, number_of(array, tag)) * array.ways
     way = first_equal(array.tags + first * 8, array.ways, tag, _ALL_ONES)
     return 0 if way == array.ways else first + way + 1
 
 
 @native
-def holds_page_as_another(array: TlbArray, tag: int) -> bool:
-    """Whether the set of this global tag has the same page as one that is not global."""
-    index = set_of(array, vaddr_of(tag), level_of(tag)) * array.ways
-    end = index + array.ways
-    while index < end:
-        other = tag_at(array, index)
-        if other != tag and other & NOT_CONTEXT == tag & NOT_CONTEXT:
+def _find_skewed(array: TlbArray, tag: int) -> int:
+    """As :func:`find_tag`, in a skewed array."""
+    number, way = number_of(array, tag), 0
+    skew = first_skew(array, number)
+    while way < array.ways:
+        index = place_at(array, number, skew, way)
+        if tag_at(array, index) == tag:
+            return index + 1
+        skew = next_skew(array, skew)
+        way += 1
+    return 0
+
+
+@native
+def _has_other(array: TlbArray, tag: int) -> bool:
+    """Whether the ways of a tag have it as another one's: as a global one, or as one that is not."""
+    number, way = number_of(array, tag), 0
+    skew = first_skew(array, number)
+    while way < array.ways:
+        differ = tag_at(array, place_at(array, number, skew, way)) ^ tag
+        if differ & NOT_CONTEXT == 0 and differ & _EVERYBODY != 0:
             return True
-        index += 1
+        skew = next_skew(array, skew)
+        way += 1
+    return False
+
+
+@native
+def holds_page_as_another(array: TlbArray, tag: int) -> bool:
+    """Whether the array has a page of this tag as a global one and as one that is not."""
+    if _has_other(array, tag):
+        return True
+    if array.group_shift == 0 or level_of(tag) != 1:
+        return False
+    if tag & COALESCED == 0:
+        return _has_other(array, group_tag(array, tag))
+    i = 0
+    while i < pages_of(array, tag):
+        if _has_other(array, single_tag(tag, i)):
+            return True
+        i += 1
     return False
 
 

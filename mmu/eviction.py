@@ -4,19 +4,8 @@ apart.
 
 from __future__ import annotations
 
-from mmu.array_record import (
-    ARRAY_BYTES,
-    GLOBAL_TAG,
-    TlbArray,
-    context_of,
-    entries_of,
-    find_tag,
-    forget,
-    frame_at,
-    level_of,
-    tag_at,
-    vaddr_of,
-)
+from mmu.array_record import ARRAY_BYTES, TlbArray, entries_of, find_tag, forget, frame_at, group_tag, pages_of, tag_at
+from mmu.array_tags import COALESCED, GLOBAL_TAG, context_of, level_of, vaddr_of
 from mmu.engine_held import drop_in_engine, engine_may_hold
 from mmu.engine_sync import forget_page, tell_engine
 from mmu.native import inlined, load8, load64, native, store64
@@ -47,22 +36,26 @@ def _finds_nowhere(state: MmuState, evicting: TlbArray, kinds: int, tag: int, fr
 
 @native
 def _in_level_2(state: MmuState, tag: int) -> bool:
+    """Whether the second level has a translation, or one of pages that it is coalesced with."""
     i, size = 0, 1 << (level_of(tag) - 1)
     while i < state.tlb_number:
         array = array_number(state, i)
-        if array.level == 2 and array.present & size != 0 and find_tag(array, tag) != 0:
-            return True
+        if array.level == 2 and array.present & size != 0:
+            if find_tag(array, tag) != 0:
+                return True
+            if array.group_shift != 0 and size == 1 and find_tag(array, group_tag(array, tag)) != 0:
+                return True
         i += 1
     return False
 
 
 @inlined
-def _tell_of_eviction(state: MmuState, tag: int, frame: int) -> None:
+def _tell_of_eviction(state: MmuState, vaddr: int, level: int, frame: int) -> None:
     """Make the engine forget this translation, if it may hold that, or remember where the code of the page is."""
-    if level_of(tag) != 1 or frame >= state.ram_bytes or load8(state.has_code + (frame >> 12)) != 0:
-        tell_engine(state, vaddr_of(tag), level_of(tag))
+    if level != 1 or frame >= state.ram_bytes or load8(state.has_code + (frame >> 12)) != 0:
+        tell_engine(state, vaddr, level)
         return
-    page = vaddr_of(tag) >> 12
+    page = vaddr >> 12
     if page + 1 == state.busy_page:
         if engine_may_hold(state, page):
             forget_page(state, page)
@@ -78,22 +71,91 @@ def evicted(state: MmuState, array: TlbArray, tag: int, frame: int) -> None:
     A 1G page in the first level stays, whatever happens to the 2M pieces into which it was smashed.
     """
     kinds = array.kinds
-    if state.inclusive != 0 and array.level == 2 and not _in_level_2(state, tag):
-        i = 0
-        while i < state.tlb_number:
-            other = array_number(state, i)
-            if other.level == 1:
-                index = find_tag(other, tag)
-                if index != 0:
-                    forget(other, index - 1)
-                    other.drops += 1
-                    kinds |= other.kinds
-            i += 1
+    if state.inclusive != 0 and array.level == 2:
+        kinds |= _keep_inclusion(state, array, tag)
     if state.engine_cpu != 0:
         context = context_of(tag)
-        if context == state.pcid or context == GLOBAL_TAG:
-            if _finds_nowhere(state, array, kinds, tag, frame):
-                _tell_of_eviction(state, tag, frame)
+        if context != state.pcid and context != GLOBAL_TAG:
+            return
+        if tag & COALESCED != 0:
+            _tell_of_evicted(state, array, tag, frame)
+        elif _finds_nowhere(state, array, kinds, tag, frame):
+            _tell_of_eviction(state, vaddr_of(tag), level_of(tag), frame)
+
+
+@native
+def _keep_inclusion(state: MmuState, evicting: TlbArray, tag: int) -> int:
+    """What has left the second level, and is there nowhere else, leaves the first.  Returns the kinds of access that
+    may miss it."""
+    kinds = 0 if _in_level_2(state, tag) else _leave_level_1(state, tag)
+    if state.coalesce > 1 and level_of(tag) == 1:
+        i, pages = 0, pages_of(evicting, tag)
+        while pages > 1 and i < pages:
+            one = (tag & (_ALL_ONES ^ COALESCED)) + (i << 16)
+            if not _in_level_2(state, one):
+                kinds |= _leave_level_1(state, one)
+            i += 1
+        if pages == 1:
+            kinds |= _uncover_group(state, tag)
+    return kinds
+
+
+@native
+def _uncover_group(state: MmuState, tag: int) -> int:
+    """Coalesced pages of which one has left the second level leave the first, if they are not there together."""
+    i = 0
+    while i < state.tlb_number:
+        array = array_number(state, i)
+        if array.level == 1 and array.group_shift != 0:
+            both = group_tag(array, tag)
+            return 0 if _in_level_2(state, both) else _leave_level_1(state, both)
+        i += 1
+    return 0
+
+
+@native
+def _leave_level_1(state: MmuState, tag: int) -> int:
+    """A translation leaves every array of the first level.  Returns the kinds of access of those that had it."""
+    i, kinds = 0, 0
+    while i < state.tlb_number:
+        other = array_number(state, i)
+        if other.level == 1:
+            index = find_tag(other, tag)
+            if index != 0:
+                forget(other, index - 1)
+                other.drops += 1
+                kinds |= other.kinds
+        i += 1
+    return kinds
+
+
+@native
+def _tell_of_evicted(state: MmuState, array: TlbArray, tag: int, frame: int) -> None:
+    """Coalesced pages have left an array: make the engine forget them."""
+    i = 0
+    while i < pages_of(array, tag):
+        _tell_of_eviction(state, vaddr_of(tag) + (i << 12), 1, frame + (i << 12))
+        i += 1
+
+
+@native
+def tell_of_pages(state: MmuState, array: TlbArray, tag: int) -> None:
+    """Make the engine forget coalesced pages."""
+    i = 0
+    while i < pages_of(array, tag):
+        tell_engine(state, vaddr_of(tag) + (i << 12), 1)
+        i += 1
+
+
+@native
+def tell_of_others(state: MmuState, array: TlbArray, tag: int, vaddr: int) -> None:
+    """The same, but for the page of ``vaddr``."""
+    i = 0
+    while i < pages_of(array, tag):
+        page = vaddr_of(tag) + (i << 12)
+        if page >> 12 != vaddr >> 12:
+            tell_engine(state, page, 1)
+        i += 1
 
 
 @native

@@ -14,6 +14,10 @@ MAX_ARRAYS = 16
 MAX_ENTRIES = 1 << 20
 #: The highest limit on PCIDs; there are 4096.
 MAX_PCIDS = 64
+#: How many pages of 4K may be one translation: a line of 64 bytes has 8 PTEs.
+COALESCED = (1, 2, 4, 8)
+#: Whose events are counted besides those of Intel's names, by the names of Linux's tables of them (tools/perf).
+COUNTERS = ("intel", "amdzen1", "amdzen2", "amdzen3", "amdzen4", "amdzen5")
 
 
 class Kinds(IntFlag):
@@ -51,6 +55,9 @@ class IndexHash(IntEnum):
 
     LINEAR = 0  # the low bits
     XOR = 1  # the low bits XOR the next ones, as many as index the set (Skylake's STLB: 7 and 7)
+    #: Another one for each way: the low bits XOR H(H(...(the next ones))), as often as the number of the way, with
+    #: H(y_n, ..., y_1) = (y_n ^ y_1, y_n, ..., y_2) (Seznec, A case for two-way skewed-associative caches, ISCA 1993).
+    SKEWED = 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,10 @@ class Array:
     ``sets`` times ``ways`` entries; ``sets`` is a power of two, and 1 for a fully associative array.  A page of size s
     is looked up under its page number of that size.  ``level`` 1 is looked up first, then 2.  ``pcids``: of so many
     PCIDs it can hold translations at once (None: of all); another one takes the place of the one that installed
-    something longest ago, and with 0 those of a PCID go when it ceases to be the current one.
+    something longest ago, and with 0 those of a PCID go when it ceases to be the current one.  ``coalesce``: as many
+    pages of 4K, side by side from a multiple of their size on, are one entry, if a walk finds their PTEs equal but for
+    the address, and their frames side by side as well (:mod:`mmu.coalescing`).  That is looked up under the number of
+    the group, behind the page alone.
     """
 
     name: str
@@ -72,6 +82,7 @@ class Array:
     replacement: Replacement = Replacement.LRU
     index_hash: IndexHash = IndexHash.LINEAR
     pcids: int | None = None
+    coalesce: int = 1
 
     @property
     def entries(self) -> int:
@@ -106,8 +117,8 @@ class Geometry:
     translation that leaves the second level leaves the first too.  ``smash_1g``: a 1G page enters the second level as
     the 2M piece that was touched.  ``prefetch_next``: after a walk for data to a 4K page the next one enters the second
     level too, if its PTE is in the same line of 64 bytes, is present, and has A set.  ``latency``: what translations
-    cost, if that is counted.  ``nested``: the second dimension of paging, if there is one.  ``provenance`` gives the
-    source of each number.
+    cost, if that is counted.  ``nested``: the second dimension of paging, if there is one.  ``counters``: one of
+    :data:`COUNTERS`.  ``provenance`` gives the source of each number.
 
     No source describes a processor completely; the presets (:func:`mmu.load_preset`) give the source of each number.
 
@@ -125,7 +136,13 @@ class Geometry:
     prefetch_next: bool = False
     latency: Latency | None = None
     nested: Nested | None = None
+    counters: str = COUNTERS[0]
     provenance: str = ""
+
+    @property
+    def coalesce(self) -> int:
+        """How many pages of 4K are one translation in those arrays that coalesce them; 1 if none does."""
+        return max((array.coalesce for array in self.arrays), default=1)
 
     def structure(self, level: int) -> StructureShape:
         """The shape of the structure cache of that level; of one that is not there, no ways."""
@@ -162,6 +179,12 @@ def _wrong_in(array: Array) -> tuple[str, str] | None:
         return f"level {array.level}; there are levels 1 and 2", "level"
     if array.pcids is not None and not 0 <= array.pcids <= MAX_PCIDS:
         return f"a limit of {array.pcids} PCIDs; from 0 to {MAX_PCIDS} are modelled", "pcids"
+    if array.coalesce not in COALESCED:
+        return f"{array.coalesce} pages as one; 1, 2, 4 or 8 are modelled", "coalesce"
+    if array.coalesce > 1 and not array.page_sizes & PageSizes.K4:
+        return "it coalesces pages of 4K, and holds none", "coalesce"
+    if array.index_hash == IndexHash.SKEWED and policy in (Replacement.TREE_PLRU, Replacement.BIT_PLRU):
+        return "a skewed array has no sets for PLRU; it replaces by lru, fifo, lfu or random", "replacement"
     if policy == Replacement.TREE_PLRU and (ways & (ways - 1) or ways > 64):
         return f"tree-PLRU needs a power of two ways, at most 64, not {ways}", "ways"
     if policy == Replacement.BIT_PLRU and ways > 64:
@@ -176,6 +199,15 @@ def check_geometry(geometry: Geometry) -> None:
         raise BadGeometry(geometry.name, f"{number} arrays; at most {MAX_ARRAYS} are modelled", "arrays")
     for array in geometry.arrays:
         check_array(array)
+    if geometry.counters not in COUNTERS:
+        known = ", ".join(COUNTERS)
+        raise BadGeometry(geometry.name, f"{geometry.counters!r} is none of {known}", "counters")
+    coalesced = sorted({array.coalesce for array in geometry.arrays} - {1})
+    if len(coalesced) > 1:
+        numbers = " and ".join(map(str, coalesced))
+        raise BadGeometry(
+            geometry.name, f"arrays coalesce {numbers} pages; those that do are all to do as many", "arrays"
+        )
     for level in geometry.structure_caches:
         wrong = _wrong_in_structure(level, geometry.structure(level))
         if wrong is not None:

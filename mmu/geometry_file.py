@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmu.geometry import (
+    COUNTERS,
     Array,
     BadGeometry,
     Geometry,
@@ -25,6 +26,7 @@ from mmu.geometry import (
     check_geometry,
 )
 from mmu.latency import Latency, WalkCache
+from mmu.nested import Nested
 
 _Meaning = TypeVar("_Meaning")
 
@@ -37,11 +39,14 @@ STRUCTURE_LEVELS = {"PML5E": 5, "PML4E": 4, "PDPTE": 3, "PDE": 2}
 
 #: What a table may have; and what a preset of ours must have, and a user's geometry need not.
 _OF_GEOMETRY = {"arrays", "structure_caches", "cautions", "default", "inclusive", "smash_1g", "title",
-                "structure_source", "latency", "prefetch_next"}  # fmt: skip
-_OF_ARRAY = {"name", "level", "kinds", "page_sizes", "sets", "ways", "source", "replacement", "index_hash", "pcids"}
+                "structure_source", "latency", "prefetch_next", "counters", "nested"}  # fmt: skip
+_OF_ARRAY = {"name", "level", "kinds", "page_sizes", "sets", "ways", "source", "replacement", "index_hash", "pcids",
+             "coalesce"}  # fmt: skip
 _NEEDED_OF_GEOMETRY, _NEEDED_OF_ARRAY = {"arrays"}, {"name", "level", "kinds", "page_sizes", "sets", "ways"}
 _OF_LATENCY = {"stlb_hit", "walk", "structure_hit", "load", "walk_caches", "source"}
 _OF_WALK_CACHE = {"name", "sets", "ways", "cycles"}
+_OF_NESTED = {"page_size", "structure_caches", "tlb", "source"}
+_TABLES_OF_GEOMETRY = ("latency", "nested")
 _DOCUMENTED_GEOMETRY, _DOCUMENTED_ARRAY = {"title", "structure_caches", "structure_source"}, {"source"}
 #: No geometry needs more; a device may have no end.
 _MOST_BYTES = 1 << 20
@@ -55,8 +60,9 @@ class BadPreset(ValueError):
 class Preset:
     """A geometry with the source of each array and of the structure caches, and its caveats.
 
-    ``latency``: what translations cost there, which the geometry has only where it is to be counted
-    (:meth:`timed`).  ``default``: whether the name without the variant means this one.
+    ``latency``: what translations cost there, which the geometry has only where it is to be counted (:meth:`timed`).
+    ``nested``: its second dimension, which it has only where there is to be one.  ``default``: whether the name without
+    the variant means this one.
     """
 
     name: str
@@ -68,6 +74,8 @@ class Preset:
     default: bool
     latency: Latency | None = None
     latency_source: str = ""
+    nested: Nested | None = None
+    nested_source: str = ""
 
     def timed(self) -> Geometry:
         """The geometry with its latency.  ValueError if it says none."""
@@ -90,12 +98,13 @@ class _Place:
     @property
     def _part(self) -> str:
         """What stands before the part of a table that this is."""
-        return "" if self.structure == "latency" else "structure_caches: "
+        return "" if self.structure in _TABLES_OF_GEOMETRY else "structure_caches: "
 
     def error(self, message: str, key: str = "") -> BadPreset:
         """A failure there, at the line of ``key``, or of the table's heading."""
         keys = [one for one in (key, self.structure, self.structure and "structure_caches") if one]
-        line = _line_of(self.text, self.table, self.array, keys)
+        part = self.structure if self.structure in _TABLES_OF_GEOMETRY else ""
+        line = _line_of(self.text, self.table, self.array, keys, part)
         where = self.table if self.array is None else f"{self.table}, array {self.name}"
         where += f": {self._part}{self.structure}" if self.structure else ""
         told = "".join(one if one.isprintable() else repr(one)[1:-1] for one in f"{where}: {message}")
@@ -108,6 +117,8 @@ class _Headings:
 
     table: str = ""
     array: int | None = None
+    #: The table of a geometry's own table that it is, if it is none of the arrays.
+    part: str = ""
     arrays: dict[str, int] = field(default_factory=dict)
 
     def enter(self, line: str) -> None:
@@ -116,11 +127,11 @@ class _Headings:
             keys = _path_of(tomllib.loads(line))
         except tomllib.TOMLDecodeError:
             return
-        self.table, self.array = keys[0], None
+        self.table, self.array, self.part = keys[0], None, "".join(keys[1:2])
         if keys[1:2] == ["arrays"]:
             if line.startswith("[["):
                 self.arrays[self.table] = self.arrays.get(self.table, -1) + 1
-            self.array = self.arrays.get(self.table)
+            self.array, self.part = self.arrays.get(self.table), ""
 
 
 def _path_of(table: Any) -> list[str]:
@@ -135,20 +146,21 @@ def _path_of(table: Any) -> list[str]:
     return keys
 
 
-def _line_of(text: str, table: str, array: int | None, keys: list[str]) -> int:
+def _line_of(text: str, table: str, array: int | None, keys: list[str], part: str) -> int:
     """The line of the first of these keys that a table has, else of the table's heading, counted from 1; 0 if nothing
-    is found.
+    is found.  ``part``: in a table of that table, or, where it is not there, in the table itself.
     """
-    headings, lines = _Headings(), dict[str, int]()
+    headings, lines = _Headings(), dict[tuple[str, str], int]()
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if line.startswith("["):
             headings.enter(line)
             if (headings.table, headings.array) == (table, array):
-                lines.setdefault("", number)
+                lines.setdefault((headings.part, ""), number)
         elif (headings.table, headings.array) == (table, array):
             if key := re.match(r"""["']?([\w-]+)["']?\s*=""", line):
-                lines.setdefault(key[1], number)
-    return next((lines[key] for key in [*keys, ""] if key in lines), 0)
+                lines.setdefault((headings.part, key[1]), number)
+    places = [(where, key) for where in dict.fromkeys((part, "")) for key in [*keys, ""]]
+    return next((lines[place] for place in places if place in lines), 0)
 
 
 def read_file(path: str) -> dict[str, Preset]:
@@ -200,6 +212,7 @@ def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
     structure_source = read.text("structure_source", own)
     cautions = tuple(read.texts("cautions"))
     latency, latency_source = _latency(replace(place, structure="latency"), table.get("latency"), documented, own)
+    nested, nested_source = _nested(replace(place, structure="nested"), table.get("nested"), documented, own)
     lines = [f"{array}: {source}" for array, source in sources.items()]
     lines.append(f"paging-structure caches: {structure_source}")
     if latency is not None:
@@ -212,16 +225,19 @@ def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
         inclusive=read.truth("inclusive", False),
         smash_1g=read.truth("smash_1g", False),
         prefetch_next=read.truth("prefetch_next", False),
+        counters=read.text("counters", COUNTERS[0]),
         provenance="\n".join(lines),
     )
     try:
         check_geometry(replace(geometry, latency=latency))
+        check_geometry(replace(geometry, nested=nested))
     except BadGeometry as error:
-        raise place.error(error.message, error.field) from None
+        part = error.field if error.field in _TABLES_OF_GEOMETRY else ""
+        raise replace(place, structure=part).error(error.message.removeprefix(f"{part}: "), error.field) from None
     default = read.truth("default", ":" not in place.table)
     return Preset(
         place.table, read.text("title", own), geometry, sources, structure_source, cautions, default, latency,
-        latency_source,
+        latency_source, nested, nested_source,
     )  # fmt: skip
 
 
@@ -241,6 +257,22 @@ def _latency(place: _Place, table: Any, documented: bool, own: str) -> tuple[Lat
         caches.append(WalkCache(inner.name(), *shape))
     stlb_hit, walk, structure_hit, load = map(read.cycles, ("stlb_hit", "walk", "structure_hit", "load"))
     return Latency(stlb_hit, walk, structure_hit, load, tuple(caches)), read.text("source", own)
+
+
+def _nested(place: _Place, table: Any, documented: bool, own: str) -> tuple[Nested | None, str]:
+    """The second dimension, and where that is from."""
+    if table is None:
+        return None, ""
+    if not isinstance(table, dict):
+        raise place.error(f"expected a table, [NAME.nested], not {table!r}")
+    _check_keys(place, table, {"page_size", "structure_caches"} | ({"source"} if documented else set()), _OF_NESTED)
+    read = _Reader(place, table)
+    page = _known(place, "page_size", read.text("page_size", ""), PAGE_SIZES)
+    caches = _structure_caches(place, table["structure_caches"])
+    entries = {level: shape for level, shape in caches.items() if isinstance(shape, int)}
+    if len(entries) != len(caches):
+        raise place.error("structure_caches: those of EPT are fully associative, as { PDE = 32 }", "structure_caches")
+    return Nested(int(page).bit_length(), entries, read.entries("tlb")), read.text("source", own)
 
 
 def _structure_caches(place: _Place, table: Any) -> dict[int, int | StructureShape]:
@@ -284,6 +316,7 @@ def _array(place: _Place, table: dict[str, Any], documented: bool) -> Array:
         replacement=_known(place, "replacement", read.text("replacement", "lru"), REPLACEMENT),
         index_hash=_known(place, "index_hash", read.text("index_hash", "linear"), INDEX_HASH),
         pcids=read.limit("pcids"),
+        coalesce=read.number("coalesce") if "coalesce" in table else 1,
     )
     try:
         check_array(array)
@@ -311,6 +344,9 @@ class _Reader:
     def limit(self, key: str) -> int | None:
         wanted = "a number of PCIDs"
         return None if key not in self.table else int(self._typed(key, 0, lambda value: type(value) is int, wanted))
+
+    def entries(self, key: str) -> int:
+        return int(self._typed(key, 0, lambda value: type(value) is int and value >= 0, "a number of entries"))
 
     def cycles(self, key: str) -> int:
         return int(self._typed(key, 0, lambda value: type(value) is int and value >= 0, "a number of cycles"))

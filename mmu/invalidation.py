@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mmu.access_log import EVERY_PCID, GLOBALS, Op, note_control
-from mmu.array_record import GLOBAL_TAG, context_of, entries_of, forget, tag_at
+from mmu.array_record import entries_of, forget, tag_at
+from mmu.array_tags import GLOBAL_TAG, context_of
 from mmu.eviction import array_number
 from mmu.native import native
 from mmu.state import MmuState

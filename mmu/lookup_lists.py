@@ -48,3 +48,14 @@ def shared_kinds(geometry: Geometry) -> Words:
                 takers = [*(whole or (a for a in pieces if a.level == 1)), *(a for a in pieces if a.level == 2)]
             shared[access, level] = sum(kind for kind in Kinds(7) if any(array.kinds & kind for array in takers))
     return shared
+
+
+def coalesced_before(geometry: Geometry) -> bool:
+    """Whether an access may find a page among coalesced ones, though an array that it looks into later, and that does
+    not coalesce, holds the page alone."""
+    for access in Access:
+        mine = [array for array in geometry.arrays if array.kinds & (1 << access) and array.page_sizes & PageSizes.K4]
+        in_order = [array.coalesce > 1 for array in sorted(mine, key=lambda array: array.level)]
+        if any(first and not all(in_order[at:]) for at, first in enumerate(in_order)):
+            return True
+    return False

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mmu.access import AccessCounts
-from mmu.array_record import GLOBAL_TAG, SMASHED, Held, TlbArray, context_of, level_of, vaddr_of
+from mmu.array_record import Held, TlbArray
+from mmu.array_tags import PAGE_SHIFT
+from mmu.cached_translation import CachedTranslation, described
 from mmu.costs import COUNTED, TranslationCosts
 from mmu.engine_sync import MAX_PIECES
-from mmu.entries import RW, XD, D, page_bytes
 from mmu.geometry import Array, Geometry, IndexHash, check_geometry
 from mmu.latency import Latency
-from mmu.lookup_lists import lookup_lists, shared_kinds
+from mmu.lookup_lists import coalesced_before, lookup_lists, shared_kinds
 from mmu.nested_walk import NestedTables
 from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
@@ -42,7 +43,7 @@ _COMPLETED = ("walk_completed_4k", "walk_completed_2m", "walk_completed_1g")
 _COUNTED: dict[type[ctypes.Structure], tuple[str, ...]] = {
     TlbArray: ("counts", "hits", "misses", "evictions", "invalidations", "drops"),
     StructureCache: ("lookups", "hits"),
-    AccessCounts: ("l1_hits", "stlb_hits", "walk_completed", "walk_faults"),
+    AccessCounts: tuple(name for name, _ in AccessCounts._fields_),
     NestedTables: ("walks", "loads", "tlb_hits", "cycles"),
     **COUNTED,
 }
@@ -95,26 +96,6 @@ class ArrayCounters:
     invalidations: int
     installs: int
     drops: int
-
-
-@dataclass(frozen=True, repr=False)
-class CachedTranslation(ShownInHex):
-    """One entry of an array: the page, its size in bytes, whose it is, and the frame it stands for.
-
-    ``writable`` and ``executable`` are the AND and the OR over the entries of every level, whatever the registers say.
-    ``smashed``: it is a piece of a larger page.
-    """
-
-    _hexadecimal: ClassVar[frozenset[str]] = frozenset(("vaddr", "page_size", "paddr"))
-
-    vaddr: int
-    page_size: int
-    pcid: int | None  # None: global
-    paddr: int
-    dirty: bool
-    smashed: bool
-    writable: bool
-    executable: bool
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,7 +162,8 @@ class TlbModel:
         state.structure_caches = ctypes.addressof(self._caches)
         state.tlb_random = seed & 0xFFFF_FFFF_FFFF_FFFF or 1
         state.inclusive, state.smash_1g = geometry.inclusive, geometry.smash_1g
-        state.prefetch_next = geometry.prefetch_next
+        state.prefetch_next, state.coalesce = geometry.prefetch_next, geometry.coalesce
+        state.coalesced_before = coalesced_before(geometry)
         state.pieces, state.pieces_number = self._words(MAX_PIECES).ctypes.data, 0
         #: What translations cost; None if the geometry has no latency.
         self.costs: TranslationCosts | None = None
@@ -210,7 +192,9 @@ class TlbModel:
         record.used = self._words(array.sets).ctypes.data
         record.hints, record.hint_mask = hints.ctypes.data, len(hints) - 1
         record.set_mask, record.ways, record.level = array.sets - 1, array.ways, array.level
-        record.hash_shift = array.sets.bit_length() - 1 if array.index_hash == IndexHash.XOR else 0
+        record.hash_shift = array.sets.bit_length() - 1 if array.index_hash != IndexHash.LINEAR else 0
+        record.skewed = array.index_hash == IndexHash.SKEWED
+        record.group_shift, record.group_bits = array.coalesce.bit_length() - 1, array.coalesce - 1 << PAGE_SHIFT
         if array.pcids is not None:
             record.pcids, record.contexts = array.pcids + 1, self._words(max(1, 2 * array.pcids)).ctypes.data
         record.kinds, record.page_sizes, record.replacement = array.kinds, array.page_sizes, array.replacement
@@ -358,12 +342,16 @@ class TlbModel:
         """The counts of the accesses of each kind, by outcome."""
         counters = {}
         for access in Access:
-            counts = self._counts[access]
+            counts = self.counts_of(access)
             counted = {"l1_hits": counts.l1_hits, "stlb_hits": counts.stlb_hits}
             counted |= zip(_COMPLETED, counts.walk_completed, strict=True)
             counted["walk_faults"] = counts.walk_faults
             counters[access] = counted | {"accesses": sum(counted.values())}
         return counters
+
+    def counts_of(self, access: Access) -> AccessCounts:
+        """What is counted of the accesses of a kind, as native code has it."""
+        return self._counts[access]
 
     def contents(self) -> dict[str, list[CachedTranslation]]:
         """Every translation held, by array, in the order of sets and ways."""
@@ -375,24 +363,10 @@ class TlbModel:
         for array, record in zip(self.geometry.arrays, self._arrays, strict=True):
             tags = _records(ctypes.c_uint64, record.tags, array.entries)
             each = zip(tags, _records(Held, record.held, array.entries), strict=True)
-            places[array.name] = [_describe(tag, held) if tag else None for tag, held in each]
+            places[array.name] = [described(tag, held, array.coalesce) if tag else None for tag, held in each]
         return places
 
 
 def _records(kind: Any, address: int, number: int) -> Any:
     """Consecutive records."""
     return (kind * number).from_address(address)
-
-
-def _describe(tag: int, held: Held) -> CachedTranslation:
-    context = context_of(tag)
-    return CachedTranslation(
-        vaddr=vaddr_of(tag),
-        page_size=page_bytes(level_of(tag)),
-        pcid=None if context == GLOBAL_TAG else context,
-        paddr=held.frame & ~0xFFF,
-        dirty=bool(held.leaf & D),
-        smashed=bool(held.frame & SMASHED),
-        writable=bool(held.every & RW),
-        executable=not held.any_xd & XD,
-    )

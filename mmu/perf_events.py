@@ -1,4 +1,5 @@
-"""The counts of the TLB model, under the names of the ``perf`` events with the same meaning.
+"""The counts of the TLB model, under the names of the ``perf`` events with the same meaning: Intel's, and for a
+geometry that says so AMD's as well.
 
 docs/mmu.md has the mapping and its differences.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mmu.perf_amd import amd_events, amd_names
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ LATENCY_NAMES = (
     *(f"PAGE_WALKER_LOADS.{kind}_{found}" for kind in _SIDES for found in _FOUND),
     "EPT.WALK_PENDING",
 )
-#: Every other name.
+#: What names of a geometry's counters begin with that are AMD's.
+_AMD = "amdzen"
+#: Every other name, but for those of one vendor (:mod:`mmu.perf_amd`).
 NAMES = (
     *(name for pair in _GENERIC.values() for name in pair),
     *(
@@ -73,6 +77,8 @@ def events_of(model: TlbModel, walk_loads: int) -> dict[str, int]:
         for suffix, name in _COMPLETED.items():
             events[f"{prefix}.WALK_COMPLETED{suffix}"] = kind[name]
     events["PAGE_WALKER_LOADS"] = walk_loads
+    if model.geometry.counters.startswith(_AMD):
+        events |= amd_events(model, int(model.geometry.counters.removeprefix(_AMD)))
     if model.costs is None:
         return events
     second = model.second
@@ -91,3 +97,8 @@ def _of_latency(costs: TranslationCosts) -> dict[str, int]:
             for found, loads in zip(_FOUND, (*caches, memory), strict=True):
                 events[f"PAGE_WALKER_LOADS.{kind}_{found}"] = loads[side]
     return events
+
+
+def vendor_names(counters: str) -> tuple[str, ...]:
+    """The names of the events that a geometry with these counters has besides those of all."""
+    return amd_names(int(counters.removeprefix(_AMD))) if counters.startswith(_AMD) else ()

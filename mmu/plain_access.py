@@ -6,8 +6,10 @@ They change and count what :func:`mmu.access.access_once` does, and leave every 
 
 from __future__ import annotations
 
-from mmu.access import count_first_level_hits, count_level_2_hit, count_small_page
-from mmu.array_record import GLOBAL_TAG, Found, TlbArray, held_at, hint_of, level_of, search, tag_at, tag_of
+from mmu.access import count_first_level_hits, count_second_level, count_small_page
+from mmu.array_record import Found, TlbArray, held_at, hint_of, is_of, search, tag_at
+from mmu.array_tags import level_of, tag_of
+from mmu.coalescing import is_coalesced
 from mmu.entries import ADDRESS, RW, US, XD, A, D, P
 from mmu.geometry import Replacement
 from mmu.native import inlined, load32, load64, native
@@ -15,7 +17,7 @@ from mmu.registers import CR4, EFER, Access
 from mmu.replacement import touch
 from mmu.state import MmuState
 from mmu.structure_cache import find_table, note_use, structure_cache, table_at
-from mmu.tlb import Leaf, arrays_for, count_missed, install_small, prefetch_next
+from mmu.tlb import Leaf, arrays_for, count_missed, install_small, leaf_of, prefetch_next
 
 _USED = P | A
 
@@ -39,8 +41,7 @@ def held_first(state: MmuState, vaddr: int, access: int) -> Found:
     if array.present & 1 == 0 or array.twice != 0:
         return Found(0, 0)
     index = load32(hint_of(array, vaddr, 1))
-    tag = tag_at(array, index)
-    if tag != tag_of(vaddr, 1, state.pcid) and tag != tag_of(vaddr, 1, GLOBAL_TAG):
+    if not is_of(array, tag_at(array, index), tag_of(vaddr, 1, state.pcid)):
         return Found(0, 0)
     return Found(address, index)
 
@@ -134,8 +135,10 @@ def missed_first(state: MmuState, vaddr: int, access: int) -> bool:
     note_use(state, cache, cached - 1, False)
     state.walks += 1
     state.walk_loads += 1
-    count_small_page(state, access)
-    leaf = Leaf(1, pte & ADDRESS, every, any_xd, pte)
+    state.slots[1] = slot
+    coalesced = 1 if state.coalesce > 1 and is_coalesced(state) else 0
+    count_small_page(state, access, coalesced)
+    leaf = Leaf(1, pte & ADDRESS, every, any_xd, pte, coalesced)
     install_small(state, second, vaddr, leaf)
     install_small(state, first, vaddr, leaf)
     if state.prefetch_next != 0 and access != Access.FETCH:
@@ -153,7 +156,6 @@ def _hit_second(state: MmuState, vaddr: int, access: int, found: Found) -> bool:
     count_missed(arrays_for(state, access, 2), found.array)
     array.hits += 1
     touch(state, array, found.place, vaddr, 1, False)
-    count_level_2_hit(state, access)
-    held = held_at(array, found.place)
-    install_small(state, arrays_for(state, access, 1), vaddr, Leaf(1, held.frame, held.every, held.any_xd, held.leaf))
+    count_second_level(state, access, found)
+    install_small(state, arrays_for(state, access, 1), vaddr, leaf_of(found, vaddr))
     return True

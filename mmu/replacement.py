@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmu.array_record import TlbArray, set_of
+from mmu.array_record import TlbArray, first_skew, next_skew, number_of, place_at, set_of_number, tag_at
 from mmu.geometry import Replacement
 from mmu.native import inlined, load64, native, store64
 from mmu.state import MmuState
@@ -29,7 +29,7 @@ def touch(state: MmuState, array: TlbArray, index: int, vaddr: int, level: int, 
         used = 0 if installed else load64(array.times + index * 8)
         store64(array.times + index * 8, used_once_more(used, state.tlb_time))
     elif policy != Replacement.FIFO and policy != Replacement.RANDOM:
-        _note_use(array, index, vaddr, level)
+        _note_use(array, index)
 
 
 @native
@@ -40,9 +40,9 @@ def used_once_more(used: int, time: int) -> int:
 
 
 @native
-def _note_use(array: TlbArray, index: int, vaddr: int, level: int) -> None:
+def _note_use(array: TlbArray, index: int) -> None:
     """The bits of the two PLRU policies."""
-    set_number = set_of(array, vaddr, level)
+    set_number = set_of_number(array, number_of(array, tag_at(array, index)))
     ways = array.ways
     way = index - set_number * ways
     used = array.used + set_number * 8
@@ -92,6 +92,31 @@ def place_for(state: MmuState, array: TlbArray, set_number: int) -> int:
         return first + first_least(array.times + first * 8, ways)  # a free one is of no time
     way = first_equal(array.tags + first * 8, ways, 0, _ALL_ONES)
     return first + (_victim(state, array, set_number) if way == ways else way)
+
+
+@native
+def skewed_place_for(state: MmuState, array: TlbArray, number: int) -> int:
+    """The same in a skewed array, for a page of this number: the first of its places that is free, or else of those to
+    evict."""
+    way, skew = 0, first_skew(array, number)
+    chosen: int = 0
+    oldest: int = _ALL_ONES
+    while way < array.ways:
+        index = place_at(array, number, skew, way)
+        if array.replacement == Replacement.RANDOM and tag_at(array, index) == 0:
+            return index
+        if load64(array.times + index * 8) < oldest:  # a free one is of no time
+            chosen, oldest = index, load64(array.times + index * 8)
+        skew = next_skew(array, skew)
+        way += 1
+    if array.replacement == Replacement.RANDOM:
+        way, skew = next_random(state) % array.ways, first_skew(array, number)
+        chosen = 0
+        while chosen < way:
+            skew = next_skew(array, skew)
+            chosen += 1
+        return place_at(array, number, skew, way)
+    return chosen
 
 
 @native

@@ -179,6 +179,8 @@ class MmuState(ctypes.Structure):
     inclusive: int
     smash_1g: int
     prefetch_next: int  # after a walk for data the next page of 4K enters the second level too
+    coalesce: int  # of how many pages of 4K arrays hold one translation; 1: of none
+    coalesced_before: int  # an array that does so is looked up before one that does not
     structure_caches: int  # address of StructureCache[6], by level
     access_counts: int  # address of AccessCounts[3], by access
     last_access: LastAccess

@@ -11,7 +11,7 @@ import ctypes
 
 import numpy as np
 
-from mmu.array_record import page_of
+from mmu.array_tags import page_of
 from mmu.entries import A
 from mmu.geometry import Replacement
 from mmu.native import inlined, load64, native, store64

@@ -6,8 +6,8 @@ Where the manual leaves a choice, the model does this:
 first match ends the search.
 * A hit that cannot be used (a store to a page whose D the entry does not know to be set; rights that do not allow the
   access) counts as a hit; then all that is cached for the address is dropped, and a walk follows.
-* Nothing is prefetched, and no entry leaves but by replacement, an invalidation, a hit that could not be used, or
-  inclusion.
+* Nothing is prefetched, and no entry leaves but by replacement, an invalidation, a hit that could not be used,
+  inclusion, or because its page is coalesced now.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mmu.array_record import (
-    GLOBAL_TAG,
-    NOT_CONTEXT,
     Found,
     TlbArray,
     as_piece,
-    context_of,
     entries_of,
     find,
+    find_tag,
+    first_near,
     forget,
     frame_at,
     give_to,
+    group_tag,
     held_at,
+    hint_of,
     holds_page_as_another,
-    level_of,
+    number_of,
     occupy,
-    page_of,
-    set_of,
+    pages_of,
+    set_of_number,
     tag_at,
-    tag_of,
-    vaddr_of,
     whole_of,
 )
+from mmu.array_tags import COALESCED, GLOBAL_TAG, context_of, level_of, page_of, single_tag, tag_of, vaddr_of
+from mmu.coalescing import is_coalesced
 from mmu.engine_sync import tell_engine
 from mmu.entries import ADDRESS, A, D, G, P
-from mmu.eviction import admit, array_number, evicted
+from mmu.eviction import admit, array_number, evicted, tell_of_others, tell_of_pages
 from mmu.geometry import MAX_ARRAYS
-from mmu.native import cold, inlined, load64, native
+from mmu.native import cold, inlined, load64, native, store32
 from mmu.registers import CR4, Access
-from mmu.replacement import place_for, touch
+from mmu.replacement import place_for, skewed_place_for, touch
 from mmu.state import MmuState
-from mmu.ways import first_equal
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _PAGE, _PAGE_MASK = 0x1000, 0xFFFF_FFFF_FFFF_F000
@@ -58,7 +58,7 @@ _LIST_BYTES = (MAX_ARRAYS + 1) * 8
 
 class Leaf(NamedTuple):
     """What a walk installs: the level of the leaf entry, the frame's address (as Held has it), AND and OR of all
-    entries, and the leaf entry itself.
+    entries, the leaf entry itself, and whether it is coalesced with those beside it, where an array does that.
     """
 
     level: int
@@ -66,6 +66,7 @@ class Leaf(NamedTuple):
     every: int
     any_xd: int
     entry: int
+    coalesced: int
 
 
 @inlined
@@ -161,11 +162,14 @@ def count_misses(state: MmuState, access: int) -> None:
 
 
 @inlined
-def leaf_of(found: Found) -> Leaf:
-    """The translation that a lookup found."""
+def leaf_of(found: Found, vaddr: int) -> Leaf:
+    """The translation that a lookup of ``vaddr`` found."""
     array = TlbArray.from_address(found.array)
-    held = held_at(array, found.place)
-    return Leaf(level_of(tag_at(array, found.place)), held.frame, held.every, held.any_xd, held.leaf)
+    held, tag = held_at(array, found.place), tag_at(array, found.place)
+    frame, coalesced = held.frame, tag & COALESCED
+    if coalesced != 0:
+        frame |= vaddr & (array.group_bits >> 4)
+    return Leaf(level_of(tag), frame, held.every, held.any_xd, held.leaf, coalesced)
 
 
 @inlined
@@ -177,8 +181,12 @@ def level_of_found(found: Found) -> int:
 @native
 def paddr_of(found: Found, vaddr: int) -> int:
     """The physical address of ``vaddr``."""
-    mask = (1 << (12 + 9 * (level_of_found(found) - 1))) - 1
-    return (frame_at(TlbArray.from_address(found.array), found.place) & (_ALL_ONES ^ mask)) | (vaddr & mask)
+    array = TlbArray.from_address(found.array)
+    tag = tag_at(array, found.place)
+    mask = (1 << (12 + 9 * (level_of(tag) - 1))) - 1
+    if tag & COALESCED != 0:
+        mask |= array.group_bits >> 4
+    return (frame_at(array, found.place) & (_ALL_ONES ^ mask)) | (vaddr & mask)
 
 
 # -- installing --------------------------------------------------------------------------------------------------------
@@ -188,31 +196,55 @@ def paddr_of(found: Found, vaddr: int) -> int:
 def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
     """Put a translation into an array, evicting another if its set is full."""
     is_global = leaf.entry & G != 0 and state.cr4 & CR4.PGE != 0
-    tag = tag_of(vaddr, leaf.level, GLOBAL_TAG if is_global else state.pcid)
+    tag, frame = tag_of(vaddr, leaf.level, GLOBAL_TAG if is_global else state.pcid), leaf.frame
     if array.pcids != 0 and array.last_context != state.pcid + 1 and not is_global:
         admit(state, array)
-    index = place_for(state, array, set_of(array, vaddr, leaf.level))
+    coalesced = leaf.coalesced != 0 and array.group_shift != 0
+    if coalesced:
+        tag, frame = group_tag(array, tag), frame & (_ALL_ONES ^ (array.group_bits >> 4))
+        _remove_single(state, array, tag)
+    if array.skewed != 0:
+        index = skewed_place_for(state, array, number_of(array, tag))
+    else:
+        index = place_for(state, array, set_of_number(array, number_of(array, tag)))
     old, old_frame = tag_at(array, index), 0
     if old != 0:
         array.evictions += 1
         if state.inclusive | state.engine_cpu != 0:
             old_frame = frame_at(array, index)
-    if old != 0 and level_of(old) == leaf.level and not is_global:
+    if old != 0 and level_of(old) == leaf.level and not is_global and not coalesced:
         give_to(array, index, tag)
     else:
         if old != 0:
             forget(array, index)
-        if is_global and holds_page_as_another(array, tag):
+        if (is_global or coalesced) and holds_page_as_another(array, tag):
             array.twice = 1
         occupy(array, index, tag)
+        store32(hint_of(array, vaddr, leaf.level), index)
     held = held_at(array, index)
-    held.frame = leaf.frame
+    held.frame = frame
     held.every = leaf.every
     held.any_xd = leaf.any_xd
     held.leaf = leaf.entry
     touch(state, array, index, vaddr, leaf.level, True)
     if old != 0 and state.inclusive | state.engine_cpu != 0:
         evicted(state, array, old, old_frame)
+    if coalesced and array.twice | state.coalesced_before != 0:
+        tell_of_others(state, array, tag, vaddr)
+
+
+@cold
+def _remove_single(state: MmuState, array: TlbArray, tag: int) -> None:
+    """Coalesced pages are about to be installed: those of them that are there alone, of that PCID or global as they
+    are, leave."""
+    if array.set_mask == 0 and first_near(array, 0, tag) == array.ways:
+        return
+    i = 0
+    while i < pages_of(array, tag):
+        index = find_tag(array, single_tag(tag, i))
+        if index != 0:
+            _remove_found(state, array, index - 1, True)
+        i += 1
 
 
 @inlined
@@ -222,7 +254,7 @@ def install_small(state: MmuState, place: int, vaddr: int, leaf: Leaf) -> None:
     while address != 0:
         array = TlbArray.from_address(address)
         if array.page_sizes & 1 != 0:
-            install(state, array, vaddr, Leaf(1, leaf.frame, leaf.every, leaf.any_xd, leaf.entry))
+            install(state, array, vaddr, Leaf(1, leaf.frame, leaf.every, leaf.any_xd, leaf.entry, leaf.coalesced))
         place += 8
         address = load64(place)
 
@@ -256,7 +288,7 @@ def _takes_1g(state: MmuState, access: int) -> bool:
 @native
 def promote(state: MmuState, access: int, vaddr: int, found: Found) -> None:
     """A second-level hit: the translation enters the first level."""
-    _install_level(state, 1, access, vaddr, leaf_of(found))
+    _install_level(state, 1, access, vaddr, leaf_of(found, vaddr))
 
 
 @inlined
@@ -267,9 +299,10 @@ def held_level(state: MmuState, level: int) -> int:
 
 
 @native
-def install_walked(state: MmuState, access: int, vaddr: int) -> None:
+def install_walked(state: MmuState, access: int, vaddr: int) -> int:
     """The result of a walk enters the second level, then the first; a 1G page as its 2M piece, if the processor smashes
-    1G pages, and any page as a piece of the size that the second dimension's pages have, if that is less.
+    1G pages, and any page as a piece of the size that the second dimension's pages have, if that is less.  Returns 1 if
+    it was coalesced.
     """
     walked = state.walked
     entry = walked.leaf | (A | D if access == Access.WRITE else A)
@@ -281,10 +314,12 @@ def install_walked(state: MmuState, access: int, vaddr: int) -> None:
         frame = as_piece(frame, walked.level)
     if smash or level != walked.level:
         state.smashed = 1
-    whole = Leaf(level, frame, walked.every | A, walked.any_xd, entry)
-    piece = Leaf(2, as_piece(walked.paddr & _PIECE, 3), whole.every, whole.any_xd, entry)
+    coalesced = 1 if state.coalesce > 1 and walked.level == 1 and is_coalesced(state) else 0
+    whole = Leaf(level, frame, walked.every | A, walked.any_xd, entry, coalesced)
+    piece = Leaf(2, as_piece(walked.paddr & _PIECE, 3), whole.every, whole.any_xd, entry, 0)
     _install_level(state, 2, access, vaddr, piece if smash else whole)
     _install_level(state, 1, access, vaddr, piece if smash and not _takes_1g(state, access) else whole)
+    return coalesced
 
 
 @cold
@@ -299,7 +334,7 @@ def prefetch_next(state: MmuState, access: int, vaddr: int, slot: int, every: in
         return
     page = (vaddr & _PAGE_MASK) + _PAGE
     if peek(state, access, page).array == 0:
-        _install_level(state, 2, access, page, Leaf(1, pte & ADDRESS, every & pte, any_xd | pte, pte))
+        _install_level(state, 2, access, page, Leaf(1, pte & ADDRESS, every & pte, any_xd | pte, pte, 0))
 
 
 # -- leaving -----------------------------------------------------------------------------------------------------------
@@ -315,7 +350,11 @@ def _remove_found(state: MmuState, array: TlbArray, index: int, dropped: bool) -
     else:
         array.invalidations += 1
     context = context_of(tag)
-    if context == state.pcid or context == GLOBAL_TAG:
+    if context != state.pcid and context != GLOBAL_TAG:
+        return
+    if tag & COALESCED != 0:
+        tell_of_pages(state, array, tag)
+    else:
         tell_engine(state, vaddr_of(tag), level_of(tag))
 
 
@@ -323,16 +362,21 @@ def _remove_found(state: MmuState, array: TlbArray, index: int, dropped: bool) -
 def _remove_in_set(
     state: MmuState, array: TlbArray, vaddr: int, level: int, pcid: int, globals_too: bool, dropped: bool
 ) -> None:
-    own, everybody = tag_of(vaddr, level, pcid), tag_of(vaddr, level, GLOBAL_TAG)
-    first, way = set_of(array, vaddr, level) * array.ways, 0
-    while True:
-        way += first_equal(array.tags + (first + way) * 8, array.ways - way, own, NOT_CONTEXT)
-        if way == array.ways:
-            return
-        tag = tag_at(array, first + way)
-        if tag == own or (globals_too and tag == everybody):
-            _remove_found(state, array, first + way, dropped)
-        way += 1
+    own = tag_of(vaddr, level, pcid)
+    _remove_tag(state, array, own, dropped)
+    if globals_too:
+        _remove_tag(state, array, tag_of(vaddr, level, GLOBAL_TAG), dropped)
+    if level == 1 and array.group_shift != 0:
+        _remove_tag(state, array, group_tag(array, own), dropped)
+        if globals_too:
+            _remove_tag(state, array, group_tag(array, tag_of(vaddr, level, GLOBAL_TAG)), dropped)
+
+
+@native
+def _remove_tag(state: MmuState, array: TlbArray, tag: int, dropped: bool) -> None:
+    index = find_tag(array, tag)
+    if index != 0:
+        _remove_found(state, array, index - 1, dropped)
 
 
 @native

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 
-from mmu.entries import ADDRESS
 from mmu.events import RECORD_BYTES, EventKind, EventRecord
 from mmu.native import cold, load64, native, store64
 from mmu.nested_walk import NestedTables, entry_paddr, find_page, first_level, keep_entry, read_entry
@@ -156,7 +155,6 @@ def count_walk(state: MmuState, access: int, start: WalkStart, loads: int, event
 
 
 @cold
-def count_plain_walk(state: MmuState, vaddr: int, access: int, start: WalkStart) -> None:
+def count_plain_walk(state: MmuState, access: int, start: WalkStart) -> None:
     """The same of a walk that has read one entry, the PTE, and of which no event was recorded."""
-    state.slots[1] = (start.table & ADDRESS) | (((vaddr >> 12) & 511) << 3)
     count_walk(state, access, start, 1, state.ring_head, True)

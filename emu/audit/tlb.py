@@ -12,6 +12,7 @@ from mmu.entries import ENTRY_NAME, PS
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
     from emu.mm.tlbflush import Flushed
+    from mmu.cached_translation import CachedTranslation
     from mmu.model import TlbModel
 
 
@@ -54,26 +55,34 @@ def _walk(mm: Flushed, vaddr: int, to_level: int) -> _Walk:
 def _translations(model: TlbModel, mm: Flushed) -> Iterator[str]:
     for array, entries in model.contents().items():
         for held in entries:
-            walk = _walk(mm, held.vaddr, 1)
-            size = span(walk.level)
-            where = f"holds {held.vaddr:#x} at {held.paddr:#x} in {array}"
-            paddr = (walk.entry & ADDRESS & -size) | (held.vaddr & (size - 1))
-            if not walk.entry & P:
-                yield f"{where}, but the tables map nothing there"
-            elif paddr != held.paddr or held.page_size > size:
-                yield f"{where}, but the tables say {paddr:#x}"
-            else:
-                beyond = [
-                    name
-                    for name, has, may in (
-                        ("writable", held.writable, walk.writable),
-                        ("executable", held.executable, walk.executable),
-                        ("dirty", held.dirty, walk.entry & D),
-                    )
-                    if has and not may
-                ]
-                if beyond:
-                    yield f"{where} as {' and '.join(beyond)}, which the tables do not allow"
+            size = span(1) if held.coalesced else held.page_size
+            for offset in range(0, held.page_size, size):
+                yield from _page(mm, array, held, size, offset)
+
+
+def _page(mm: Flushed, array: str, held: CachedTranslation, held_size: int, offset: int) -> Iterator[str]:
+    """What is wrong with a page of a translation, of which coalesced pages have several."""
+    vaddr, held_at = held.vaddr + offset, held.paddr + offset
+    walk = _walk(mm, vaddr, 1)
+    size = span(walk.level)
+    where = f"holds {vaddr:#x} at {held_at:#x} in {array}"
+    paddr = (walk.entry & ADDRESS & -size) | (vaddr & (size - 1))
+    if not walk.entry & P:
+        yield f"{where}, but the tables map nothing there"
+    elif paddr != held_at or held_size > size:
+        yield f"{where}, but the tables say {paddr:#x}"
+    else:
+        beyond = [
+            name
+            for name, has, may in (
+                ("writable", held.writable, walk.writable),
+                ("executable", held.executable, walk.executable),
+                ("dirty", held.dirty, walk.entry & D),
+            )
+            if has and not may
+        ]
+        if beyond:
+            yield f"{where} as {' and '.join(beyond)}, which the tables do not allow"
 
 
 def _structures(model: TlbModel, mm: Flushed) -> Iterator[str]:

@@ -268,8 +268,9 @@ def add_machine_options(parser: Parser) -> None:
         help="count what translations cost, in cycles, with the latencies of that preset or file (docs/mmu.md)",
     )
     add(
-        "--nested", nargs="?", const="4K", choices=("4K", "2M", "1G"), metavar="SIZE",
-        help="walk in two dimensions, as in a virtual machine: through EPT with pages of 4K, 2M or 1G (docs/mmu.md)",
+        "--nested", nargs="?", const="", choices=("", "4K", "2M", "1G"), metavar="SIZE",
+        help="walk in two dimensions, as in a virtual machine: through EPT with pages of 4K, 2M or 1G, or as the file "
+        "says, or else of 4K (docs/mmu.md)",
     )  # fmt: skip
     add(
         "--tlb-from-cpuid", metavar="FILE",

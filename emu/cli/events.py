@@ -114,8 +114,18 @@ class Events:
         """Every event but those of single system calls."""
         return [
             *_CLOCKS, "context-switches", "cpu-migrations", "page-faults", "minor-faults", "major-faults",
-            "instructions", *_ALIASES, *_tlb_names(), *_TRACEPOINTS, *self._plain(kernel_counts(self._kernel)),
+            "instructions", *_ALIASES, *_tlb_names(), *self._vendor_names(), *_TRACEPOINTS,
+            *self._plain(kernel_counts(self._kernel)),
         ]  # fmt: skip
+
+    def _vendor_names(self) -> tuple[str, ...]:
+        """Those that only processors of the vendor have that the model is of."""
+        tlb = self._kernel.cpu.mmu.tlb
+        if tlb is None:
+            return ()
+        from mmu.perf_events import vendor_names
+
+        return vendor_names(tlb.geometry.counters)
 
     def _checked(self, text: str) -> str:
         """The name as it is counted; one with ``*`` stays as it is."""
@@ -127,6 +137,7 @@ class Events:
             if not any(fnmatchcase(each, call) for each in named):
                 raise UnknownEvent(f"there is no system call {call!r}")
         elif name.lower() not in self._known:
+            self._refuse_vendors(text)
             known = ", ".join((*self._known.values(), *(f"{prefix}NAME" for prefix in _OF_CALL)))
             raise UnknownEvent(f"there is no event {text!r}{self._near(text)}; there are {known}")
         elif name in _tlb_names() and self._kernel.cpu.mmu.tlb is None:
@@ -135,6 +146,20 @@ class Events:
             if self._kernel.cpu.mmu.tlb.costs is None:
                 raise UnknownEvent(f"{name} is counted where translations have latencies: give --tlb-latency")
         return name
+
+    def _refuse_vendors(self, text: str) -> None:
+        """:class:`UnknownEvent` for an event that models of other processors count; it names those that do."""
+        from mmu.geometry import COUNTERS
+        from mmu.perf_events import vendor_names
+        from mmu.presets import all_presets
+
+        having = {each for each in COUNTERS if text.lower() in vendor_names(each)}
+        if not having:
+            return
+        presets = ", ".join(name for name, preset in all_presets().items() if preset.geometry.counters in having)
+        tlb = self._kernel.cpu.mmu.tlb
+        what = "without a modelled TLB" if tlb is None else f"by {tlb.geometry.name}"
+        raise UnknownEvent(f"{text} is not counted {what}; it is by --tlb {presets}")
 
     def _near(self, text: str) -> str:
         """The events whose names are like this one, in words."""

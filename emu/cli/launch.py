@@ -89,13 +89,14 @@ def _tlb(arguments: argparse.Namespace) -> str | Geometry:
         return "off"
     from emu.cli.tlb import geometry_from_cpuid, nested, preset_or_file, timed, with_settings
 
+    said = None
     if arguments.tlb_from_cpuid is not None:
         geometry = geometry_from_cpuid(arguments.tlb_from_cpuid, "--tlb-from-cpuid")
     else:
         preset = preset_or_file(arguments.tlb, "--tlb")
-        geometry = timed(preset) if arguments.tlb_latency else preset.geometry
+        geometry, said = timed(preset) if arguments.tlb_latency else preset.geometry, preset.nested
     if arguments.nested is not None:
-        geometry = nested(geometry, arguments.nested)
+        geometry = nested(geometry, arguments.nested, said)
     return with_settings(geometry, arguments.tlb_set)
 
 

@@ -17,10 +17,11 @@ from emu.cli.arguments import Parser, format_size
 from emu.cli.screen import Screen
 from emu.cli.tlb import HOST, geometry_from_cpuid, preset_or_file
 from emu.linux.event_kind import printable
-from mmu.geometry import Array, Geometry, Kinds
+from mmu.geometry import Array, Geometry, Kinds, PageSizes
 from mmu.geometry_file import INDEX_HASH, KINDS, PAGE_SIZES, REPLACEMENT, STRUCTURE_LEVELS, Preset, word_of
 from mmu.geometry_text import to_toml
 from mmu.latency import Latency
+from mmu.nested import Nested
 from mmu.presets import all_presets
 
 _EXAMPLES = """\
@@ -105,7 +106,7 @@ def _arrays_table(geometry: Geometry) -> Table:
         table.add_row(
             array.name,
             _for(array),
-            " ".join(_sizes(array)),
+            _pages(array),
             str(array.entries),
             str(array.sets),
             str(array.ways),
@@ -136,9 +137,19 @@ def _remarks_table(preset: Preset) -> Table:
         table.add_row("1G pages", Text("smashed: they enter the second level as 2M pieces"))
     if preset.latency is not None:
         table.add_row("Latencies", Text(printable(f"{_latency_text(preset.latency)}; {preset.latency_source}")))
+    if preset.nested is not None:
+        table.add_row("Nested", Text(printable(f"{_nested_text(preset.nested)}; {preset.nested_source}")))
     for caution in preset.cautions:
         table.add_row("Caution", Text(printable(caution)))
     return table
+
+
+def _nested_text(nested: Nested) -> str:
+    """The second dimension in words."""
+    caches = [f"{name} {nested.structure_caches[level]}" for name, level in STRUCTURE_LEVELS.items()
+              if level in nested.structure_caches]  # fmt: skip
+    page = word_of(PAGE_SIZES, PageSizes(1 << nested.page_level - 1))
+    return ", ".join([f"EPT of {page}", *caches, f"guest-physical pages {nested.tlb}"])
 
 
 def _latency_text(latency: Latency) -> str:
@@ -161,6 +172,12 @@ def _sizes(array: Array) -> list[str]:
     return [text for text, size in PAGE_SIZES.items() if size in array.page_sizes]
 
 
+def _pages(array: Array) -> str:
+    """The page sizes, and how many pages of 4K may be one translation."""
+    sizes = _sizes(array)
+    return " ".join(sizes if array.coalesce == 1 else [f"{sizes[0]}(x{array.coalesce})", *sizes[1:]])
+
+
 # ---- JSON
 
 
@@ -173,6 +190,7 @@ def _as_json(preset: Preset) -> dict[str, Any]:
         "inclusive": geometry.inclusive,
         "smash_1g": geometry.smash_1g,
         "prefetch_next": geometry.prefetch_next,
+        "counters": geometry.counters,
         "arrays": [
             {
                 "name": array.name,
@@ -185,6 +203,7 @@ def _as_json(preset: Preset) -> dict[str, Any]:
                 "replacement": word_of(REPLACEMENT, array.replacement),
                 "index_hash": word_of(INDEX_HASH, array.index_hash),
                 "pcids": array.pcids,
+                "coalesce": array.coalesce,
                 "source": preset.sources[array.name],
             }
             for array in geometry.arrays
@@ -197,6 +216,9 @@ def _as_json(preset: Preset) -> dict[str, Any]:
             **dataclasses.asdict(preset.latency),
             "source": preset.latency_source,
         },
+        "nested": None
+        if preset.nested is None
+        else {**dataclasses.asdict(preset.nested), "source": preset.nested_source},
         "cautions": list(preset.cautions),
     }
 

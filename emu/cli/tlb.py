@@ -10,8 +10,17 @@ from typing import Any
 
 from emu.cli.arguments import UsageError
 from mmu.cpuid import CpuidError, from_cpuid, host_leaves, parse_dump
-from mmu.geometry import Array, Geometry, Replacement, StructureShape, check_geometry
-from mmu.geometry_file import INDEX_HASH, PAGE_SIZES, REPLACEMENT, STRUCTURE_LEVELS, BadPreset, Preset, read_file
+from mmu.geometry import Array, Geometry, PageSizes, Replacement, StructureShape, check_geometry
+from mmu.geometry_file import (
+    INDEX_HASH,
+    PAGE_SIZES,
+    REPLACEMENT,
+    STRUCTURE_LEVELS,
+    BadPreset,
+    Preset,
+    read_file,
+    word_of,
+)
 from mmu.nested import NESTED_LEVELS, Nested
 from mmu.presets import UnknownPreset, find_preset
 
@@ -74,12 +83,20 @@ def timed(preset: Preset) -> Geometry:
         raise UsageError(f"--tlb-latency: {error}: [{preset.name}.latency] in a file does (docs/mmu.md)") from None
 
 
-def nested(geometry: Geometry, size: str) -> Geometry:
-    """The geometry with a second dimension of pages of this size, whose paging-structure caches are as large as those
-    of the first."""
+#: Of --nested, that no size was given.
+AS_SAID = ""
+
+
+def nested(geometry: Geometry, size: str, said: Nested | None = None) -> Geometry:
+    """The geometry with a second dimension: as the preset or its file has ``said``, or of pages of 4K with
+    paging-structure caches as large as those of the first; of pages of that size, if one is given.
+    """
     caches = {level: geometry.structure(level).entries for level in range(2, NESTED_LEVELS + 1)}
-    level = int(PAGE_SIZES[size]).bit_length()
-    return replace(geometry, nested=Nested(level, caches), name=f"{geometry.name} over EPT of {size}")
+    shape = Nested(1, caches) if said is None else said
+    if size != AS_SAID:
+        shape = replace(shape, page_level=int(PAGE_SIZES[size]).bit_length())
+    word = word_of(PAGE_SIZES, PageSizes(1 << shape.page_level - 1))
+    return replace(geometry, nested=shape, name=f"{geometry.name} over EPT of {word}")
 
 
 def geometry_from_cpuid(source: str, option: str) -> Geometry:
@@ -250,4 +267,5 @@ _FIELDS: dict[str, Callable[[Array, str, str], Array]] = {
     "replacement": _policy,
     "index_hash": _hash,
     "pcids": lambda array, word, value: replace(array, pcids=_number(word, value)),
+    "coalesce": lambda array, word, value: replace(array, coalesce=_number(word, value)),
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 
-from mmu.access import access_once, count_first_level_hits
+from mmu.access import access_once, count_first_level_hits, count_large_hits
 from mmu.access_log import EVERY_PCID, GLOBALS, Op
 from mmu.array_record import TlbArray, find
 from mmu.eviction import leave_pcid
@@ -158,6 +158,7 @@ def _again(state: MmuState, vaddr: int, access: int, count: int) -> bool:
     found.hits += count
     touch_often(state, found, index - 1, vaddr, level, count)
     count_first_level_hits(state, access, count)
+    count_large_hits(state, access, level, count)
     return True
 
 

@@ -8,7 +8,7 @@ import pytest
 from emu.lab.batch import Batch, Op
 from emu.lab.simulation import Simulation, less, parted
 from emu.machine import Mount
-from mmu.geometry import Array, Geometry, Kinds, PageSizes, Replacement
+from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
 from mmu.presets import all_presets, load_preset
 from tests.lab.recorded import MEMORY, Story, live, recorded
 
@@ -36,6 +36,17 @@ ODD = [
             Array("L2", 2, Kinds.ALL, PageSizes.ALL, sets=4, ways=2, replacement=Replacement.RANDOM),
         ),
         {2: 3, 4: 1},
+        inclusive=True,
+    ),
+    Geometry(
+        "coalescing at one level only, skewed",
+        (
+            Array("I", 1, Kinds.FETCH, PageSizes.ALL, sets=1, ways=4, coalesce=2),
+            Array("D", 1, Kinds.DATA, PageSizes.ALL, sets=2, ways=4, replacement=Replacement.TREE_PLRU),
+            Array("L2", 2, Kinds.ALL, PageSizes.ALL, sets=8, ways=3, index_hash=IndexHash.SKEWED, coalesce=2),
+            Array("L2-small", 2, Kinds.DATA, PageSizes.K4, sets=1, ways=3, replacement=Replacement.FIFO),
+        ),
+        {2: 2},
         inclusive=True,
     ),
 ]

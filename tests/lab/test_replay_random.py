@@ -69,6 +69,8 @@ class World:
                     self._leaf(slot ^ 8, level, place >> 63)
             for page in range(24):
                 self._leaf(table + page * 8, 1, place >> 63)
+            for page in range(8, 24, 8):
+                self._group(table + page * 8)
         return root
 
     def _leaf(self, slot: int, level: int, upper: int) -> None:
@@ -78,6 +80,12 @@ class World:
             value |= int(bit) if self.random.random() < chance else 0
         self.ram.write_u64(slot, value if self.random.random() < 0.95 else 0)
         self.leaves.append((slot, level, upper))
+
+    def _group(self, slot: int) -> None:
+        """Eight pages that may be coalesced."""
+        value = self.random.randrange(1 << 9) << 15 | P | US | RW | A | D | (G if self.random.random() < 0.2 else 0)
+        for page in range(8):
+            self.ram.write_u64(slot + page * 8, value + page * 0x1000)
 
     def _address(self) -> int:
         place = self.random.choice(PLACES)
@@ -105,7 +113,11 @@ class World:
                 if not mmu.state.cr3:
                     mmu.load_cr3(self.roots[0])
             elif what < 0.98:
-                self._leaf(*rand.choice(self.leaves))
+                slot, level, upper = rand.choice(self.leaves)
+                if level == 1 and rand.random() < 0.3:
+                    self._group(slot & ~63)
+                else:
+                    self._leaf(slot, level, upper)
                 if rand.random() < self.flushed:
                     for processor in range(2):
                         with mmu.on(processor):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 from unicorn import x86_const as x86
 
 from mmu import Access, EventKind, Mmu, PhysicalMemory
-from mmu.geometry import Array, Geometry, Kinds, PageSizes
+from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes
 from mmu.model import TlbModel
 from tests.mmu.guest import CODE, Guest
 from tests.mmu.tables import Tables
@@ -28,6 +29,18 @@ def tiny(
     if level_2:
         arrays.append(Array("L2", 2, Kinds.ALL, PageSizes.ALL, 1, level_2))
     return Geometry("tiny", tuple(arrays), structures or {}, inclusive=inclusive)
+
+
+def coalescing(number: int, hashing: IndexHash) -> Geometry:
+    """Arrays of few entries that coalesce so many pages of 4K, but for the last one."""
+    more: dict[str, Any] = {"index_hash": hashing, "coalesce": number}
+    arrays = (
+        Array("L1I", 1, Kinds.FETCH, PageSizes.ALL, 1, 4, **more),
+        Array("L1D", 1, Kinds.DATA, PageSizes.ALL, 2, 2, **more),
+        Array("L2", 2, Kinds.ALL, PageSizes.ALL, 4, 2, **more),
+        Array("L2-plain", 2, Kinds.DATA, PageSizes.K4, 1, 2),
+    )
+    return Geometry(f"{number} coalesced", arrays, {2: 2})
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ Where the manual leaves a choice, this model does the same as the native one:
   access) counts as a hit and touches; then all that is cached for the address is dropped, and a walk follows.
 * Paging-structure caches take entries from completed walks only (a processor may cache those above the one that
   faulted).
-* Nothing is prefetched, and no entry leaves but by replacement, an invalidation, a hit that could not be used, or
-  inclusion.
+* Pages of 4K whose PTEs, in one line, differ in nothing but frames that are in order are one entry in arrays that
+  coalesce; a walk for any of them installs it, and what was there of them alone leaves.
+* Nothing is prefetched, and no entry leaves but by replacement, an invalidation, a hit that could not be used,
+  inclusion, or because its page is coalesced now.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from mmu.registers import CR4
 
 SIZE_4K, SIZE_2M, SIZE_1G = 1, 2, 3
 _64_BITS = (1 << 64) - 1
+_PAGE_BYTES = 4096
 
 
 def shift_of(level: int) -> int:
@@ -49,6 +52,12 @@ class Entry:
     key: int = 0
     dirty: bool = True
     whole: int = 0
+    #: How many pages of 4K it is; ``number`` and ``frame`` are those of the first.
+    pages: int = 1
+
+    def covers(self, vaddr: int) -> bool:
+        """Whether it translates the address."""
+        return self.number <= vaddr >> shift_of(self.size) < self.number + self.pages
 
     @property
     def smashed(self) -> bool:
@@ -65,9 +74,25 @@ class Entry:
 
     def same_page(self, other: Entry) -> bool:
         """Whether both translate the same page for the same address space."""
-        if (self.size, self.number, self.is_global) != (other.size, other.number, other.is_global):
+        if (self.size, self.number, self.pages) != (other.size, other.number, other.pages):
             return False
-        return self.is_global or self.pcid == other.pcid
+        return self.same_owner(other)
+
+    def same_owner(self, other: Entry) -> bool:
+        """Whether both are of one address space, or both global."""
+        return self.is_global == other.is_global and (self.is_global or self.pcid == other.pcid)
+
+    def within(self, other: Entry) -> bool:
+        """Whether another one has all of its pages, of 4K."""
+        if not self.same_owner(other) or (self.size, other.size) != (SIZE_4K, SIZE_4K):
+            return self.same_page(other)
+        return other.number <= self.number and self.number + self.pages <= other.number + other.pages
+
+    def meets(self, other: Entry) -> bool:
+        """Whether another one has one of its pages."""
+        if not self.same_owner(other) or self.size != other.size:
+            return False
+        return self.number < other.number + other.pages and other.number < self.number + self.pages
 
 
 @dataclass(frozen=True)
@@ -94,6 +119,8 @@ class Walk:
     tables: tuple[Table, ...] = ()
     #: The next page, where its PTE is in the same line and was used before.
     following: Walk | None = None
+    #: The eight PTEs of the line in which its PTE is, as the walk leaves them; none for a large page.
+    line: tuple[int, ...] = ()
 
 
 #: walk(vaddr, kind, start): a page walk from the table that ``start`` refers to (None: from CR3's); None: it faulted.
@@ -175,23 +202,30 @@ class SlowArray:
         """The page sizes that may be here, as levels, smallest first."""
         return [size for size in (SIZE_4K, SIZE_2M, SIZE_1G) if self.shape.page_sizes & (1 << (size - 1))]
 
-    def set_of(self, number: int) -> Set:
-        """The set of a page number."""
-        if self.shape.index_hash == IndexHash.XOR:
-            index_bits = len(bin(self.shape.sets)) - 3
-            number = number ^ (number >> index_bits)
-        return self.sets[number % self.shape.sets]
+    def places(self, number: int) -> list[tuple[Set, int]]:
+        """The sets and ways in which what has this number may be."""
+        index_bits = len(bin(self.shape.sets)) - 3
+        low, upper = number % self.shape.sets, (number >> index_bits) % self.shape.sets
+        places = []
+        for way in range(self.shape.ways):
+            index = low
+            if self.shape.index_hash != IndexHash.LINEAR:
+                index ^= upper
+            places.append((self.sets[index], way))
+            if self.shape.index_hash == IndexHash.SKEWED:
+                upper = _skewed_once_more(upper, index_bits)
+        return places
 
     def find(self, vaddr: int, pcid: int) -> tuple[Set, int] | None:
         """The set and the way that translate ``vaddr``."""
         for size in self.sizes():
-            number = vaddr >> shift_of(size)
-            here = self.set_of(number)
-            for index, way in enumerate(here.ways):
-                entry = way.entry
-                if entry is not None and entry.size == size and entry.number == number:
-                    if entry.usable(pcid):
-                        return here, index
+            counts = {1, self.shape.coalesce} if size == SIZE_4K else {1}
+            for pages in sorted(counts):  # alone before coalesced
+                for here, index in self.places((vaddr >> shift_of(size)) // pages):
+                    entry = here.ways[index].entry
+                    if entry is not None and (entry.size, entry.pages) == (size, pages):
+                        if entry.covers(vaddr) and entry.usable(pcid):
+                            return here, index
         return None
 
     def remove(self, unwanted: Callable[[Entry], bool]) -> int:
@@ -210,6 +244,15 @@ class SlowArray:
             for way in one.ways:
                 if way.entry is not None:
                     yield way.entry
+
+
+def _skewed_once_more(number: int, bits: int) -> int:
+    """H(y_n, ..., y_1) = (y_n ^ y_1, y_n, ..., y_2), of Seznec's skewed caches."""
+    if bits < 2:
+        return number
+    digits = [number >> bit & 1 for bit in reversed(range(bits))]  # y_n first
+    moved = [digits[0] ^ digits[-1], *digits[:-1]]
+    return sum(digit << bit for bit, digit in zip(reversed(range(bits)), moved, strict=True))
 
 
 @dataclass
@@ -324,8 +367,10 @@ class SlowTlb:
                     start, paddr = self._walk(kind, vaddr, pcid, walk)
                     return Outcome(level, array.shape.name, True, start, paddr)
                 if level == 2:
-                    self._install_everywhere(1, kind, entry)
-                return Outcome(level, array.shape.name, False, 0, _physical(entry.frame, entry.size, vaddr))
+                    self._install_everywhere(1, kind, entry, vaddr)
+                return Outcome(
+                    level, array.shape.name, False, 0, _physical(entry.frame, entry.size, vaddr, entry.pages)
+                )
         start, paddr = self._walk(kind, vaddr, pcid, walk)
         return Outcome(0, None, True, start, paddr)
 
@@ -366,10 +411,25 @@ class SlowTlb:
         entry = Entry(
             result.size, number, pcid, result.is_global, result.frame, result.every, result.xd, result.key, result.dirty
         )
+        if self._is_coalesced(number, result.line):
+            count = self.geometry.coalesce
+            frame = result.frame - number % count * _PAGE_BYTES
+            entry = replace(entry, number=number // count * count, frame=frame, pages=count)
         self._install_walked(kind, vaddr, entry)
         if self.geometry.prefetch_next and kind != Kinds.FETCH and result.following is not None:
             self._prefetch(kind, vaddr + (1 << shift_of(SIZE_4K)), pcid, result.following)
         return start_level, _physical(result.frame, result.size, vaddr)
+
+    def _is_coalesced(self, number: int, line: tuple[int, ...]) -> bool:
+        """Whether the PTEs of the page and of those beside it differ in nothing but the frames, which are in order."""
+        count = self.geometry.coalesce
+        if count == 1 or not line:
+            return False
+        first = number % 8 // count * count
+        ptes = line[first : first + count]
+        frames = [pte >> 12 & (1 << 40) - 1 for pte in ptes]
+        attributes = {pte & ~(((1 << 40) - 1) << 12) for pte in ptes}
+        return len(attributes) == 1 and frames[0] % count == 0 and frames == [frames[0] + n for n in range(count)]
 
     def _prefetch(self, kind: Kinds, vaddr: int, pcid: int, page: Walk) -> None:
         """A page that nobody asked for enters the second level, if no array has it."""
@@ -377,7 +437,7 @@ class SlowTlb:
             return
         number = vaddr >> shift_of(SIZE_4K)
         entry = Entry(SIZE_4K, number, pcid, page.is_global, page.frame, page.every, page.xd, page.key, page.dirty)
-        self._install_everywhere(2, kind, entry)
+        self._install_everywhere(2, kind, entry, vaddr)
 
     def _install_walked(self, kind: Kinds, vaddr: int, entry: Entry) -> None:
         at_1 = at_2 = entry = self._combined(vaddr, entry)
@@ -387,8 +447,8 @@ class SlowTlb:
             at_2 = replace(entry, size=SIZE_2M, number=number, frame=frame, whole=SIZE_1G)
             if not any(SIZE_1G in array.sizes() for array in self._arrays(1, kind)):
                 at_1 = at_2
-        self._install_everywhere(2, kind, at_2)
-        self._install_everywhere(1, kind, at_1)
+        self._install_everywhere(2, kind, at_2, vaddr)
+        self._install_everywhere(1, kind, at_1, vaddr)
 
     def _combined(self, vaddr: int, entry: Entry) -> Entry:
         """As a combined mapping: of a page no larger than those of the second dimension."""
@@ -399,10 +459,14 @@ class SlowTlb:
         size = nested.page_level
         return replace(entry, size=size, number=vaddr >> shift_of(size), frame=frame, whole=entry.size)
 
-    def _install_everywhere(self, level: int, kind: Kinds, entry: Entry) -> None:
+    def _install_everywhere(self, level: int, kind: Kinds, entry: Entry, vaddr: int) -> None:
+        number = vaddr >> shift_of(entry.size)
+        alone = entry
+        if entry.pages > 1:
+            alone = replace(entry, number=number, frame=entry.frame + (number - entry.number) * _PAGE_BYTES, pages=1)
         for array in self._arrays(level, kind):
             if entry.size in array.sizes():
-                self._install(array, entry)
+                self._install(array, entry if array.shape.coalesce > 1 else alone)
 
     # ---- replacement
 
@@ -413,16 +477,20 @@ class SlowTlb:
             elif len(array.pcids) == array.shape.pcids:
                 self._forget_pcid(array, array.pcids.pop(0))
             array.pcids.append(entry.pcid)
-        here = array.set_of(entry.number)
-        assert not any(way.entry and way.entry.same_page(entry) for way in here.ways), "it would have been a hit"
-        free = [index for index, way in enumerate(here.ways) if way.entry is None]
+        if entry.pages > 1:  # those that are there alone leave
+            array.counters.drops += array.remove(lambda other: other.pages == 1 and other.within(entry))
+        places = array.places(entry.number // entry.pages)
+        assert not any(other.meets(entry) for other in array.entries()), "it would have been a hit"
+        ways = [one.ways[index] for one, index in places]
+        free = [number for number, way in enumerate(ways) if way.entry is None]
         evicted = None
         if free:
-            index = free[0]
+            chosen = free[0]
         else:
-            index = self._victim(array.shape.replacement, here)
-            evicted = here.ways[index].entry
+            chosen = self._victim(array.shape.replacement, Set(ways, places[0][0].tree, places[0][0].used))
+            evicted = ways[chosen].entry
             array.counters.evictions += 1
+        here, index = places[chosen]
         here.ways[index].entry = entry
         array.counters.installs += 1
         here.ways[index].uses = 0
@@ -450,11 +518,14 @@ class SlowTlb:
 
         A 1G page in level 1 stays, whatever becomes of the 2M pieces that it was smashed into.
         """
-        if any(array.shape.level == 2 and any(map(evicted.same_page, array.entries())) for array in self.arrays):
-            return
+        level_2 = [entry for array in self.arrays if array.shape.level == 2 for entry in array.entries()]
+
+        def uncovered(entry: Entry) -> bool:
+            return entry.meets(evicted) and not any(entry.within(other) for other in level_2)
+
         for array in self.arrays:
             if array.shape.level == 1:
-                array.counters.drops += array.remove(evicted.same_page)
+                array.counters.drops += array.remove(uncovered)
 
     def _now(self) -> int:
         self.time += 1
@@ -586,8 +657,8 @@ def _is_for(entry: Entry, vaddr: int) -> bool:
     """Whether the entry is for the page of ``vaddr``: it covers the address, or is a piece of the 1G page that does."""
     if entry.whole and entry.number >> 9 * (entry.whole - entry.size) == vaddr >> shift_of(entry.whole):
         return True
-    return entry.number == vaddr >> shift_of(entry.size)
+    return entry.covers(vaddr)
 
 
-def _physical(frame: int, size: int, vaddr: int) -> int:
-    return frame | vaddr & ((1 << shift_of(size)) - 1)
+def _physical(frame: int, size: int, vaddr: int, pages: int = 1) -> int:
+    return frame | vaddr & ((pages << shift_of(size)) - 1)

@@ -29,9 +29,13 @@ class Round:
 
 
 class Sweep:
-    """``pages`` pages of 4K side by side from 1G on, all of one frame; A and D are set."""
+    """``pages`` pages of 4K side by side from 1G on, all of one frame, or of frames side by side; A and D are set.
 
-    def __init__(self, geometry: Geometry, pages: int) -> None:
+    Of these each ``stride``-th one is accessed.
+    """
+
+    def __init__(self, geometry: Geometry, pages: int, *, contiguous: bool = False, stride: int = 1) -> None:
+        pages *= stride
         tables = -(-pages // 512)
         directories = -(-tables // 512)
         self.ram = PhysicalMemory((3 + directories + tables + 1) * _TABLE)
@@ -42,13 +46,15 @@ class Sweep:
             words[2 * 512 + 1 + n] = (first_directory + n) * _TABLE | _ENTRY
         for n in range(tables):
             words[first_directory * 512 + n] = (first_table + n) * _TABLE | _ENTRY
-        words[first_table * 512 : first_table * 512 + pages] = _ENTRY
+        frames = np.arange(pages, dtype=np.uint64) * np.uint64(_TABLE if contiguous else 0)
+        words[first_table * 512 : first_table * 512 + pages] = frames | np.uint64(_ENTRY)
         self._record = np.zeros(1, dtype=EVENT)
         self.state = MmuState(ram=self.ram.host, ram_bytes=self.ram.size, ring_capacity=1)
         self.state.ring = self._record.ctypes.data
         load_registers(self.state, Registers(cr3=_TABLE, cr4=Registers(cr3=0).cr4 | CR4.PGE, cpl=3))
         self.model = TlbModel(self.state, geometry)
-        self._vaddrs = ((1 << 30) + np.arange(pages, dtype=np.uint64) * np.uint64(_TABLE)).astype(np.uint64)
+        numbers = np.arange(0, pages, stride, dtype=np.uint64)
+        self._vaddrs = ((1 << 30) + numbers * np.uint64(_TABLE)).astype(np.uint64)
 
     def round(self, access: Access = Access.READ, warm: int = 2) -> Round:
         """One round, after others that warm the caches."""

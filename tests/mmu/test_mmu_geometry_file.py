@@ -16,6 +16,7 @@ from emu.cli.tlb import preset_or_file, with_settings
 from mmu.geometry import Geometry, IndexHash, Replacement, StructureShape
 from mmu.geometry_file import BadPreset, read_file, read_text
 from mmu.geometry_text import to_toml
+from mmu.nested import Nested
 from mmu.presets import all_presets, load_preset
 
 TOY = """\
@@ -81,7 +82,7 @@ def test_texts_of_any_kind_are_written_and_read_again(tmp_path: Path) -> None:
         ("sets = 16", "", ":13: toy, array L2: without sets"),
         ("sets = 16", "sets = 16\npcids = 65", ":19: toy, array L2: a limit of 65 PCIDs; from 0 to 64 are modelled"),
         ("sets = 16", "sets = 16\npcids = true", ":19: toy, array L2: pcids: expected a number of PCIDs, not True"),
-        ("sets = 16", "sets = 16\nassoc = 4", ":19: toy, array L2: there is no assoc; known are index_hash, kinds, "),
+        ("sets = 16", "sets = 16\nassoc = 4", ":19: toy, array L2: there is no assoc; known are coalesce, index_"),
         ("level = 2", "level = 3", ":15: toy, array L2: level 3; there are levels 1 and 2"),
         ('"fifo"', '"plru"', ":20: toy, array L2: replacement: 'plru' is none of lru, tree-plru, "),
         ('["4K"]', '["4k"]', ":9: toy, array L1: page_sizes: '4k' is none of 4K, 2M, 1G"),
@@ -110,6 +111,27 @@ def test_texts_of_any_kind_are_written_and_read_again(tmp_path: Path) -> None:
          "toy: latency: L1D: 3 sets of 4 ways; the sets must be a power of two"),
         ("[toy]", "[toy.latency]\nstlb_hit=7\nload=3\nwalk_caches=[{name='L1D',sets=4,ways=4}]\n[toy]",
          "toy: latency: without cycles"),
+        ("sets = 16", "sets = 16\ncoalesce = 3", ":19: toy, array L2: 3 pages as one; 1, 2, 4 or 8 are modelled"),
+        ("sets = 16", "sets = 16\ncoalesce = '4'", ":19: toy, array L2: coalesce: expected a number from 1, not '4'"),
+        ('["4K", "2M"]', '["2M"]\ncoalesce = 4', ":18: toy, array L2: it coalesces pages of 4K, and holds none"),
+        ('"fifo"', '"tree-plru"\nindex_hash = "skewed"', ":20: toy, array L2: a skewed array has no sets for PLRU; "),
+        ('"fifo"', '"lru"\nindex_hash = "skew"', ":21: toy, array L2: index_hash: 'skew' is none of linear, xor, sk"),
+        ("[toy]", "[toy]\ncounters = 'zen'", ":3: toy: 'zen' is none of intel, amdzen1, amdzen2, amdzen3, amd"),
+        ("[toy]", "[toy]\nnested = 4", ":3: toy: nested: expected a table, [NAME.nested], not 4"),
+        ("[toy]", "[toy.nested]\ntlb = 4\n[toy]", ":2: toy: nested: without page_size, structure_caches"),
+        ("[toy]", "[toy.nested]\npage_size = '4M'\nstructure_caches = {}\n[toy]", ":3: toy: nested: page_size: '4M' "),
+        ("[toy]", "[toy.nested]\npage_size = '4K'\nstructure_caches = { PDE = -1 }\n[toy]",
+         ":4: toy: nested: structure_caches: PDE: expected a number of entries, not -1"),
+        ("[toy]", "[toy.nested]\npage_size = '4K'\nstructure_caches = { PML5E = 1 }\n[toy]",
+         ":4: toy: nested: there is no structure cache of level 5"),
+        ("[toy]", "[toy.nested]\npage_size = '4K'\nstructure_caches = {PDE={sets=1,ways=2}}\n[toy]",
+         ":4: toy: nested: structure_caches: those of EPT are fully associative, as { PDE = 32 }"),
+        ("[toy]", "[toy.nested]\npage_size = '4K'\nstructure_caches = {}\ntlb = -1\n[toy]",
+         ":5: toy: nested: tlb: expected a number of entries, not -1"),
+        ("[toy]", "[toy.nested]\npage_size = '4K'\nstructure_caches = {}\nwalk = 1\n[toy]",
+         ":5: toy: nested: there is no walk; known are page_size, source, structure_caches, tlb"),
+        ("[toy]", "[toy.nested]\npage_size = '4K'\nstructure_caches = {}\n[toy]\nprefetch_next = true",
+         ":6: toy: the next page is not prefetched over a second dimension"),
         ("# as small", "name = 'x'\n# as small", "name: stands outside of a table; a geometry is [NAME]"),
     ],
 )  # fmt: skip
@@ -120,6 +142,39 @@ def test_what_is_wrong_is_named_with_its_line(old: str, new: str, message: str, 
         preset_or_file(path, "--tlb")
     assert str(caught.value).startswith(f"--tlb: {path}:")
     assert message in str(caught.value)
+
+
+def test_arrays_that_coalesce_do_so_alike(tmp_path: Path) -> None:
+    text = TOY.replace("ways = 4\n\n", "ways = 4\ncoalesce = 2\n\n").replace("sets = 16", "sets = 16\ncoalesce = 4")
+    with pytest.raises(BadPreset, match=":2: toy: arrays coalesce 2 and 4 pages; those that do are all to do as many"):
+        read_file(file_of(tmp_path, text))
+    geometry = preset_or_file(file_of(tmp_path, text.replace("coalesce = 2", "")), "--tlb").geometry
+    assert [array.coalesce for array in geometry.arrays] == [1, 4] and geometry.coalesce == 4
+    with pytest.raises(UsageError, match="arrays coalesce 2 and 4 pages"):
+        with_settings(geometry, ["l1.coalesce=2"])
+    assert with_settings(geometry, ["l2.coalesce=1"]).coalesce == 1
+
+
+NESTED = """\
+[toy.nested]
+page_size = "2M"
+structure_caches = { PDPTE = 2, PDE = 8 }
+tlb = 16
+"""
+
+
+def test_a_second_dimension_is_as_the_file_says(tmp_path: Path) -> None:
+    path = file_of(tmp_path, TOY + NESTED)
+    preset = preset_or_file(path, "--tlb")
+    assert preset.nested == Nested(2, {3: 2, 2: 8}, 16) and preset.geometry.nested is None
+    assert read_text(to_toml(preset), "my.toml", documented=True)["toy"] == preset
+    assert arguments_of("--tlb", path) == preset.geometry
+    said = arguments_of("--tlb", path, "--nested")
+    assert isinstance(said, Geometry) and said.nested == preset.nested and said.name == "toy over EPT of 2M"
+    larger = arguments_of("--tlb", path, "--nested=1G", "--tlb-set", "nested.tlb=3")
+    assert isinstance(larger, Geometry) and larger.nested == Nested(3, {3: 2, 2: 8}, 3)
+    unsaid = arguments_of("--tlb", file_of(tmp_path, TOY), "--nested")
+    assert isinstance(unsaid, Geometry) and unsaid.nested == Nested(1, {2: 4, 3: 0, 4: 0})
 
 
 def test_more_arrays_than_can_be_modelled_are_refused(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_a_page_that_nobody_holds_is_no_work_for_the_engine(opcode: str, geometr
             each.run(CODE, rbx=DATA + (first if stride > 0 else first + pages - 4) * 0x1000, rcx=pages - first,
                      rsi=stride * 0x1000 & (1 << 64) - 1)  # fmt: skip
     assert seen(one) == seen(other)
-    assert path(one).filled > 5000
+    assert path(one).filled > (5000 if one.tlb.geometry.coalesce == 1 else 500)  # coalesced with others, it is held
     assert path(other).filled == 0
 
 

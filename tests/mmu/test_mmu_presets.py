@@ -96,6 +96,10 @@ def test_the_figures_of_the_notes() -> None:
     assert load_preset("zen1").smash_1g and load_preset("zen2").smash_1g and not load_preset("zen3").smash_1g
     stlb = next(array for array in load_preset("skylake-sp").arrays if array.name == "STLB")
     assert (stlb.index_hash, stlb.replacement) == (IndexHash.XOR, Replacement.LRU)
+    zens = {name: load_preset(name) for name in ("zen1", "zen1:client", "zen2", "zen3", "zen4", "zen5")}
+    assert [zen.coalesce for zen in zens.values()] == [8, 8, 4, 4, 4, 4]
+    for zen in zens.values():
+        assert [array.name for array in zen.arrays if array.index_hash == IndexHash.SKEWED] == ["L2D"]
     none = load_preset("none")
     assert none.arrays == () and not any(none.structure_caches.values())
 

@@ -18,7 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmu import CR4, Access
-from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement, StructureShape
+from mmu.geometry import (
+    Array,
+    BadGeometry,
+    Geometry,
+    IndexHash,
+    Kinds,
+    PageSizes,
+    Replacement,
+    StructureShape,
+    check_geometry,
+)
 from mmu.nested import Nested
 from mmu.presets import all_presets, load_preset
 from tests.mmu.tables import Tables
@@ -63,6 +73,8 @@ def test_every_preset_is_as_the_slow_model_says(preset: str, pages: int) -> None
         trace.run(500)
 
 
+#: The policies that a skewed array can have.
+OF_SKEWED = [policy for policy in Replacement if policy not in (Replacement.TREE_PLRU, Replacement.BIT_PLRU)]
 #: Way counts that a policy can have, small enough for sets to fill.
 WAYS = {policy: (1, 2, 4) if policy == Replacement.TREE_PLRU else (1, 3, 4) for policy in Replacement}
 
@@ -104,9 +116,40 @@ def small(policy: Replacement, hashing: IndexHash, inclusive: bool, smash: bool,
 def test_every_policy_is_as_the_slow_model_says(
     policy: Replacement, hashing: IndexHash, inclusive: bool, smash: bool
 ) -> None:
+    if hashing == IndexHash.SKEWED and policy not in OF_SKEWED:
+        with pytest.raises(BadGeometry, match="a skewed array has no sets for PLRU"):
+            check_geometry(small(policy, hashing, inclusive, smash, 0))
+        return
     for seed in range(8):
         pair = Pair(small(policy, hashing, inclusive, smash, seed), seed=seed, levels=4 + seed % 2)
         Trace(pair, seed).run(600)
+
+
+def coalescing(shape: Geometry, seed: int) -> Geometry:
+    """The geometry, of which some arrays coalesce pages of 4K."""
+    rng = random.Random(seed)
+    number = rng.choice((2, 4, 4, 8))
+    arrays = [replace(one, coalesce=number if one.page_sizes & PageSizes.K4 and rng.random() < 0.7 else 1)
+              for one in shape.arrays]  # fmt: skip
+    return replace(shape, arrays=tuple(arrays))
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+@pytest.mark.parametrize("hashing", IndexHash)
+@pytest.mark.parametrize("policy", Replacement)
+def test_coalesced_pages_are_as_the_slow_model_says(policy: Replacement, hashing: IndexHash, inclusive: bool) -> None:
+    if hashing == IndexHash.SKEWED and policy not in OF_SKEWED:
+        return
+    coalesced = 0
+    for seed in range(6):
+        shape = coalescing(small(policy, hashing, inclusive, False, seed), seed)
+        pair = Pair(shape, seed=seed, levels=4 + seed % 2)
+        trace = Trace(pair, seed, groups=True)
+        for _ in range(4):
+            trace.run(200)
+            held = [entry for entries in pair.model.contents().values() for entry in entries]
+            coalesced += sum(entry.coalesced for entry in held)
+    assert coalesced > 20
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,8 +167,13 @@ def test_any_geometry_and_trace(
     pcide: bool,
     pge: bool,
 ) -> None:
-    pair = Pair(small(policy, hashing, inclusive, smash, seed), seed=seed, levels=levels, pcide=pcide, pge=pge)
-    Trace(pair, seed, pages=12).run(150)
+    if hashing == IndexHash.SKEWED and policy not in OF_SKEWED:
+        policy = Replacement.LRU
+    shape = small(policy, hashing, inclusive, smash, seed)
+    if seed % 2:
+        shape = coalescing(shape, seed)
+    pair = Pair(shape, seed=seed, levels=levels, pcide=pcide, pge=pge)
+    Trace(pair, seed, pages=12, groups=bool(seed % 2)).run(150)
 
 
 def test_the_random_traces_do_everything() -> None:
@@ -226,6 +274,8 @@ def test_two_levels_have_the_capacity_of_the_second() -> None:
 @pytest.mark.parametrize("preset", ["skylake-sp:cpuid", "zen3", "ice-lake-sp:cpuid"])
 def test_a_chase_over_2m_pages_finds_the_2m_capacity(preset: str) -> None:
     shape = load_preset(preset)
+    plain = tuple(replace(array, index_hash=IndexHash.LINEAR) for array in shape.arrays)  # skewed has no such form
+    shape = replace(shape, arrays=plain)
     arrays = [one for one in shape.arrays if one.kinds & Kinds.LOAD and one.page_sizes & PageSizes.M2]
     level_1 = next(one.entries for one in arrays if one.level == 1)
     level_2 = next(one.entries for one in arrays if one.level == 2)

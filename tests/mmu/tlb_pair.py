@@ -92,8 +92,12 @@ class SlowSide:
         frame = entry & ADDRESS & -(1 << shift_of(level))
         is_global = bool(entry & G and registers.cr4 & CR4.PGE)
         dirty = bool(entry & D) or access == Access.WRITE
-        following = self._following(slots[-1], *above) if level == 1 else None
-        return Walk(level, frame, is_global, every, xd, key, dirty, tuple(tables), following)
+        following: Walk | None = None
+        line: tuple[int, ...] = ()
+        if level == 1:
+            following = self._following(slots[-1], *above)
+            line = tuple(ram.read_u64((slots[-1] & -64) + 8 * n) for n in range(8))
+        return Walk(level, frame, is_global, every, xd, key, dirty, tuple(tables), following, line)
 
     def _following(self, slot: int, every: int, xd: int) -> Walk | None:
         """The page of the next PTE, if that is in the same line of 64 bytes, present, and has A set."""
@@ -189,9 +193,10 @@ class Pair:
                     continue
                 shift = shift_of(theirs.size)
                 assert ours_at.vaddr >> shift == theirs.number & (1 << 64 - shift) - 1
-                assert (ours_at.page_size, ours_at.paddr) == (1 << shift, theirs.frame)
+                assert (ours_at.page_size, ours_at.paddr) == (theirs.pages << shift, theirs.frame)
                 assert ours_at.pcid == (None if theirs.is_global else theirs.pcid)
                 assert (ours_at.dirty, ours_at.smashed) == (theirs.dirty, theirs.smashed)
+                assert ours_at.coalesced == (theirs.pages > 1)
         held = model.structure_contents()
         for level, expected in slow.structure_contents().items():
             mask = (1 << 57 - shift_of(level)) - 1
@@ -226,8 +231,9 @@ _HIGH = 0xFFFF_8000_0000_0000
 class Trace:
     """A random trace over two address spaces with pages of all sizes, interleaved with everything that may happen."""
 
-    def __init__(self, pair: Pair, seed: int, *, pages: int = 24) -> None:
-        self.pair, self.rng = pair, random.Random(seed)
+    def __init__(self, pair: Pair, seed: int, *, pages: int = 24, groups: bool = False) -> None:
+        """``groups``: of the pages of 4K, most are mapped in groups of eight, which may be coalesced."""
+        self.pair, self.rng, self.groups = pair, random.Random(seed), groups
         rng = self.rng
         small = [0x40_0000 + 0x1000 * rng.randrange(64) for _ in range(pages)]
         scattered = [rng.randrange(1 << 10) << 21 | rng.randrange(512) << 12 for _ in range(6)]
@@ -241,7 +247,20 @@ class Trace:
         for space in range(2):
             for vaddr, level in self.where:
                 self._map(space, vaddr, level, self._fields())
+            for vaddr in range(0x40_0000, 0x44_0000, 0x8000) if groups else ():
+                self._map_group(space, vaddr)
         self.space = 0
+
+    def _map_group(self, space: int, vaddr: int) -> None:
+        """Eight pages side by side, perhaps with one that stands out."""
+        rng, fields = self.rng, self._fields() | {"P": 1, "A": 1}
+        paddr = rng.randrange(1 << 5) << 30 | rng.randrange(16) << 15 | rng.choice((0, 0, 0, 0x4000, 0x1000))
+        for n in range(8):
+            for tables in self.spaces[space]:
+                tables.map_page(vaddr + 0x1000 * n, paddr + 0x1000 * n, 1, **fields)
+        self.where += [(vaddr + 0x1000 * n, 1) for n in range(8) if (vaddr + 0x1000 * n, 1) not in self.where]
+        if rng.random() < 0.3:
+            self._map(space, vaddr + 0x1000 * rng.randrange(8), 1, self._fields())
 
     def _fields(self) -> dict[str, int]:
         rng = self.rng
@@ -278,7 +297,10 @@ class Trace:
             pair.invlpg(self._address())
         elif what in (1, 2):  # another mapping, with INVLPG or without
             vaddr, level = rng.choice(self.where)
-            self._map(self.space, vaddr, level, self._fields())
+            if self.groups and 0x40_0000 <= vaddr < 0x44_0000 and rng.random() < 0.5:
+                self._map_group(self.space, vaddr & ~0x7FFF)
+            else:
+                self._map(self.space, vaddr, level, self._fields())
             if what == 1:
                 pair.invlpg(vaddr)
         elif what == 3:

@@ -61,8 +61,8 @@ def add_arguments(parser: Parser) -> None:
         f"{_ALL} are then those that have some",
     )  # fmt: skip
     parser.add_argument(
-        "--nested", choices=("4K", "2M", "1G"), metavar="SIZE",
-        help="walk in two dimensions, through EPT with pages of 4K, 2M or 1G (docs/mmu.md)",
+        "--nested", nargs="?", const="", choices=("", "4K", "2M", "1G"), metavar="SIZE",
+        help="walk in two dimensions, through EPT with pages of 4K, 2M or 1G, or as FILE.toml says (docs/mmu.md)",
     )  # fmt: skip
     mapped = parser.add_mutually_exclusive_group()
     mapped.add_argument(
@@ -138,7 +138,8 @@ def geometries_of(
         raise UsageError("--tlb: expected names of presets, as skylake-sp,zen4")
     models = [(name, timed(preset) if latency else preset.geometry) for name, preset in found]
     if size is not None:
-        models = [(name, nested(geometry, size)) for name, geometry in models]
+        said = [preset.nested for _, preset in found]
+        models = [(name, nested(geometry, size, of)) for (name, geometry), of in zip(models, said, strict=True)]
     return [(name, with_settings(geometry, settings)) for name, geometry in models]
 
 
