@@ -84,7 +84,7 @@ def count_second_level(state: MmuState, access: int, found: Found) -> None:
 
 @inlined
 def count_small_page(state: MmuState, access: int, coalesced: int) -> None:
-    """Count a walk that has found a page of 4K; ``coalesced``: 1 if it is one translation with those beside it, or 0."""
+    """Count a walk that has found a page of 4K; ``coalesced``: 1 if it is one translation with those beside it."""
     counts = _counts(state, access)
     counts.walk_completed[0] += 1
     counts.walk_coalesced += coalesced
