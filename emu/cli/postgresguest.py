@@ -14,6 +14,8 @@ from mmu.memory import PAGE_SIZE
 if TYPE_CHECKING:
     from emu.kernel.task import Task
 
+#: What runs the scripts.
+SHELL = "/bin/bash"
 #: Where Debian has the programs of each version.
 VERSIONS = "/usr/lib/postgresql"
 #: The cluster's directory in the machine, and PostgreSQL's block.
@@ -153,7 +155,7 @@ def server_user(machine: Machine) -> Credentials:
 def start(machine: Machine, script: str, variables: Mapping[str, str]) -> Task:
     """Start a script as that user."""
     return machine.spawn(
-        "/bin/bash", ["-c", script], variables, in_guest=True, credentials=server_user(machine), cwd="/tmp"
+        SHELL, ["-c", script], variables, in_guest=True, credentials=server_user(machine), cwd="/tmp"
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from emu.cli.arguments import UsageError
 from emu.cli.messages import version
 from emu.cli.postgresguest import (
     READY,
+    SHELL,
     WORKING,
     environment,
     initdb_script,
@@ -27,6 +28,7 @@ from emu.kernel.report import describe_process
 from emu.kernel.sched import StopReason
 from emu.kernel.task import Task, Usage
 from emu.kernel.tracer import Tracer
+from emu.linux.errors import LinuxError
 from emu.machine import Machine, Mount
 from emu.mm.address_space import AddressSpace
 from emu.mm.pagetable import P
@@ -96,7 +98,10 @@ def initdb(work: Work) -> Cluster:
     archive, said = io.BytesIO(), bytearray()
     machine = _machine(_FOR_INITDB, work, stdout=archive.write, stderr=said.extend)
     variables = environment(work.programs, work.clients, work.buffers, huge=False)
-    task = start(machine, initdb_script(), variables)
+    try:
+        task = start(machine, initdb_script(), variables)
+    except LinuxError as error:
+        raise UsageError(f"--root {work.root}: {SHELL}, which starts the server: {error.words}") from None
     _run(machine, task, "initdb", _INITDB)
     _expect(task.exit_code == 0, "initdb failed", said)
     huge_pages, version = _HUGE_PAGES.search(said), _VERSION.search(said)

@@ -69,6 +69,13 @@ def test_the_newest_version_of_a_root_is_taken(tmp_path: pathlib.Path) -> None:
     assert postgres.programs_in(str(tmp_path)) == "/usr/lib/postgresql/15/bin"
 
 
+def test_a_root_without_a_shell(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "usr/lib/postgresql/15/bin"
+    place.mkdir(parents=True)
+    (place / "postgres").touch()
+    assert f"--root {tmp_path}: /bin/bash, which starts" in complaint(capfd, "--postgres", "--root", str(tmp_path))
+
+
 def test_the_machine_has_room_for_all_tables() -> None:
     def work(clients: int, buffers: int) -> int:
         return Work("/", "/bin", clients, buffers, 1).memory
