@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from emu.cli.arguments import UsageError
 from emu.linux.caller import Credentials
 from emu.linux.errors import LinuxError
 from emu.machine import Machine
@@ -160,12 +161,21 @@ def environment(bin_directory: str, clients: int, buffers: int, stride: int, hug
 
 
 def server_user(machine: Machine) -> Credentials:
-    """The user of the root's /etc/passwd that the server runs as, since it refuses root: postgres, or else nobody."""
+    """The user of the root's /etc/passwd that the server runs as, since it refuses root: postgres, or else nobody.
+
+    :class:`UsageError` if there is none.
+    """
     found = {}
-    for line in machine.kernel.vfs.read_file("/etc/passwd").decode("utf-8", "replace").splitlines():
+    try:
+        users = machine.kernel.vfs.read_file("/etc/passwd")
+    except LinuxError as error:
+        raise UsageError(f"--root: its /etc/passwd, which says who runs the server: {error.words}") from None
+    for line in users.decode("utf-8", "replace").splitlines():
         fields = line.split(":")
         if len(fields) == 7 and fields[2].isdigit() and fields[3].isdigit() and fields[2] != "0":
             found[fields[0]] = int(fields[2]), int(fields[3])
+    if not found:
+        raise UsageError("--root: its /etc/passwd has no user but root, and the server does not run as root")
     uid, gid = found.get("postgres") or found.get("nobody") or next(iter(found.values()))
     return Credentials(uid, gid, uid, gid, (), uid, gid)
 

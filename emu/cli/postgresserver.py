@@ -29,7 +29,7 @@ from emu.kernel.sched import StopReason
 from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.kernel.usage import Usage
-from emu.machine import Machine, Mount
+from emu.machine import LaunchError, Machine, Mount
 from emu.mm.address_space import AddressSpace
 from emu.mm.pagetable import P
 from emu.mm.vma import Vma
@@ -108,12 +108,15 @@ def initdb(work: Work) -> Cluster:
     archive, said = io.BytesIO(), bytearray()
     machine = _machine(_FOR_INITDB, work, stdout=archive.write, stderr=said.extend)
     variables = environment(work.programs, work.clients, work.buffers, work.stride, huge=False)
-    task = start(machine, initdb_script(), variables)
+    try:
+        task = start(machine, initdb_script(), variables)
+    except LaunchError as error:
+        raise UsageError(f"--root {work.root}: {error}") from None
     _run(machine, task, "initdb", _INITDB)
-    _expect(task.exit_code == 0, "initdb failed", said)
     huge_pages, version = _HUGE_PAGES.search(said), _VERSION.search(said)
-    _expect(huge_pages is not None and version is not None, "it did not say how large the buffers are", said)
-    assert huge_pages is not None and version is not None
+    if task.exit_code or huge_pages is None or version is None:
+        why = said.decode("utf-8", "replace").strip().rpartition("\n")[2] or f"exit status {task.exit_code}"
+        raise UsageError(f"--root {work.root}: {work.programs} there makes no cluster: {why}")
     _end(machine, said)
     return Cluster(archive.getvalue(), int(huge_pages[1]), version[1].decode())
 

@@ -132,14 +132,20 @@ class SemaphoreSets(Ids[SemaphoreSet]):
     def __init__(self, clock: Clock, kmem: Kmem) -> None:
         super().__init__(SEMMNI, kmem)
         self._clock = clock
+        #: The semaphores of all sets.
+        self.semaphores = 0
 
     def _now(self) -> int:
         return self._clock.realtime_ns() // 1_000_000_000
 
-    @property
-    def semaphores(self) -> int:
-        """The semaphores of all sets."""
-        return sum(len(each.values) for each in self)
+    def _add(self, new: SemaphoreSet) -> int:
+        self.semaphores += len(new.values)
+        return super()._add(new)
+
+    def remove(self, which: SemaphoreSet) -> None:
+        """The set is gone, and its semaphores may be others'."""
+        self.semaphores -= len(which.values)
+        super().remove(which)
 
     def semget(self, caller: AnyCaller, key: int, number: int, flags: int) -> int:
         """semget(2)."""

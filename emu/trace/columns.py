@@ -211,7 +211,7 @@ def _has(kinds: frozenset[IntEnum]) -> npt.NDArray[np.bool_]:
 
 
 def batch_of(rows: pa.RecordBatch | pa.Table) -> Batch:
-    """The batch of which these rows were made."""
+    """The batch of which these rows were made.  ValueError if they are of none."""
     numbers = {kind.name.lower(): int(kind) for kind in EventKind if kind != EventKind.NOTE}
     names = rows.column("event").to_numpy(zero_copy_only=False)
     kinds = np.array([numbers.get(name, int(EventKind.NOTE)) for name in names], np.uint8)
@@ -234,12 +234,14 @@ def _notes(rows: pa.RecordBatch | pa.Table, names: npt.NDArray[Any], places: npt
             fields: dict[str, Any] = {"previous": row["other_tid"]}
         elif name == "syscall_exit":
             fields = {"name": row["call"]}
-            if row["errno"] is None:
-                fields["result"] = f"{row['result'] & (1 << 64) - 1:#x}"
-            else:
+            if row["errno"] is not None:
                 fields["errno"] = row["errno"]
+            elif row["result"] is not None:
+                fields["result"] = f"{row['result'] & (1 << 64) - 1:#x}"
         else:
-            fields = json.loads(row["detail"])
+            fields = json.loads(row["detail"] or "null")
+            if not isinstance(fields, dict):
+                raise ValueError(f"{name!r:.40}: its detail is no object of JSON")
         notes.append(Note(name, fields))
     return notes
 
@@ -250,8 +252,10 @@ def _numbers(column: Column, values: Any) -> npt.NDArray[Any]:
         values = values.combine_chunks()
     if column.type != "dict":
         return np.asarray(values.fill_null(0))
-    names = {name: number for number, name in enumerate(NAMES[column.name])}
-    if isinstance(values, pa.DictionaryArray):
-        table = np.array([*(names[name] for name in values.dictionary.to_pylist()), 0])
-        return np.asarray(table[np.asarray(values.indices.fill_null(-1))])
-    return np.array([names.get(name, 0) for name in values.to_pylist()])
+    names: dict[str | None, int] = {name: number for number, name in enumerate(NAMES[column.name])}
+    found = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
+    said = found.dictionary.to_pylist()
+    if unknown := [name for name in said if name is not None and name not in names]:
+        raise ValueError(f"{column.name} is {unknown[0]!r:.40}, and may be {', '.join(filter(None, names))}")
+    table = np.array([*(names.get(name, 0) for name in said), 0])
+    return np.asarray(table[np.asarray(found.indices.fill_null(-1))])

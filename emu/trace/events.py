@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from emu.linux.event_kind import EventError
 from emu.trace.choice import Choice
 from emu.trace.columns import batch_of
 from emu.trace.formats.jsonlines import JsonLines
@@ -38,9 +37,9 @@ class Decoder:
             self._lines.flush()
             lines = b"".join(self._pieces).split(b"\n")[:-1]
             return [self._schema.decode(json.loads(line)) for line in lines]
-        except EventError as error:
-            raise TraceError(f"{self._path}: {error}") from None
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except ValueError as error:
+            raise TraceError(f"{self._path}: {error!s:.200}") from None
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise TraceError(f"{self._path}: a row is no event: {error!r:.80}") from None
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import pathlib
+import shutil
 import tarfile
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 
+import guests
 from emu.cli import postgres
 from emu.cli.main import main
 from emu.cli.postgresguest import blocks_of, environment, rows_read
@@ -70,6 +72,26 @@ def test_the_newest_version_of_a_root_is_taken(tmp_path: pathlib.Path) -> None:
         place.mkdir(parents=True)
         (place / "postgres").touch()
     assert postgres.programs_in(str(tmp_path)) == "/usr/lib/postgresql/15/bin"
+
+
+def test_a_root_that_has_hardly_anything(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is missing is told, one after the other."""
+    place, users = tmp_path / "usr/lib/postgresql/15/bin", tmp_path / "etc/passwd"
+    place.mkdir(parents=True)
+    (place / "postgres").touch()
+    users.parent.mkdir()
+    words = "--postgres", "--root", str(tmp_path)
+    assert "--root: its /etc/passwd, which says who runs the server: No such file" in complaint(capfd, *words)
+    users.write_text("root:x:0:0:root:/root:/bin/bash\n")
+    assert "--root: its /etc/passwd has no user but root" in complaint(capfd, *words)
+    users.write_text("postgres:x:101:101::/:/bin/bash\n")
+    assert f"--root {tmp_path}: /bin/bash: the working directory /tmp cannot be entered" in complaint(capfd, *words)
+    tmp_path.chmod(0o755)
+    assert f"--root {tmp_path}: /bin/bash: " in complaint(capfd, *words)
+    (tmp_path / "bin").mkdir()
+    shutil.copy(guests.path("hello"), tmp_path / "bin/bash")
+    assert main(["demo", *words]) == 2
+    assert f"{tmp_path}: /usr/lib/postgresql/15/bin there makes no cluster: exit status 0" in capfd.readouterr().err
 
 
 def test_the_machine_has_room_for_all_tables() -> None:

@@ -42,6 +42,23 @@ def test_each_part_of_an_attachment_counts(machine: MakeMachine) -> None:
     assert said[10] == "syscall = EINVAL"
 
 
+def test_how_many_semaphores_there_are(machine: MakeMachine) -> None:
+    """SEM_INFO (semaem is 36 bytes in): sets that are made and removed count, and one that is refused does not."""
+    said = machine().calls("""
+        @i = bytes 48; @a = syscall 64 0 7 0600; @b = syscall 64 5 11 01600; @syscall 66 0 0 19 i; load i+36
+        syscall 64 5 12 01600; syscall 64 0 32001 0600; syscall 64 0 0 0600; @syscall 66 0 0 19 i; load i+36
+        @syscall 66 a 0 0; @syscall 66 0 0 19 i; load i+36; @syscall 66 b 0 0; @syscall 66 0 0 19 i; load i+36""")
+    assert said == [
+        "load = 18",
+        "syscall = EINVAL",
+        "syscall = EINVAL",
+        "syscall = EINVAL",
+        "load = 18",
+        "load = 11",
+        "load = 0",
+    ]
+
+
 def test_a_process_that_ends_leaves_its_segments(machine: MakeMachine) -> None:
     """They are the machine's, with what is in them; its attachments end with it."""
     booted = machine()

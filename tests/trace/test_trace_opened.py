@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import emu.trace
@@ -95,6 +96,45 @@ def test_a_table_that_is_no_trace(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), path)
     with pytest.raises(TraceError, match="this is not a trace"):
         emu.trace.open(path)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    """The rows of a trace, with all that a Parquet file says."""
+    path = str(tmp_path_factory.mktemp("rows") / "t.parquet")
+    main(["run", "--trace", path, "hello"])
+    return pq.read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "where", "value", "says"),
+    [
+        ("access", "walk", "look", "access is 'look', and may be read, write, fetch"),
+        ("rights", "walk", "", "rights is '', and may be ---"),
+        ("resolved", "fault", "\x1b[2J", "resolved is '\\\\x1b\\[2J', and may be"),
+        ("event", "walk", None, "there is no kind None|None: its detail is no object"),
+        ("event", "exec", "strange", "there is no kind 'strange'"),
+        ("detail", "exec", None, "'exec': its detail is no object of JSON"),
+        ("detail", "exec", "[]", "'exec': its detail is no object of JSON"),
+        ("detail", "exec", "{", "Expecting property name"),
+        ("detail", "exec", "{}", "exec: path is missing"),
+        ("detail", "mmap", '{"start": -1}', "mmap: "),
+        ("result", "syscall_exit", None, "syscall_exit: "),
+    ],
+)
+def test_a_row_that_is_no_event(
+    rows: pa.Table, column: str, where: str, value: str | None, says: str, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "t.parquet")
+    pairs = zip(rows["event"].to_pylist(), rows[column].to_pylist(), strict=True)
+    held = [value if event == where else had for event, had in pairs]
+    damaged = rows.set_column(rows.schema.get_field_index(column), column, pa.array(held, rows[column].type))
+    pq.write_table(damaged, path)
+    trace = emu.trace.open(path)
+    for read in (lambda: list(trace.batches()), lambda: list(RowReader(trace, Choice()))):
+        with pytest.raises(TraceError, match=f"^{path}: .*({says})") as raised:
+            read()
+        assert "\n" not in str(raised.value)
 
 
 def test_formats_that_are_none(tmp_path: Path) -> None:

@@ -71,7 +71,11 @@ class ParquetFile:
     def batches(self) -> Iterator[Batch]:
         """The events."""
         for table in self.tables(None):
-            yield batch_of(table)
+            with self._told():
+                batch = batch_of(table)
+                for note in batch.notes:
+                    self.schema[note.kind].decode(note.fields)
+            yield batch
 
     def is_complete(self) -> bool:
         """Whether the last event says so."""
