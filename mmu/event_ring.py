@@ -6,7 +6,7 @@ import ctypes
 import functools
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mmu.access_log import LOGGED
 from mmu.events import HEADROOM, RECORD_BYTES, EventFilter, EventKind, EventRecord
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _ALL_ONES = (1 << 64) - 1
 #: What is said of an event of the MMU, and of a note without and with words (:class:`mmu.said.Said`).
-_EVENT, _NOTE, _WORDS = struct.Struct("<6Q"), struct.Struct("<5Q"), struct.Struct("<11Q")
-#: The first field of a note.
-_NEW_AT = 5 * 8
+_EVENT, _NOTE, _WORDS = struct.Struct("<6Q"), struct.Struct("<6Q"), struct.Struct("<12Q")
+#: Where a note begins.
+_NOTE_AT = 4 * 8
 _MASK = MmuState.event_mask.offset // 8  # type: ignore[attr-defined]
 
 
@@ -170,14 +170,6 @@ class EventRing:
     def _emitting(self) -> _Saying:
         return _Saying(self._state, "emit")
 
-    @functools.cached_property
-    def _noting(self) -> _Saying:
-        return _Saying(self._state, "note")
-
-    @functools.cached_property
-    def _noting_words(self) -> _Saying:
-        return _Saying(self._state, "note")
-
     def emit(
         self, kind: EventKind, *, vaddr: int = 0, paddr: int = 0, old: int = 0, new: int = 0, length: int = 0
     ) -> None:
@@ -185,27 +177,47 @@ class EventRing:
         if not self._words[_MASK] >> kind & 1:
             return
         emitting = self._emitting
-        _EVENT.pack_into(emitting.bytes, 0, kind, vaddr, paddr, old, length, new)
+        _EVENT.pack_into(emitting.bytes, 0, vaddr, paddr, old, length, kind, new)
         while not emitting.say(emitting.said):
             self.make_room()
 
-    def note(self, kind: int, asid: int, tid: int, code: int = 0, new: int = 0) -> None:
-        """Record an event of whoever runs the MMU, whatever is enabled: its ``kind`` is NOTE or larger, and all else
-        means what he says.
-        """
-        noting = self._noting
-        noting.words[0] = kind
-        _NOTE.pack_into(noting.bytes, _NEW_AT, new, asid, tid, code, 0)
-        while not noting.say(noting.said):
-            self.make_room()
+    def noter(self) -> Note:
+        """The function that records events of whoever runs the MMU, whatever is enabled.
 
-    def note_words(self, kind: int, asid: int, tid: int, code: int, said: Sequence[int], size: int) -> None:
-        """The same, with six words: entry_1 to entry_5, and old."""
-        noting = self._noting_words
-        noting.words[0] = kind
-        _WORDS.pack_into(noting.bytes, _NEW_AT, 0, asid, tid, code, size, *said)
-        while not noting.say(noting.said):
-            self.make_room()
+        Its arguments are the event's kind, which is NOTE or larger, asid, tid, error_code and new: whatever he says.
+        """
+        noting, pack, make_room = _Saying(self._state, "note"), _NOTE.pack_into, self.make_room
+        room, say, said = noting.bytes, noting.say, noting.said
+
+        def note(kind: int, asid: int, tid: int, code: int = 0, new: int = 0) -> None:
+            pack(room, _NOTE_AT, kind, new, asid, tid, code, 0)
+            while not say(said):
+                make_room()
+
+        return note
+
+    def noter_of_words(self) -> NoteWords:
+        """The same with kind, asid, tid, error_code, six words, which are entry_1 to entry_5 and old, and size."""
+        noting, pack, make_room = _Saying(self._state, "note"), _WORDS.pack_into, self.make_room
+        room, say, said = noting.bytes, noting.say, noting.said
+
+        def note_words(kind: int, asid: int, tid: int, code: int, words: Sequence[int], size: int) -> None:
+            pack(room, _NOTE_AT, kind, 0, asid, tid, code, size, *words)
+            while not say(said):
+                make_room()
+
+        return note_words
+
+
+class Note(Protocol):
+    """What :meth:`EventRing.noter` makes."""
+
+    def __call__(self, kind: int, asid: int, tid: int, code: int = 0, new: int = 0) -> None:
+        """Record an event."""
+
+
+#: What :meth:`EventRing.noter_of_words` makes.
+NoteWords = Callable[[int, int, int, int, Sequence[int], int], None]
 
 
 class _Saying:
@@ -218,7 +230,6 @@ class _Saying:
         library = load("mmu.said")
         self._said = Said(state=ctypes.addressof(state))
         self.bytes = memoryview(self._said).cast("B")
-        self.words: memoryview[int] = self.bytes.cast("Q")
         self.say = library[name].call
         address = ctypes.addressof(self._said)
         #: A pointer that ctypes need not make anew for each call.

@@ -18,11 +18,11 @@ class Said(ctypes.Structure):
     An event of the MMU has ``kind``, ``vaddr``, ``paddr``, ``old``, ``new`` and ``length``; a note has all others.
     """
 
-    kind: int
     vaddr: int
     paddr: int
     old: int
     length: int
+    kind: int
     new: int
     asid: int
     tid: int

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from emu.trace.encoder_state import GROUP_BYTES, WORDS, EncoderState, GroupState, Rule
 from mmu.events import RECORD_BYTES, EventKind, EventRecord
-from mmu.native import load8, load64, native, store64
+from mmu.native import inlined, load8, load64, native, store64
 
 #: A result of a call that is an error is not less (MAX_ERRNO).
 _ERRORS = (1 << 64) - 4095
+#: Kinds of which most events are.
+_FREQUENT = 1 << EventKind.FILL | 1 << EventKind.WALK | 1 << EventKind.ACCESS
 _KIND, _LEVEL, _RIGHTS, _LENGTH, _NEW = (
     getattr(EventRecord, name).offset for name in ("kind", "level", "rights", "length", "new")
 )
@@ -32,15 +34,20 @@ def passes(rule: int, record: int) -> bool:
     return rule == Rule.MAPPED or kind != EventKind.ACCESS or load8(record + _LEVEL) != 0
 
 
+@inlined
+def _clear(group: GroupState) -> None:
+    word = 0
+    while word != WORDS:
+        group.valid[word] = 0
+        word += 1
+
+
 @native
 def _gather(group: GroupState, begin: int, kinds: int, count: int, at: int) -> None:
     """Find the rows of a block, whose records ``begin`` there, that are a group's; the first is the row ``at``."""
     many, row, place, rows, rule = 0, 0, 0, group.rows, group.asked
     word, bits, wanted = 0, 0, group.present
-    while word != WORDS:
-        group.valid[word] = 0
-        word += 1
-    word = 0
+    _clear(group)
     at &= 63
     while row != count:
         is_one = (wanted >> load8(kinds + row)) & 1
@@ -58,6 +65,24 @@ def _gather(group: GroupState, begin: int, kinds: int, count: int, at: int) -> N
     if bits != 0:
         group.valid[word] = bits
     group.many = many
+
+
+@native
+def _gather_rare(group: GroupState, begin: int, kinds: int, rare: int, many: int, at: int) -> None:
+    """The same where it can only be one of the ``rare`` rows."""
+    found, stop, rule = 0, rare + many * 8, group.asked
+    _clear(group)
+    at &= 63
+    while rare != stop:
+        row = load64(rare)
+        if (group.present >> load8(kinds + row)) & 1 != 0:
+            place, bit = row * RECORD_BYTES, at + row
+            if rule == Rule.ALWAYS or passes(rule, begin + place):
+                store64(group.rows + found * 8, place | bit << 32)
+                found += 1
+                group.valid[bit >> 6] |= 1 << (bit & 63)
+        rare += 8
+    group.many = found
 
 
 @native
@@ -86,8 +111,15 @@ def _first_like(encoder: EncoderState, group: GroupState, number: int) -> int:
 
 
 @native
-def find_rows(encoder: EncoderState, records: int, kinds: int, count: int, at: int, present: int) -> None:
-    """Find the rows of each group in a block with events of the kinds that are ``present``."""
+def find_rows(encoder: EncoderState, records: int, kinds: int, count: int, at: int) -> int:
+    """Find the rows of each group in a block; returns the kinds that are present, as bits."""
+    present, row, rare = 0, 0, 0
+    while row != count:
+        kind = load8(kinds + row)
+        present |= 1 << kind
+        store64(encoder.rare + rare * 8, row)
+        rare += 1 - ((_FREQUENT >> kind) & 1)
+        row += 1
     number = 0
     while number != encoder.groups_count:
         group = GroupState.from_address(encoder.groups + number * GROUP_BYTES)
@@ -95,5 +127,9 @@ def find_rows(encoder: EncoderState, records: int, kinds: int, count: int, at: i
         group.asked = _asked(group.rule, group.present)
         group.same = _first_like(encoder, group, number)
         if group.same == number and group.present != 0:
-            _gather(group, records, kinds, count, at)
+            if group.present & _FREQUENT != 0:
+                _gather(group, records, kinds, count, at)
+            else:
+                _gather_rare(group, records, kinds, encoder.rare, rare, at)
         number += 1
+    return present

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from emu.trace.columns import Mask
+    from mmu.event_table import Events
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Choice:
         return (
             (not self.kinds or event["event"] in self.kinds)
             and (not self.pids or event.get("pid") in self.pids or event.get("tid") in self.pids)
-            and (self.addresses is None or _meets(event, *self.addresses))
+            and (self.addresses is None or _is_at(event, *self.addresses))
             and (self.begin is None or event["clock"] >= self.begin)
             and (self.end is None or event["clock"] < self.end)
         )
@@ -90,8 +91,7 @@ class Choice:
             mask = np.isin(kinds, np.array(fixed, np.uint8))
             mask[notes] = [note.kind in self.kinds for note in batch.notes]
         if self.pids:
-            wanted = np.array(sorted(self.pids), np.uint64)
-            mask &= np.logical_or(*(np.isin(records[name].astype(np.uint64), wanted) for name in ("asid", "tid")))
+            mask &= of_processes(records, self.pids)
         if self.begin is not None:
             mask &= records["clock"] >= np.uint64(self.begin)
         if self.end is not None:
@@ -119,7 +119,7 @@ class Choice:
         for at, note in zip(told.tolist(), batch.notes, strict=True):
             text = note.fields.get("vaddr")
             event = {"vaddr": None if text is None else int(text, 16), "length": note.fields.get("length")}
-            mask[at] = _meets(event, low, high)
+            mask[at] = _is_at(event, low, high)
         return mask
 
 
@@ -130,6 +130,20 @@ _WITH_ADDRESS = np.array(
 )
 
 
-def _meets(event: Mapping[str, Any], first: int, last: int) -> bool:
-    vaddr, length = event.get("vaddr"), event.get("length") or 1
-    return vaddr is not None and vaddr <= last and vaddr + length > first
+def _is_at(event: Mapping[str, Any], first: int, last: int) -> bool:
+    vaddr: int | None = event.get("vaddr")
+    return vaddr is not None and meets(vaddr, event.get("length"), first, last)
+
+
+def meets(vaddr: int, length: int | None, first: int, last: int) -> bool:
+    """Whether a range that begins at ``vaddr``, or the one address where it has no length, meets [first, last]."""
+    return vaddr <= last and vaddr + (length or 1) > first
+
+
+def of_processes(records: Events, pids: Collection[int]) -> npt.NDArray[np.bool_]:
+    """Which records are of these processes or threads."""
+    wanted = np.array(sorted(pids), np.uint64)
+    mask: npt.NDArray[np.bool_] = np.logical_or(
+        *(np.isin(records[name].astype(np.uint64), wanted) for name in ("asid", "tid"))
+    )
+    return mask

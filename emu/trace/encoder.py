@@ -146,14 +146,14 @@ class Encoder:
         ]
         wanted = [*dict.fromkeys(of_columns)]
         self._groups = (GroupState * len(wanted))()
-        self._rows = HostArray((len(wanted) + 1, BLOCK + 1), "Q")
+        self._rows = HostArray((len(wanted) + 2, BLOCK + 1), "Q")
         for number, (group, (kinds, rule)) in enumerate(zip(self._groups, wanted, strict=True)):
             group.kinds, group.rule, group.rows = kinds, rule, self._rows.address + number * (BLOCK + 1) * 8
         for state, group in zip(self._states, of_columns, strict=True):
             state.group = wanted.index(group)
         columns, groups = ctypes.addressof(self._states), ctypes.addressof(self._groups)
-        block = self._rows.address + len(wanted) * (BLOCK + 1) * 8
-        return EncoderState(columns, len(COLUMNS), groups, len(wanted), block)
+        block, rare = (self._rows.address + (len(wanted) + number) * (BLOCK + 1) * 8 for number in (0, 1))
+        return EncoderState(columns, len(COLUMNS), groups, len(wanted), block, rare)
 
     @property
     def length(self) -> int:

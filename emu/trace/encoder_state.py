@@ -93,6 +93,7 @@ class EncoderState(ctypes.Structure):
     groups: int  # of GroupState
     groups_count: int
     block: int  # uint64: the values of a column in a block
+    rare: int  # uint64: rows of a block that are of no frequent kind
 
     _fields_ = fields(__annotations__)
 

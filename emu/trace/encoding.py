@@ -259,12 +259,8 @@ def encode(encoder: EncoderState, records: int, kinds: int, count: int, at: int)
     room."""
     begin = 0
     while begin != count:
-        end, present, row = min(count, begin + BLOCK), 0, begin
-        while row != end:
-            present |= 1 << load8(kinds + row)
-            row += 1
-        first = records + begin * RECORD_BYTES
-        find_rows(encoder, first, kinds + begin, end - begin, at, present)
+        end, first = min(count, begin + BLOCK), records + begin * RECORD_BYTES
+        present = find_rows(encoder, first, kinds + begin, end - begin, at)
         number = 0
         while number != encoder.columns_count:
             column = ColumnState.from_address(encoder.columns + number * COLUMN_BYTES)

@@ -86,6 +86,7 @@ class Recorder(Tracer):
         self._clock = kernel.clock
         self._state = mmu.state
         self._ring = mmu.events
+        self._say, self._say_words = mmu.events.noter(), mmu.events.noter_of_words()
         self._selection = selection
         self._notes: list[Note] = []
         #: The numbers of their records in the ring.
@@ -194,7 +195,7 @@ class Recorder(Tracer):
             return
         encoded = self.schema[kind].encode(fields)
         self._notes.append(Note(kind, encoded, chosen))
-        self._ring.note(EventKind.NOTE, pid, tid)
+        self._say(EventKind.NOTE, pid, tid)
         self._places.append(self._state.ring_head - 1)
         self._characters += _characters(encoded)
         if self._characters > _MOST_CHARACTERS:  # a guest may exec with 2 MiB of arguments, again and again
@@ -221,7 +222,7 @@ class Recorder(Tracer):
             self._last[cpu] = pid
             self._state.kernel_ns = self._clock.ahead_ns()
             if self.switches and (self._takes_all or self._is_chosen(task)):
-                self._ring.note(_SWITCH, tgid, pid, previous or 0)
+                self._say(_SWITCH, tgid, pid, previous or 0)
 
     def fault_begins(self, mm: AddressSpace, vaddr: int) -> object:
         return self._ring.hold(), mm.tables.pte(vaddr)
@@ -245,7 +246,7 @@ class Recorder(Tracer):
             if number not in self._calls:
                 self._name(number, call)
             many = len(arguments)
-            self._ring.note_words(
+            self._say_words(
                 _SYSCALL_ENTER, task.tgid, task.pid, number & _LOW_32, arguments + _ZEROS[many], many
             )  # fmt: skip
 
@@ -254,7 +255,7 @@ class Recorder(Tracer):
         if self.exits and (self._takes_all or self._is_chosen(task)):
             if number not in self._calls:
                 self._name(number, call)
-            self._ring.note(_SYSCALL_EXIT, task.tgid, task.pid, number & _LOW_32, result & _LOW_64)
+            self._say(_SYSCALL_EXIT, task.tgid, task.pid, number & _LOW_32, result & _LOW_64)
 
     def _name(self, number: int, call: Syscall | None) -> None:
         self._calls[number & _LOW_32] = call.name if call is not None else name_of(number)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
+from emu.trace.choice import meets, of_processes
 from mmu.events import EventKind
 
 if TYPE_CHECKING:
@@ -50,8 +49,7 @@ class Selection(NamedTuple):
         vaddr = fields.get("vaddr")
         if self.addresses is None or vaddr is None:
             return True
-        end: int = vaddr + max(fields.get("length", 1), 1)
-        return end > self.addresses[0] and int(vaddr) <= self.addresses[-1]
+        return meets(vaddr, fields.get("length"), self.addresses[0], self.addresses[-1])
 
     @property
     def takes_of_all(self) -> bool:
@@ -68,9 +66,7 @@ class Selection(NamedTuple):
         """The events of a batch that are of the processes; the kernel's are already chosen."""
         if not self.pids:
             return events
-        pids = np.array(sorted(self.pids), np.uint32)
-        mine = np.isin(events["asid"], pids) | np.isin(events["tid"], pids)
-        return events[mine | (events["kind"] >= EventKind.NOTE)]
+        return events[of_processes(events, self.pids) | (events["kind"] >= EventKind.NOTE)]
 
 
 EVERYTHING = Selection()

@@ -381,10 +381,11 @@ def test_what_borrows_from_a_ring_gets_what_subscribers_get() -> None:
     ring.lend(lambda events: lent.append(events.tobytes()))
     state.granted, state.kernel_ns, state.asid, state.tid = 7, 1 << 40, 3, 4
     ring.enable(EventKind.FLUSH)
+    note, note_words = ring.noter(), ring.noter_of_words()
     for number in range(150):
         ring.emit(EventKind.FLUSH, vaddr=number)
-        ring.note(17, 1, 2, code=number, new=2**64 - 1 - number)
-        ring.note_words(16, 1, 2, number, range(number, number + 6), 5)
+        note(17, 1, 2, code=number, new=2**64 - 1 - number)
+        note_words(16, 1, 2, number, range(number, number + 6), 5)
     ring.flush()
     assert b"".join(given) == b"".join(lent)
     assert len(lent) > len(given), "none of the batches was in two pieces"
