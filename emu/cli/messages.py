@@ -17,7 +17,7 @@ def complain(line: str, listens: Callable[[int], bool] | None = None) -> None:
     if not line.isprintable():
         from emu.linux.event_kind import printable
 
-        line = printable(line)
+        line = "\t".join(printable(column) for column in line.split("\t"))  # for -x
     try:
         if listens is None or listens(_descriptor(sys.stderr)):
             print(line, file=sys.stderr, flush=True)

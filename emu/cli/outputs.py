@@ -45,9 +45,10 @@ class OutputFile:
     pipe does not read, and the run is to end: no write blocks for longer than the ``stopper`` allows.
     """
 
-    def __init__(self, path: str, option: str, stopper: Stopper) -> None:
-        """:class:`Unread` if it is a FIFO that nobody opens."""
+    def __init__(self, path: str, option: str, stopper: Stopper, *, append: bool = False) -> None:
+        """:class:`Unread` if it is a FIFO that nobody opens; ``append``: what it has stays."""
         self.name = f"{option} {path}"
+        self._append = append
         self.failed = False
         #: Whether it was given up because nobody reads.
         self.unread = False
@@ -59,6 +60,7 @@ class OutputFile:
 
     def _opened(self, path: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+        flags |= os.O_APPEND if self._append else 0
         while True:
             try:
                 return os.open(path, flags, 0o666)
@@ -70,8 +72,8 @@ class OutputFile:
             time.sleep(_PAUSE_S)
 
     def empty(self) -> None:
-        """Throw away what a file had before."""
-        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+        """Throw away what a file had before, unless that is to stay."""
+        if not self._append and stat.S_ISREG(os.fstat(self._fd).st_mode):
             os.ftruncate(self._fd, 0)
 
     def write(self, data: bytes) -> None:
@@ -159,7 +161,8 @@ class Outputs:
         stopper.begin()
         try:
             for option, name in _given(arguments):
-                self._files[option] = OutputFile(name, option, stopper)
+                append = option == "-o" and arguments.append
+                self._files[option] = OutputFile(name, option, stopper, append=append)
         except BaseException:
             self.close()
             raise

@@ -299,7 +299,8 @@ def _report(
 
 
 def _say_counts(arguments: argparse.Namespace, outputs: Outputs, tally: Tally) -> None:
-    text = tally.table() if arguments.separator is None else tally.csv(arguments.separator)
+    separator = "\t" if arguments.separator == r"\t" else arguments.separator  # as perf reads it
+    text = tally.table() if separator is None else tally.csv(separator)
     if arguments.strace:
         complain_lines(text, outputs.listens)
     else:

@@ -6,6 +6,7 @@ Some letters are both tools' (-e, -o, -r): they mean what was asked for, --strac
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,8 @@ _STRACE_ONLY = {
 #: What several runs would write over.
 _ONE_RUN = {"strace": "--strace", "json": "--json", "trace": "--trace", "record": "--record"}
 MOST_RUNS = 1000
+#: Events that perf counts together, as all are here.
+_GROUP = re.compile(r"\{([^{}]*)\}(?=,|$)")
 
 
 def add_arguments(parser: Parser, group: argparse._ArgumentGroup) -> None:
@@ -43,12 +46,16 @@ def add_arguments(parser: Parser, group: argparse._ArgumentGroup) -> None:
         "-o", dest="output", type=output_name, metavar="FILE",
         help="write what --strace prints to FILE; without --strace, what --stats prints",
     )  # fmt: skip
+    add("-A", "--append", action="store_true", help="with -o: write behind what FILE has")
     parser.add_number(
         group, "-r", "--repeat", metavar="N",
         help="with --strace, without a number: show the time since the line before; -r N with --stats: run N times, "
         "with the seeds from --seed on, and show means and how they spread",
     )  # fmt: skip
-    add("-x", dest="separator", metavar="SEP", help="with --stats: print CSV as perf stat -x, with SEP between columns")
+    add(
+        "-x", dest="separator", metavar="SEP",
+        help=r"with --stats: print CSV as perf stat -x, with SEP between columns (\t is a tab)",
+    )  # fmt: skip
     add("-c", dest="summary_only", action="store_true", help="with --strace: print only a table of calls, at the end")
     add("-C", dest="summary", action="store_true", help="with --strace: print lines and that table")
     add("-w", dest="latency", action="store_true", help="in that table: the time from begin to end, not of the work")
@@ -95,7 +102,7 @@ def watched(arguments: argparse.Namespace) -> Watched:
             if not (value if equals else text):
                 raise UsageError(f"-e {text}: names are missing behind it (all and none are some)")
         elif arguments.stats:
-            events += text.split(",")
+            events += _GROUP.sub(r"\1", text).split(",")
         else:
             raise UsageError(f"-e {text} needs --strace, or --stats for events")
     relative, runs = _repeated(arguments)
@@ -125,6 +132,8 @@ def _check(arguments: argparse.Namespace, relative: bool, runs: int) -> None:
             raise UsageError("-r needs --strace, for the time between lines; or a number and --stats, for several runs")
         if arguments.output and not arguments.stats:
             raise UsageError("-o needs --strace or --stats, whose output it puts into a file")
+    if arguments.append and not arguments.output:
+        raise UsageError("-A needs -o, whose file it is about")
     if arguments.latency and not (arguments.summary or arguments.summary_only):
         raise UsageError("-w needs -c or -C, whose table it is about")
     if not arguments.stats:

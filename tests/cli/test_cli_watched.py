@@ -38,6 +38,7 @@ def parsed(words: str) -> Namespace:
         ("--stats --repeat 5 -x , 5", Watched(runs=5), ["5"]),
         ("--stats --repeat=5 hello", Watched(runs=5), ["hello"]),
         ("--stats -e cs,faults -e instructions hello", Watched(events=("cs", "faults", "instructions")), ["hello"]),
+        ("--stats -e {cs,faults},instructions hello", Watched(events=("cs", "faults", "instructions")), ["hello"]),
         ("--stats --strace -e cs -e trace=write hello", Watched("write", events=("cs",)), ["hello"]),
     ],
 )
@@ -140,6 +141,22 @@ def test_the_columns_of_csv(unimmu: Unimmu) -> None:
     assert rows["instructions"][:2] == ["235", ""] and rows["instructions"][4] == "100.00"
     assert {len(row) for row in rows.values()} == {7}
     assert len({row[3] for row in rows.values()}) == 1
+
+
+def test_columns_between_tabs(unimmu: Unimmu) -> None:
+    ran = unimmu("run", "--stats", "-x", r"\t", "-e", "instructions", "hello")
+    assert ran.err.startswith("235\t\tinstructions\t")
+
+
+@pytest.mark.parametrize("words", ["--stats -x, -e instructions", "--strace=write"])
+def test_output_behind_what_a_file_has(unimmu: Unimmu, tmp_path: Path, words: str) -> None:
+    log = tmp_path / "log"
+    for append in ([], ["--append"], ["-A"]):
+        assert unimmu("run", *words.split(), "-o", log, *append, "hello").status == 0
+    once, *more = log.read_text().splitlines(keepends=True)
+    assert once.startswith(("235,", "100   write(1, ")) and len({once, *more}) <= 2
+    assert unimmu("run", *words.split(), "-o", log, "hello").status == 0
+    assert log.read_text() * 3 == "".join([once, *more])
 
 
 def test_several_runs(unimmu: Unimmu) -> None:
