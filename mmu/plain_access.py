@@ -16,7 +16,7 @@ from mmu.native import inlined, load32, load64, native
 from mmu.registers import CR4, EFER, Access
 from mmu.replacement import touch
 from mmu.state import MmuState
-from mmu.structure_cache import find_table, note_use, structure_cache, table_at
+from mmu.structure_cache import cache_structure_entry, find_table, note_use, structure_cache, table_at
 from mmu.tlb import Leaf, arrays_for, count_missed, install_small, leaf_of, prefetch_next
 
 _USED = P | A
@@ -109,41 +109,84 @@ def _searched(state: MmuState, place: int, vaddr: int) -> Found:
 @native
 def missed_first(state: MmuState, vaddr: int, access: int) -> bool:
     """An access to a page of 4K that the first level does not hold: the second level does, or the walk begins with the
-    PTE, and has nothing to set.  False, with nothing changed, for any other."""
-    first, second = arrays_for(state, access, 1), arrays_for(state, access, 2)
-    if _searched(state, first, vaddr).array != 0:
+    PTE or the PDE, and has nothing to set.  False, with nothing changed, for any other."""
+    if _searched(state, arrays_for(state, access, 1), vaddr).array != 0:
         return False
-    found = _searched(state, second, vaddr)
+    found = _searched(state, arrays_for(state, access, 2), vaddr)
     if found.array != 0:
         return _hit_second(state, vaddr, access, found)
-    cache = structure_cache(state, 2)
-    cached = find_table(cache, vaddr, 2, state.pcid) if cache.entries != 0 else 0
+    pdes = structure_cache(state, 2)
+    cached = find_table(pdes, vaddr, 2, state.pcid) if pdes.entries != 0 else 0
+    if cached == 0:
+        return _walked_from_pdpte(state, vaddr, access)
+    above = table_at(pdes, cached - 1)
+    pte = _usable_pte(state, vaddr, access, above.table, above.every, above.any_xd)
+    if pte == 0:
+        return False
+    pdes.lookups += 1
+    pdes.hits += 1
+    note_use(state, pdes, cached - 1, False)
+    state.walk_loads += 1
+    _count_and_install(state, vaddr, access, above.table, above.every, above.any_xd, pte)
+    return True
+
+
+@native
+def _walked_from_pdpte(state: MmuState, vaddr: int, access: int) -> bool:
+    """The same where the walk begins below the PDPTE, with the PDE."""
+    pdes, pdptes = structure_cache(state, 2), structure_cache(state, 3)
+    cached = find_table(pdptes, vaddr, 3, state.pcid) if pdptes.entries != 0 else 0
     if cached == 0:
         return False
-    above = table_at(cache, cached - 1)
-    slot = above.table | (((vaddr >> 12) & 511) << 3)
+    above = table_at(pdptes, cached - 1)
+    slot = above.table | (((vaddr >> 21) & 511) << 3)
     if slot >= state.ram_bytes:
         return False
-    pte = load64(state.ram + slot)
-    every, any_xd = above.every & pte, above.any_xd | pte
-    if pte & _USED != _USED or pte & state.reserved[3] != 0 or not user_may(access, every, any_xd, pte):
+    pde = load64(state.ram + slot)
+    if pde & _USED != _USED or pde & state.unusual != 0:
         return False
+    table, every, any_xd = pde & ADDRESS, above.every & pde, above.any_xd | pde
+    pte = _usable_pte(state, vaddr, access, table, every, any_xd)
+    if pte == 0:
+        return False
+    if pdes.entries != 0:
+        pdes.lookups += 1
+    pdptes.lookups += 1
+    pdptes.hits += 1
+    note_use(state, pdptes, cached - 1, False)
+    state.walk_loads += 2
+    cache_structure_entry(state, vaddr, 2, table, every, any_xd)
+    _count_and_install(state, vaddr, access, table, every | A, any_xd, pte)
+    return True
+
+
+@inlined
+def _usable_pte(state: MmuState, vaddr: int, access: int, table: int, every: int, any_xd: int) -> int:
+    """The PTE in a table, below entries with this AND and OR; 0 if it may not be used, or has something to set."""
+    slot = table | (((vaddr >> 12) & 511) << 3)
+    if slot >= state.ram_bytes:
+        return 0
+    pte = load64(state.ram + slot)
+    if pte & _USED != _USED or pte & state.reserved[3] != 0:
+        return 0
+    return pte if user_may(access, every & pte, any_xd | pte, pte) else 0
+
+
+@inlined
+def _count_and_install(state: MmuState, vaddr: int, access: int, table: int, every: int, any_xd: int, pte: int) -> None:
+    """The walk has read the PTE in a table, below entries with this AND and OR."""
+    first, second = arrays_for(state, access, 1), arrays_for(state, access, 2)
     count_missed(first, 0)
     count_missed(second, 0)
-    cache.lookups += 1
-    cache.hits += 1
-    note_use(state, cache, cached - 1, False)
     state.walks += 1
-    state.walk_loads += 1
-    state.slots[1] = slot
+    state.slots[1] = slot = table | (((vaddr >> 12) & 511) << 3)
     coalesced = 1 if state.coalesce > 1 and is_coalesced(state) else 0
     count_small_page(state, access, coalesced)
-    leaf = Leaf(1, pte & ADDRESS, every, any_xd, pte, coalesced)
+    leaf = Leaf(1, pte & ADDRESS, every & pte, any_xd | pte, pte, coalesced)
     install_small(state, second, vaddr, leaf)
     install_small(state, first, vaddr, leaf)
     if state.prefetch_next != 0 and access != Access.FETCH:
-        prefetch_next(state, access, vaddr, slot, above.every, above.any_xd)
-    return True
+        prefetch_next(state, access, vaddr, slot, every, any_xd)
 
 
 @inlined

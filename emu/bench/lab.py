@@ -22,7 +22,7 @@ from emu.lab.recorder import record_machine
 from emu.lab.simulation import Simulation
 from emu.lab.stream_file import StreamWriter, facts_of, read, read_pages
 from emu.machine import Machine
-from mmu.geometry import Replacement
+from mmu.geometry import Geometry, Replacement
 from mmu.presets import load_preset
 
 #: Two levels of data TLB, and one of instruction TLB.
@@ -37,7 +37,8 @@ _LONGER = 8
 _READ_IT = """
 import resource, sys
 from emu.bench.lab import replayed
-replayed(sys.argv[1], ["skylake-sp"])
+from mmu.presets import load_preset
+replayed(sys.argv[1], [load_preset("skylake-sp")])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -49,16 +50,17 @@ def lab(rounds: int, turns: int) -> Measurement:
         accesses = recorded(stream, "region_stress", ("2", str(max(1, turns // 4))))
         updates = recorded(random, "gups", ("64M", str(turns * 20_000)))
         repeated(stream, longer, _LONGER)
+        eight = [load_preset(name) for name in _EIGHT]
         missing = list(PageMapper(PagePolicy.FOUR_K).mapped(_missing()))
         beside = _beside_pycachesim(turns * 20_000)
         taken = alternate(
             rounds,
             {
                 **beside,
-                "one": partial(cpu_seconds, partial(replayed, stream, [PRESET])),
-                "eight": partial(cpu_seconds, partial(replayed, stream, _EIGHT)),
-                "random": partial(cpu_seconds, partial(replayed, random, [PRESET])),
-                "random, eight": partial(cpu_seconds, partial(replayed, random, _EIGHT)),
+                "one": partial(cpu_seconds, partial(replayed, stream, eight[:1])),
+                "eight": partial(cpu_seconds, partial(replayed, stream, eight)),
+                "random": partial(cpu_seconds, partial(replayed, random, eight[:1])),
+                "random, eight": partial(cpu_seconds, partial(replayed, random, eight)),
                 "missing": partial(cpu_seconds, partial(_simulate, missing)),
             },
         )
@@ -135,9 +137,9 @@ def recorded(path: str, program: str, arguments: Sequence[str]) -> int:
     return accesses
 
 
-def replayed(path: str, names: Sequence[str]) -> Simulation:
-    """Replay a file through presets."""
-    simulation = Simulation([load_preset(name) for name in names], int(facts_of(path)["memory_bytes"]))
+def replayed(path: str, geometries: Sequence[Geometry]) -> Simulation:
+    """Replay a file through these models."""
+    simulation = Simulation(geometries, int(facts_of(path)["memory_bytes"]))
     for batch in read_pages(path):
         simulation.add(batch)
     return simulation

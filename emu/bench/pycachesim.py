@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _POLICIES = {Replacement.LRU: "LRU", Replacement.FIFO: "FIFO"}
-_PAGE = 4096
+_PAGE, _MODULE = 4096, "cachesim"
 
 
 class Level(NamedTuple):
@@ -29,7 +29,7 @@ class Level(NamedTuple):
 
 def is_installed() -> bool:
     """Whether this Python has it."""
-    return find_spec("cachesim") is not None
+    return find_spec(_MODULE) is not None
 
 
 def two_levels(first: tuple[int, int], second: tuple[int, int], policy: Replacement) -> Geometry:
@@ -59,7 +59,7 @@ def ours(geometry: Geometry, batches: Iterable[Batch]) -> list[Level]:
 
 def theirs(geometry: Geometry, vaddrs: list[int]) -> list[Level]:
     """What pycachesim counts, by level.  ModuleNotFoundError without it."""
-    cachesim = import_module("cachesim")
+    cachesim = import_module(_MODULE)
     memory, below = cachesim.MainMemory(), None
     for array in reversed(geometry.arrays):
         shape = array.name, array.sets, array.ways, _PAGE, _POLICIES[array.replacement]
