@@ -39,7 +39,7 @@ STRUCTURE_LEVELS = {"PML5E": 5, "PML4E": 4, "PDPTE": 3, "PDE": 2}
 
 #: What a table may have; and what a preset of ours must have, and a user's geometry need not.
 _OF_GEOMETRY = {"arrays", "structure_caches", "cautions", "default", "inclusive", "smash_1g", "title",
-                "structure_source", "latency", "prefetch_next", "counters", "nested"}  # fmt: skip
+                "structure_source", "latency", "prefetch_next", "counters", "nested", "aliases"}  # fmt: skip
 _OF_ARRAY = {"name", "level", "kinds", "page_sizes", "sets", "ways", "source", "replacement", "index_hash", "pcids",
              "coalesce"}  # fmt: skip
 _NEEDED_OF_GEOMETRY, _NEEDED_OF_ARRAY = {"arrays"}, {"name", "level", "kinds", "page_sizes", "sets", "ways"}
@@ -76,6 +76,8 @@ class Preset:
     latency_source: str = ""
     nested: Nested | None = None
     nested_source: str = ""
+    #: Variants that are this one too.
+    aliases: tuple[str, ...] = ()
 
     def timed(self) -> Geometry:
         """The geometry with its latency.  ValueError if it says none."""
@@ -237,7 +239,7 @@ def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
     default = read.truth("default", ":" not in place.table)
     return Preset(
         place.table, read.text("title", own), geometry, sources, structure_source, cautions, default, latency,
-        latency_source, nested, nested_source,
+        latency_source, nested, nested_source, tuple(read.texts("aliases")),
     )  # fmt: skip
 
 

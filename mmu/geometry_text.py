@@ -22,6 +22,8 @@ def to_toml(preset: Preset) -> str:
     cautions = "".join(f"    {_quoted(caution)},\n" for caution in preset.cautions)
     lines.append(f"cautions = [\n{cautions}]" if cautions else "cautions = []")
     lines.extend(f"{flag} = true" for flag in ("inclusive", "smash_1g", "prefetch_next") if getattr(geometry, flag))
+    if preset.aliases:
+        lines.append(f"aliases = {_listed(preset.aliases)}")
     if geometry.counters != COUNTERS[0]:
         lines.append(f"counters = {_quoted(geometry.counters)}")
     if not geometry.arrays:

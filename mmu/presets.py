@@ -56,9 +56,14 @@ def find_preset(name: str) -> Preset:
     processor, _, variant = name.partition(":")
     presets = all_presets(processor)
     for full, preset in presets.items():
-        if full == name or (preset.default and processor == name):
+        if full == name or (preset.default and processor == name) or variant in preset.aliases:
             return preset
     if presets:
         lacks = f"variant {variant!r}" if variant else "variant with default = true"
-        raise UnknownPreset(f"{processor} has no {lacks}; there are {', '.join(presets)}")
+        there = [
+            name
+            for full, preset in presets.items()
+            for name in (full, *(f"{processor}:{one}" for one in preset.aliases))
+        ]
+        raise UnknownPreset(f"{processor} has no {lacks}; there are {', '.join(there)}")
     raise UnknownPreset(f"no TLB preset {name!r}; there are {', '.join(all_presets())}")

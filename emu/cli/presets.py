@@ -88,7 +88,8 @@ def _from_leaves(geometry: Geometry, title: str) -> Preset:
 
 def _as_text(preset: Preset) -> Group:
     default = ", what the name without the variant means" if preset.default and ":" in preset.name else ""
-    parts: list[Text | Table] = [Text.assemble((preset.name, "bold"), printable(f"{default}: {preset.title}"))]
+    also = "".join(f", also {preset.name}:{variant}" for variant in preset.aliases)
+    parts: list[Text | Table] = [Text.assemble((preset.name, "bold"), printable(f"{default}{also}: {preset.title}"))]
     if preset.geometry.arrays or preset.geometry.structure_caches:
         parts.extend([_arrays_table(preset.geometry), _remarks_table(preset)])
     return Group(*parts, Text())
@@ -187,6 +188,7 @@ def _as_json(preset: Preset) -> dict[str, Any]:
         "name": preset.name,
         "title": preset.title,
         "default": preset.default,
+        "aliases": list(preset.aliases),
         "inclusive": geometry.inclusive,
         "smash_1g": geometry.smash_1g,
         "prefetch_next": geometry.prefetch_next,

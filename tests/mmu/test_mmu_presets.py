@@ -113,6 +113,15 @@ def test_a_bare_name_means_the_default_variant() -> None:
     assert set(bases.values()) == {1}
 
 
+@pytest.mark.parametrize("zen", ["zen2", "zen3", "zen4", "zen5"])
+def test_clients_and_servers_with_the_same_leaves_are_one(zen: str) -> None:
+    assert load_preset(f"{zen}:client") == load_preset(f"{zen}:server") == load_preset(zen)
+    with pytest.raises(
+        UnknownPreset, match=f"{zen} has no variant 'desktop'; there are {zen}, {zen}:client, {zen}:server"
+    ):
+        load_preset(f"{zen}:desktop")
+
+
 def test_a_preset_read_alone_is_what_it_is_among_all() -> None:
     """Of a processor only its own tables are read; the first of two whose names begin alike is not the other."""
     for name, preset in all_presets().items():
