@@ -8,7 +8,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from emu.fs.file import File
-from emu.fs.inode import Attributes, Inode
+from emu.fs.inode import Inode
 from emu.fs.libfs import PseudoSuperBlock
 from emu.fs.superblock import FileSystemType, SuperBlock
 from emu.linux.errors import LinuxError
@@ -41,8 +41,7 @@ class AnonFile(File):
 class AnonInode(Inode):
     """The inode: permission bits and no type.  It cannot be changed, nor opened again."""
 
-    def setattr(self, change: Attributes) -> None:
-        raise LinuxError(errno.EOPNOTSUPP)
+    unchangeable = True
 
 
 class AnonSuperBlock(PseudoSuperBlock):

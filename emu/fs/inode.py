@@ -98,6 +98,8 @@ class Inode:
     swapfile = False
     #: Its extended attributes, once it has had one.
     xattrs: Xattrs | None = None
+    #: Whether nothing of it can be changed, whoever asks (anon_inode_setattr).
+    unchangeable = False
     #: Its access control list, where that says more than the mode, and the one that what is made in it gets.
     acl: posix_acl.Acl | None = None
     default_acl: posix_acl.Acl | None = None
@@ -119,6 +121,10 @@ class Inode:
         self.seals: Seal | None = None
         #: Advisory locks, once a process has asked for one.
         self.locks: FileLocks | None = None
+
+    def belongs_to(self, who: Credentials) -> None:
+        """Whoever makes a file without a name owns it (current_fsuid)."""
+        self.uid, self.gid = who.fsuid, who.fsgid
 
     # What kind of file this is
 

@@ -396,6 +396,8 @@ def chmod(walker: PathWalk, path: Path, mode: int) -> None:
     if inode.is_symlink:
         raise LinuxError(errno.EOPNOTSUPP)
     check_changeable(inode)
+    if inode.unchangeable:
+        raise LinuxError(errno.EOPNOTSUPP)
     if not walker.who.owns(inode.uid):
         raise LinuxError(errno.EPERM)
     if not in_group(walker.who, inode.gid):
@@ -409,6 +411,8 @@ def chown(walker: PathWalk, path: Path, uid: int | None, gid: int | None) -> Non
     inode = path.dentry.inode
     path.mount.want_write()
     check_changeable(inode)
+    if inode.unchangeable:
+        raise LinuxError(errno.EOPNOTSUPP)
     who = walker.who
     if not who.capable_over(CHOWN, inode.uid, inode.gid):
         if uid is not None and (who.fsuid != inode.uid or uid != inode.uid):
@@ -432,7 +436,9 @@ def utimes(walker: PathWalk, path: Path, atime: int | None, mtime: int | None, e
         raise LinuxError(errno.EPERM)
     if not walker.who.owns(inode.uid):
         if explicit:
-            raise LinuxError(errno.EPERM)
+            raise LinuxError(errno.EOPNOTSUPP if inode.unchangeable else errno.EPERM)
         inode.permission(int(May.WRITE), walker.who)
+    if inode.unchangeable:
+        raise LinuxError(errno.EOPNOTSUPP)
     inode.setattr(Attributes(atime=atime, mtime=mtime))
     path.notify(_MODIFY if atime is None else _ACCESS if mtime is None else _ATTRIB)

@@ -344,7 +344,7 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     task.files = task.files.unshare_reserved()
     task.files.close_on_exec()
     task.signals.actions = [_IGNORED if a.handler == SIG_IGN else _DEFAULT for a in task.signals.actions]
-    task.signals.alt_stack = AltStack()
+    task.signals.alt_stack = AltStack(flags=task.signals.alt_stack.flags)
     if task.group.timers is not None:
         task.group.timers.delete_posix()
     task.thread_keyring = task.group.process_keyring = None

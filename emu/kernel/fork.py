@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.rlimit import limits_of
-from emu.kernel.signal_state import SIG_DFL, SIG_IGN, SigAction, SigPending
+from emu.kernel.signal_state import NO_STACK, SIG_DFL, SIG_IGN, SigAction, SigPending
 from emu.kernel.task import Task
 from emu.kernel.threadgroup import ThreadGroup
 from emu.linux.capability import SYS_ADMIN, SYS_RESOURCE
@@ -304,8 +304,7 @@ def _copy_signals(task: Task, child: Task, flags: int) -> None:
     else:
         child.signals.actions = actions if flags & _SIGHAND else list(actions)
     child.signals.blocked = task.signals.blocked
-    if flags & _VM_OR_VFORK != _VM:
-        child.signals.alt_stack = task.signals.alt_stack
+    child.signals.alt_stack = NO_STACK if flags & _VM_OR_VFORK == _VM else task.signals.alt_stack
 
 
 def _check_processes(kernel: Kernel, task: Task) -> None:

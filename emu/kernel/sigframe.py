@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from emu.fpu import FXSAVE_BYTES, with_initial
-from emu.kernel.signal_state import SS_AUTODISARM, UNBLOCKABLE, AltStack, SaFlags, SigAction, SigInfo
+from emu.kernel.signal_state import NO_STACK, SS_AUTODISARM, UNBLOCKABLE, AltStack, SaFlags, SigAction, SigInfo
 from emu.kernel.sigregs import SignalRegisters
 from emu.kernel.task import Task
 from emu.linux.errors import LinuxError
@@ -155,7 +155,7 @@ class SignalFrames:
         else:
             mm.frames.stored(at >> PAGE_SHIFT)
         if stack.flags & SS_AUTODISARM:
-            task.signals.alt_stack = AltStack()
+            task.signals.alt_stack = NO_STACK
         task.rip = action.handler
         return True
 

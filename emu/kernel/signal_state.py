@@ -134,8 +134,8 @@ class AltStack(NamedTuple):
 
     sp: int = 0
     size: int = 0
-    #: As they were given.
-    flags: int = SS_DISABLE
+    #: As they were given; a process has none at first, and a thread SS_DISABLE (sas_ss_reset).
+    flags: int = 0
 
     def holds(self, rsp: int) -> bool:
         """Whether an address lies on it (__on_sig_stack)."""
@@ -160,14 +160,16 @@ class AltStack(NamedTuple):
         mode = new.flags & ~SS_AUTODISARM
         if mode not in (0, SS_ONSTACK, SS_DISABLE):
             raise LinuxError(errno.EINVAL)
+        if new == self:
+            return self
         if mode == SS_DISABLE:
             return AltStack(flags=new.flags)
-        if new.size < _MINSIGSTKSZ and new != self:
+        if new.size < _MINSIGSTKSZ:
             raise LinuxError(errno.ENOMEM)
         return new
 
 
-_NO_STACK = AltStack()
+NO_STACK = AltStack(flags=SS_DISABLE)
 
 
 class SigAction(NamedTuple):
@@ -250,7 +252,7 @@ class SignalState:
         """Those of another thread of the process, which has the same actions and mask."""
         signals = object.__new__(SignalState)  # threads are made often
         signals.pending, signals.shared, signals.actions = pending, shared, self.actions
-        signals.blocked, signals.alt_stack, signals.saved_mask = self.blocked, _NO_STACK, None
+        signals.blocked, signals.alt_stack, signals.saved_mask = self.blocked, NO_STACK, None
         return signals
 
     def add(self, info: SigInfo) -> None:

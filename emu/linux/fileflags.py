@@ -113,6 +113,7 @@ class FallocateFlags(Flags, prefix="FALLOC_FL_"):
     ZERO_RANGE = 0x10
     INSERT_RANGE = 0x20
     UNSHARE_RANGE = 0x40
+    WRITE_ZEROES = 0x80
 
 
 class May(IntFlag):

@@ -40,6 +40,7 @@ def do_mlock(mm: AddressSpace, address: int, length: int, flags: VmFlags) -> Non
         )
         if mm.locked_bytes + end - start - already > limit & -PAGE_SIZE:
             raise LinuxError(errno.ENOMEM)
+    _check_end(end)
     _apply(mm, start, end, flags)
     for vma, low, high in mm.vmas.pieces_to_the_hole(start, end):
         try:
@@ -69,7 +70,9 @@ def locked_pages(spaces: Iterable[AddressSpace]) -> set[int]:
 
 def do_munlock(mm: AddressSpace, address: int, length: int) -> None:
     """munlock(2)."""
-    _apply(mm, *_range(address, length), VmFlags.NONE)
+    start, end = _range(address, length)
+    _check_end(end)
+    _apply(mm, start, end, VmFlags.NONE)
 
 
 def do_mlockall(mm: AddressSpace, flags: int) -> None:
@@ -107,9 +110,12 @@ def do_munlockall(mm: AddressSpace) -> None:
 def _range(address: int, length: int) -> tuple[int, int]:
     start = address & -PAGE_SIZE
     end = start + (page_align(length + (address & (PAGE_SIZE - 1))) & 0xFFFF_FFFF_FFFF_FFFF)
+    return start, end
+
+
+def _check_end(end: int) -> None:
     if end > 0xFFFF_FFFF_FFFF_FFFF:
         raise LinuxError(errno.EINVAL)
-    return start, end
 
 
 def _apply(mm: AddressSpace, start: int, end: int, lock: VmFlags) -> None:

@@ -60,7 +60,9 @@ def sys_memfd_secret(kernel: Kernel, task: Task, flags: int) -> int:
     if flags & ~_CLOEXEC:
         raise LinuxError(errno.EINVAL)
     task.files.check_room()
-    return task.files.open(secretmem_file_create(kernel.vfs), bool(flags & _CLOEXEC))
+    file = secretmem_file_create(kernel.vfs)
+    file.inode.belongs_to(task.credentials)
+    return task.files.open(file, bool(flags & _CLOEXEC))
 
 
 def sys_map_shadow_stack(kernel: Kernel, task: Task, address: int, size: int, flags: int) -> NoReturn:

@@ -228,15 +228,23 @@ def _truncate_later(
             broken = still
 
 
+#: One mode at a time, with or without FALLOC_FL_KEEP_SIZE, or as it must be (vfs_fallocate).
+_KEEP = int(FallocateFlags.KEEP_SIZE)
+_FALLOCATE_MODES = frozenset(
+    {
+        *(mode | keep for mode in (0, FallocateFlags.UNSHARE_RANGE, FallocateFlags.ZERO_RANGE) for keep in (0, _KEEP)),
+        FallocateFlags.PUNCH_HOLE | _KEEP, FallocateFlags.COLLAPSE_RANGE, FallocateFlags.INSERT_RANGE,
+        FallocateFlags.WRITE_ZEROES,
+    }
+)  # fmt: skip
+
+
 def sys_fallocate(kernel: Kernel, task: Task, fd: int, mode: int, start: int, size: int) -> int:
     """fallocate(2)."""
     file = task.files.get(fd)
     if start < 0 or size <= 0:
         raise LinuxError(errno.EINVAL)
-    known = 0
-    for flag in FallocateFlags:
-        known |= flag
-    if mode & ~known or (mode & FallocateFlags.PUNCH_HOLE and not mode & FallocateFlags.KEEP_SIZE):
+    if mode not in _FALLOCATE_MODES:
         raise LinuxError(errno.EOPNOTSUPP)
     if not file.writable:
         raise LinuxError(errno.EBADF)
@@ -307,7 +315,7 @@ def sys_readahead(kernel: Kernel, task: Task, fd: int, offset: int, count: int) 
     file = task.files.get(fd)
     if not file.readable:
         raise LinuxError(errno.EBADF)
-    if not file.inode.is_regular:
+    if not file.inode.is_regular or count >> 63:
         raise LinuxError(errno.EINVAL)
     return 0
 

@@ -118,8 +118,8 @@ def sys_pread64(kernel: Kernel, task: Task, fd: int, address: int, count: int, o
 def sys_pwrite64(kernel: Kernel, task: Task, fd: int, address: int, count: int, offset: int) -> Result:
     """pwrite(2); as on Linux, a file opened with O_APPEND is written at its end."""
     _check_at(task, fd, offset)
-    buffer = UserBuffer(task.mm, address, count)
-    return _counted_write(task, write_file(kernel, task, _writable(task, fd), buffer, offset))
+    file = _writable(task, fd)
+    return _counted_write(task, write_file(kernel, task, file, UserBuffer(task.mm, address, count), offset))
 
 
 def sys_readv(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Result:
@@ -131,22 +131,23 @@ def sys_readv(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Res
 
 def sys_writev(kernel: Kernel, task: Task, fd: int, iov: int, number: int) -> Result:
     """writev(2)."""
+    file = _writable(task, fd)
     buffer = UserBuffer.from_iovec(task.mm, iov, number)
-    return _counted_write(task, write_file(kernel, task, _writable(task, fd), buffer))
+    return _counted_write(task, write_file(kernel, task, file, buffer))
 
 
 def sys_preadv(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
     """preadv(2); the offset is one argument, and the next one is not looked at."""
     _check_at(task, fd, low)
-    buffer = UserBuffer.from_iovec(task.mm, iov, number)
-    return _counted_read(task, read_file(_readable(task, fd), buffer, low))
+    file = _readable(task, fd)
+    return _counted_read(task, read_file(file, UserBuffer.from_iovec(task.mm, iov, number), low))
 
 
 def sys_pwritev(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int) -> Result:
     """pwritev(2)."""
     _check_at(task, fd, low)
-    buffer = UserBuffer.from_iovec(task.mm, iov, number)
-    return _counted_write(task, write_file(kernel, task, _writable(task, fd), buffer, low))
+    file = _writable(task, fd)
+    return _counted_write(task, write_file(kernel, task, file, UserBuffer.from_iovec(task.mm, iov, number), low))
 
 
 def sys_preadv2(kernel: Kernel, task: Task, fd: int, iov: int, number: int, low: int, high: int, flags: int) -> Result:
@@ -222,13 +223,19 @@ def sys_lseek(kernel: Kernel, task: Task, fd: int, offset: int, whence: int) -> 
 
 def sys_sendfile(kernel: Kernel, task: Task, out_fd: int, in_fd: int, offset_address: int, count: int) -> Result:
     """sendfile(2): from a regular file, or a device of endless bytes, to any file."""
-    source = _readable(task, in_fd)
-    pos = OFFSET.read(task.mm, offset_address) if offset_address else source.pos
-    if not source.seekable and offset_address:
-        raise LinuxError(errno.ESPIPE)
-    if pos < 0 or count >> 63:
-        raise LinuxError(errno.EINVAL)
-    target = _writable(task, out_fd)
+    given = OFFSET.read(task.mm, offset_address) if offset_address else None
+    try:
+        source = _readable(task, in_fd)
+        pos = source.pos if given is None else given
+        if not source.seekable and given is not None:
+            raise LinuxError(errno.ESPIPE)
+        if pos < 0 or count >> 63:
+            raise LinuxError(errno.EINVAL)
+        target = _writable(task, out_fd)
+    except LinuxError:
+        if given is not None:  # written back whatever comes of the call
+            OFFSET.write(task.mm, offset_address, given)
+        raise
     return _send(kernel, task, source.get(), target.get(), offset_address, pos, min(count, MAX_RW_COUNT))
 
 
@@ -362,13 +369,15 @@ def sys_copy_file_range(
 ) -> int:
     """copy_file_range(2) within one file system."""
     source, target = task.files.get(in_fd), task.files.get(out_fd)
+    start = OFFSET.read(task.mm, in_offset) if in_offset else source.pos
+    to = OFFSET.read(task.mm, out_offset) if out_offset else target.pos
     if flags:
         raise LinuxError(errno.EINVAL)
     check_two_files(source, target)
     if source.inode.sb is not target.inode.sb:
         raise LinuxError(errno.EXDEV)
-    start = _offset_at(task, in_offset) if in_offset else source.pos
-    to = _offset_at(task, out_offset) if out_offset else target.pos
+    if start < 0 or to < 0:
+        raise LinuxError(errno.EOVERFLOW)
     count = max(min(count, source.inode.size - start, MAX_RW_COUNT), 0)
     if source.inode is target.inode and start < to + count and to < start + count:
         raise LinuxError(errno.EINVAL)
@@ -383,13 +392,6 @@ def sys_copy_file_range(
         else:
             file.pos = pos
     return done
-
-
-def _offset_at(task: Task, address: int) -> int:
-    offset = OFFSET.read(task.mm, address)
-    if offset < 0:
-        raise LinuxError(errno.EOVERFLOW)
-    return offset
 
 
 def _copy_range(kernel: Kernel, source: File, target: File, start: int, to: int, count: int) -> int:

@@ -58,7 +58,7 @@ def sys_open_by_handle_at(kernel: Kernel, task: Task, mount_fd: int, handle: int
     size, kind = _HEAD.unpack(task.mm.read(handle, _HEAD.size))
     if not 0 < size <= _MAX_HANDLE or kind < 0:
         raise LinuxError(errno.EINVAL)
-    place: Path = task.fs.cwd if mount_fd == AT_FDCWD else task.files.get_any(mount_fd).path
+    place: Path = task.fs.cwd if mount_fd == AT_FDCWD else task.files.get(mount_fd).path
     if not task.credentials.capable(DAC_READ_SEARCH):
         raise LinuxError(errno.EPERM)
     path = decode(place.mount, task.mm.read(handle + _HEAD.size, size))

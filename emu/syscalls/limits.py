@@ -25,8 +25,6 @@ RLIMIT = Layout("rlimit64", "QQ", likeness=Likeness.EXACT)
 
 def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int) -> tuple[int, int]:
     """prlimit64(2); CPU, FSIZE, DATA, STACK, NPROC, NOFILE, MEMLOCK and AS have an effect."""
-    if resource >= len(Rlimit):
-        raise LinuxError(errno.EINVAL)
     wanted = RLIMIT.read(task.mm, new) if new else None
     target = task if pid == 0 else kernel.find_task(pid)
     if target is None:
@@ -35,6 +33,8 @@ def sys_prlimit64(kernel: Kernel, task: Task, pid: int, resource: int, new: int)
     same = (who.uid, who.gid) == (whose.uid, whose.gid)
     if target is not task and not same and not who.capable_in(SYS_RESOURCE, whose.user_ns):
         raise LinuxError(errno.EPERM)
+    if resource >= len(Rlimit):
+        raise LinuxError(errno.EINVAL)
     current = limits_of(target, Rlimit(resource))
     if wanted is not None:
         _set(kernel, task, target, Rlimit(resource), *wanted)

@@ -156,7 +156,7 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
     grows = prot & _GROWS
     if grows == _GROWS or addr & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
-    if length > task.mm.task_size:
+    if length and (addr + page_align(length)) & _U64 <= addr:
         raise LinuxError(errno.ENOMEM)
     if length and prot & ~(_KNOWN_PROT | _PROT_SEM | _GROWS):
         raise LinuxError(errno.EINVAL)

@@ -25,7 +25,7 @@ from emu.syscalls.msghdr import (
     SENT_MESSAGES,
     TO_ADDRESS,
 )
-from emu.syscalls.paths import UserBuffer
+from emu.syscalls.paths import UserBuffer, check_range
 from emu.syscalls.sockets import (
     ADDRESS_MAX,
     LENGTH,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _MAX_MMSG = 1024
 _MOST = 1 << 30
+_MSG_CMSG_COMPAT = 1 << 31
 
 
 class _Header(NamedTuple):
@@ -55,6 +56,12 @@ class _Header(NamedTuple):
     control: int
     control_length: int
     flags: int
+
+
+def _refuse_compat(flags: int) -> None:
+    """Only the kernel itself says that a message is that of a 32-bit program.  LinuxError(EINVAL)."""
+    if flags & _MSG_CMSG_COMPAT:
+        raise LinuxError(errno.EINVAL)
 
 
 def _header(task: Task, address: int) -> _Header:
@@ -128,6 +135,7 @@ def sys_sendto(
     kernel: Kernel, task: Task, fd: int, buffer: int, count: int, flags: int, address: int, length: int
 ) -> Result:
     """sendto(2)."""
+    check_range(task.mm, buffer, min(count, _MOST))
     file = socket_of(task, fd)
     to = read_address(task, address, length) if address else b""
     if count > 1 << 30:
@@ -137,6 +145,7 @@ def sys_sendto(
 
 def sys_sendmsg(kernel: Kernel, task: Task, fd: int, message: int, flags: int) -> Result:
     """sendmsg(2)."""
+    _refuse_compat(flags)
     file = socket_of(task, fd)
     return _send_message(kernel, task, file, _header(task, message), flags)
 
@@ -200,6 +209,7 @@ def sys_recvfrom(
     kernel: Kernel, task: Task, fd: int, buffer: int, count: int, flags: int, address: int, length_at: int
 ) -> Result:
     """recvfrom(2)."""
+    check_range(task.mm, buffer, min(count, _MOST))
     file = socket_of(task, fd)
 
     def use(got: Received) -> int:
@@ -213,6 +223,7 @@ def sys_recvfrom(
 
 def sys_recvmsg(kernel: Kernel, task: Task, fd: int, message: int, flags: int) -> Result:
     """recvmsg(2)."""
+    _refuse_compat(flags)
     file = socket_of(task, fd)
     return _receive_message(kernel, task, file, message, flags)
 
@@ -239,6 +250,7 @@ def _receive_message(kernel: Kernel, task: Task, file: Socket, message: int, fla
 
 def sys_sendmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int, flags: int) -> Result:
     """sendmmsg(2)."""
+    _refuse_compat(flags)
     file = socket_of(task, fd)
 
     def one(at: int) -> Result:
@@ -249,8 +261,9 @@ def sys_sendmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int
 
 def sys_recvmmsg(kernel: Kernel, task: Task, fd: int, messages: int, number: int, flags: int, timeout: int) -> Result:
     """recvmmsg(2); the timeout is looked at after each message, as on Linux."""
-    file = socket_of(task, fd)
+    _refuse_compat(flags)
     deadline = kernel.clock.now_ns() + TIMESPEC.read(task.mm, timeout) if timeout else None
+    file = socket_of(task, fd)
     wait_for_one = bool(flags & MSG_WAITFORONE)
 
     def one(at: int) -> Result:

@@ -149,6 +149,7 @@ def sys_pipe2(kernel: Kernel, task: Task, address: int, flags: int) -> int:
         raise LinuxError(errno.ENOPKG)
     files, cloexec = task.files, bool(flags & _CLOEXEC)
     reader, writer = kernel.vfs.pipe(flags)
+    reader.inode.belongs_to(task.credentials)
     try:
         read_fd = files.open(reader, cloexec)
     except LinuxError:
@@ -191,6 +192,7 @@ def sys_memfd_create(kernel: Kernel, task: Task, address: int, flags: int) -> in
     file = setup("memfd:" + decode_name(name))
     file.flags |= _LARGEFILE
     inode = file.inode
+    inode.belongs_to(task.credentials)
     if inode.seals is not None and flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL):
         inode.seals &= ~Seal.SEAL
     if flags & MFD_NOEXEC_SEAL:

@@ -56,6 +56,12 @@ def resolve(kernel: Kernel, task: Task, name: str, follow: bool = True) -> tuple
     return walker, walker.resolve(name, None, follow)
 
 
+def check_range(mm: AddressSpace, address: int, size: int) -> None:
+    """Memory of a program lies below the end of user addresses, whatever is there (access_ok).  LinuxError(EFAULT)."""
+    if address + size > mm.task_size:
+        raise LinuxError(errno.EFAULT)
+
+
 class UserBuffer:
     """The buffer of a read or write call: one range, or the pieces of an iovec, used from the start."""
 
@@ -63,8 +69,7 @@ class UserBuffer:
 
     def __init__(self, mm: AddressSpace, address: int, count: int) -> None:
         self._mm = mm
-        if address + count > mm.task_size:  # access_ok()
-            raise LinuxError(errno.EFAULT)
+        check_range(mm, address, count)
         self.count = self._left = count if count < MAX_RW_COUNT else MAX_RW_COUNT
         self._address = address
         self._rest: list[tuple[int, int]] = []
@@ -87,11 +92,11 @@ class UserBuffer:
             raise LinuxError(errno.EINVAL)
         pieces: list[tuple[int, int]] = []
         total = 0
-        for base, length in PIECE.read_array(mm, address, number):
-            if length >> 63:
-                raise LinuxError(errno.EINVAL)
-            if base + length > mm.task_size:
-                raise LinuxError(errno.EFAULT)
+        vector = list(PIECE.read_array(mm, address, number))
+        if any(length >> 63 for _, length in vector):
+            raise LinuxError(errno.EINVAL)
+        for base, length in vector:
+            check_range(mm, base, length)
             length = min(length, MAX_RW_COUNT - total)
             total += length
             if length:

@@ -33,9 +33,11 @@ MASK_AND_SIZE = Layout("sigset and size", "QQ")
 #: Events that poll() reports even if they were not requested.
 ALWAYS = int(PollEvents.ERR | PollEvents.HUP | PollEvents.NVAL)
 #: The events behind each of select()'s three sets (fs/select.c).
-SELECT_IN = int(PollEvents.RDNORM | PollEvents.RDBAND | PollEvents.IN | PollEvents.HUP | PollEvents.ERR)
-SELECT_OUT = int(PollEvents.WRBAND | PollEvents.WRNORM | PollEvents.OUT | PollEvents.ERR)
-SELECT_EX = int(PollEvents.PRI)
+SELECT_IN = int(
+    PollEvents.RDNORM | PollEvents.RDBAND | PollEvents.IN | PollEvents.HUP | PollEvents.ERR | PollEvents.NVAL
+)
+SELECT_OUT = int(PollEvents.WRBAND | PollEvents.WRNORM | PollEvents.OUT | PollEvents.ERR | PollEvents.NVAL)
+SELECT_EX = int(PollEvents.PRI | PollEvents.NVAL)
 
 _POLLED = Cost.POLLED
 #: Of so many descriptors the events are compared with those of another run.
@@ -142,7 +144,7 @@ class _SelectSets:
         ]
         self._found = [0, 0, 0]
         for fd in self._descriptors():
-            task.files.get(fd)
+            task.files.get_any(fd)
 
     def _descriptors(self) -> list[int]:
         union = self._wanted[0] | self._wanted[1] | self._wanted[2]
@@ -156,9 +158,9 @@ class _SelectSets:
         for fd in self._descriptors():
             try:
                 mask, more = self._task.files.get(fd).poll()
-            except LinuxError:
-                continue
-            queues += more
+                queues += more
+            except LinuxError:  # closed meanwhile, or opened with O_PATH
+                mask = int(PollEvents.NVAL)
             for which, events in enumerate((SELECT_IN, SELECT_OUT, SELECT_EX)):
                 if self._wanted[which] >> fd & 1 and mask & events:
                     self._found[which] |= 1 << fd

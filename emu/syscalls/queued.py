@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emu.kernel.creds import may_signal
 from emu.kernel.rlimit import limits_of
-from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, SigInfo
+from emu.kernel.signal_state import NSIG, UNBLOCKABLE, SiCode, Sig, SigInfo
 from emu.kernel.signalfd import SignalFd
 from emu.linux.argument import FD, PID, S32, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
@@ -67,8 +67,25 @@ def forged(info: SigInfo) -> bool:
     return info.code >= 0 or info.code == SiCode.TKILL
 
 
+#: What the kernel keeps of a siginfo_t (struct kernel_siginfo), and the last codes of the signals that have their own
+#: (NSIGILL and so on), and of the others.
+_KERNEL_SIGINFO = 48
+_CODES: dict[int, int] = {Sig.ILL: 11, Sig.FPE: 15, Sig.SEGV: 10, Sig.BUS: 5, Sig.TRAP: 6, Sig.CHLD: 6, Sig.SYS: 2}
+_POLL_CODES = 6
+_SI_DETHREAD, _SI_ASYNCNL = -7, -60
+
+
+def _is_known(signo: int, code: int) -> bool:
+    """Whether Linux knows what a siginfo_t of this kind holds (known_siginfo_layout)."""
+    if code > 0:
+        return code == SiCode.KERNEL or code <= _CODES.get(signo, _POLL_CODES)
+    return code >= _SI_DETHREAD or code == _SI_ASYNCNL
+
+
 def _queued_info(task: Task, signo: int, address: int) -> SigInfo:
     info = given_siginfo(task, address)
+    if any(info.given[_KERNEL_SIGINFO:]) and not _is_known(signo, info.code):
+        raise LinuxError(errno.E2BIG)
     return SigInfo(
         signo, info.code, pid=info.pid, uid=info.uid, value=info.value, given=struct.pack("<i", signo) + info.given[4:]
     )

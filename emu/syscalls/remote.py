@@ -123,7 +123,9 @@ def sys_vmsplice(kernel: Kernel, task: Task, fd: int, iov: int, number: int, fla
         raise LinuxError(errno.EINVAL)
     file = task.files.get(fd)
     if not isinstance(file, PipeFile):
-        if not any(length for _, length in _pieces(task, iov, number)):
+        if not (file.readable or file.writable):
+            raise LinuxError(errno.EBADF)
+        if not UserBuffer.from_iovec(task.mm, iov, number).count:
             return 0
         raise LinuxError(errno.EBADF)
     if not file.writable:

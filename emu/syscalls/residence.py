@@ -14,6 +14,7 @@ from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.madvise import do_madvise
 from emu.mm.mlock import do_mlock, do_mlockall, do_munlock, do_munlockall
+from emu.syscalls.paths import check_range
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ def sys_mincore(kernel: Kernel, task: Task, addr: int, length: int, vector: int)
     """mincore(2): 1 for each page that is present, or of which the caller may not know (can_do_mincore)."""
     if addr & (PAGE_SIZE - 1):
         raise LinuxError(errno.EINVAL)
-    if length > task.mm.task_size:
+    if addr + length > task.mm.task_size:  # access_ok()
         raise LinuxError(errno.ENOMEM)
+    check_range(task.mm, vector, page_align(length) >> 12)
     first, end = addr, addr + page_align(length)
     while first < end:  # one VMA at a time: the pages before a hole are reported
         kernel.stop.check()

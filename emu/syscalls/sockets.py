@@ -198,8 +198,9 @@ def sys_listen(kernel: Kernel, task: Task, fd: int, backlog: int) -> int:
 
 def sys_connect(kernel: Kernel, task: Task, fd: int, address: int, length: int) -> Result:
     """connect(2)."""
-    file = socket_of(task, fd)
+    task.files.get(fd)
     to = read_address(task, address, length)
+    file = socket_of(task, fd)
     if len(to) < 2:
         raise LinuxError(errno.EINVAL)
     _check_port(task, file, to, CONNECT_TCP)
@@ -230,6 +231,7 @@ def sys_accept(kernel: Kernel, task: Task, fd: int, address: int, length_at: int
 
 def sys_accept4(kernel: Kernel, task: Task, fd: int, address: int, length_at: int, flags: int) -> Result:
     """accept4(2)."""
+    task.files.get(fd)
     if flags & ~(_CLOEXEC | _NONBLOCK):
         raise LinuxError(errno.EINVAL)
     file = socket_of(task, fd)

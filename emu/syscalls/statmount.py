@@ -14,6 +14,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags, major, minor
 from emu.linux.layout import Layout, Opaque
 from emu.linux.syscall import NUMBER, Syscall
+from emu.syscalls.paths import check_range
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -84,6 +85,7 @@ def sys_listmount(kernel: Kernel, task: Task, request: int, ids: int, number: in
         raise LinuxError(errno.EINVAL)
     if number > _MOST_IDS:
         raise LinuxError(errno.EOVERFLOW)
+    check_range(task.mm, ids, number * 8)
     wanted, last, ns = _request(kernel, task, request)
     if last and last <= _UNIQUE_ID_OFFSET:
         raise LinuxError(errno.EINVAL)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from emu.kernel.layout import Persona
 from emu.linux.argument import SIZE, Bits, Buffer, Out
 from emu.linux.errors import LinuxError, NoIntr
-from emu.linux.fileflags import PAGE_SIZE
+from emu.linux.fileflags import MAX_RW_COUNT, PAGE_SIZE
 from emu.linux.layout import Layout
 from emu.linux.likeness import Likeness
 from emu.linux.namespace import UtsNamespace
 from emu.linux.syscall import BYTES, Syscall
 from emu.linux.version import RELEASE, VERSION
+from emu.syscalls.paths import check_range
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -61,6 +62,7 @@ def sys_getrandom(kernel: Kernel, task: Task, buffer: int, length: int, flags: i
     """getrandom(2): bytes from the machine's seed, as many as can be stored."""
     if flags & ~_GRND_KNOWN or flags & _GRND_EXCLUSIVE == _GRND_EXCLUSIVE:
         raise LinuxError(errno.EINVAL)
+    check_range(task.mm, buffer, min(length, MAX_RW_COUNT))
     length = min(length, 1 << 20)
     data, done = kernel.random.randbytes(length), 0
     while done < length:

@@ -7,9 +7,9 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.signal_state import Sig
-from emu.kernel.wait import Wait, Whom, do_wait
+from emu.kernel.wait import Wait, Waited, Whom, do_wait
 from emu.linux.argument import PID, S32, Bits, OneOf, Pointer, Scalar, Shown, Target
-from emu.linux.errors import LinuxError
+from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.layout import Layout
 from emu.linux.likeness import Likeness, Part
 from emu.linux.syscall import Restart, Returned, Syscall
@@ -30,6 +30,7 @@ _INT_MIN = -1 << 31
 _STATES = Wait.EXITED | Wait.STOPPED | Wait.CONTINUED
 _KINDS_OF_CHILD = Wait.NOTHREAD | Wait.ALL | Wait.CLONE
 _WAIT4_KNOWN = Wait.NOHANG | Wait.STOPPED | Wait.CONTINUED | _KINDS_OF_CHILD
+_NOTHING_FOUND = (0,) * 7
 _WAITID_KNOWN = Wait.NOHANG | Wait.NOWAIT | _STATES | _KINDS_OF_CHILD
 
 
@@ -58,21 +59,32 @@ def sys_wait4(
 def sys_waitid(
     kernel: Kernel, task: Task, kind: int, number: int, info: int, options: int, rusage: int
 ) -> Generator[Any, None, int]:
-    """waitid(2)."""
+    """waitid(2): the siginfo_t is written where the call fails, too."""
+    try:
+        found = yield from _waitid(kernel, task, kind, number, options)
+    except (LinuxError, Interrupted):
+        if info:
+            SIGINFO_OF_CHILD.write(task.mm, info, _NOTHING_FOUND)
+        raise
+    if found is not None and rusage:
+        RUSAGE.write(task.mm, rusage, found.usage)
+    if info and found is None:
+        SIGINFO_OF_CHILD.write(task.mm, info, _NOTHING_FOUND)
+    elif info and found is not None:
+        uid = task.credentials.shown("uid", found.child.credentials.uid)
+        SIGINFO_OF_CHILD.write(task.mm, info, (Sig.CHLD, 0, found.code, 0, found.number, uid, found.status))
+    return 0
+
+
+def _waitid(kernel: Kernel, task: Task, kind: int, number: int, options: int) -> Generator[Any, None, Waited | None]:
+    """kernel_waitid()."""
     if options & ~_WAITID_KNOWN or not options & _STATES:
         raise LinuxError(errno.EINVAL)
     wanted, nonblocking = _whom(task, kind, number)
     found = yield from do_wait(kernel, task, wanted, options | (Wait.NOHANG if nonblocking else 0))
     if found is None and nonblocking and not options & Wait.NOHANG:
         raise LinuxError(errno.EAGAIN)
-    if found is not None and rusage:
-        RUSAGE.write(task.mm, rusage, found.usage)
-    if info and found is None:
-        SIGINFO_OF_CHILD.write(task.mm, info, (0, 0, 0, 0, 0, 0, 0))
-    elif info and found is not None:
-        uid = task.credentials.shown("uid", found.child.credentials.uid)
-        SIGINFO_OF_CHILD.write(task.mm, info, (Sig.CHLD, 0, found.code, 0, found.number, uid, found.status))
-    return 0
+    return found
 
 
 def _whom(task: Task, kind: int, number: int) -> tuple[Whom, bool]:

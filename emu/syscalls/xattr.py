@@ -99,8 +99,8 @@ def sys_lsetxattr(kernel: Kernel, task: Task, path: int, name: int, value: int, 
 
 def sys_fsetxattr(kernel: Kernel, task: Task, fd: int, name: int, value: int, size: int, flags: int) -> int:
     """fsetxattr(2)."""
-    file = task.files.get(fd)
-    return _New(task, name, value, size, flags).store(task, file.path)
+    new = _New(task, name, value, size, flags)
+    return new.store(task, task.files.get(fd).path)
 
 
 def _answer(task: Task, data: bytes, buffer: int, size: int) -> int:
@@ -142,8 +142,8 @@ def sys_lgetxattr(kernel: Kernel, task: Task, path: int, name: int, buffer: int,
 
 def sys_fgetxattr(kernel: Kernel, task: Task, fd: int, name: int, buffer: int, size: int) -> int:
     """fgetxattr(2)."""
-    file = task.files.get(fd)
-    return _get(task, file.path, _name(task, name), buffer, size)
+    wanted = _name(task, name)
+    return _get(task, task.files.get(fd).path, wanted, buffer, size)
 
 
 def _list(task: Task, path: Path, buffer: int, size: int) -> int:
@@ -191,8 +191,8 @@ def sys_lremovexattr(kernel: Kernel, task: Task, path: int, name: int) -> int:
 
 def sys_fremovexattr(kernel: Kernel, task: Task, fd: int, name: int) -> int:
     """fremovexattr(2)."""
-    file = task.files.get(fd)
-    xattr.removexattr(file.path, _name(task, name), task.credentials)
+    unwanted = _name(task, name)
+    xattr.removexattr(task.files.get(fd).path, unwanted, task.credentials)
     return 0
 
 
