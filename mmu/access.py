@@ -70,8 +70,8 @@ def count_large_hits(state: MmuState, access: int, level: int, number: int) -> N
         _counts(state, access).l1_large[level - 2] += number
 
 
-@native
-def _count_second_level(state: MmuState, access: int, found: Found) -> None:
+@inlined
+def count_level_2_hit(state: MmuState, access: int, found: Found) -> None:
     """Count a hit in the second level."""
     counts = _counts(state, access)
     counts.stlb_hits += 1
@@ -80,6 +80,14 @@ def _count_second_level(state: MmuState, access: int, found: Found) -> None:
         counts.stlb_coalesced += 1
     elif level_of(tag) != 1:
         counts.stlb_large[level_of(tag) - 2] += 1
+
+
+@inlined
+def count_small_page(state: MmuState, access: int, coalesced: int) -> None:
+    """Count a walk that has found a page of 4K, and whether that is coalesced."""
+    counts = _counts(state, access)
+    counts.walk_completed[0] += 1
+    counts.walk_coalesced += coalesced
 
 
 @native
@@ -187,11 +195,10 @@ def access_missed(state: MmuState, vaddr: int, access: int, found: PlainWalk) ->
     walked.error_code, walked.rights, walked.level = 0, rights, 1
     walked.paddr = (found.pte & ADDRESS) | (vaddr & 0xFFF)
     walked.every, walked.any_xd, walked.leaf = found.every, found.any_xd, found.pte
-    _counts(state, access).walk_completed[0] += 1
     state.slots[1] = slot = (start.table & ADDRESS) | (((vaddr >> 12) & 511) << 3)
     if state.walk_cost != 0:
         count_plain_walk(state, access, start)
-    _counts(state, access).walk_coalesced += install_walked(state, access, vaddr)
+    count_small_page(state, access, install_walked(state, access, vaddr))
     if state.prefetch_next != 0 and access != Access.FETCH:
         prefetch_next(state, access, vaddr, slot, start.every, start.any_xd)
 
@@ -228,7 +235,7 @@ def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
         found = lookup(state, 2, access, vaddr)
         if found.array != 0:
             if _use_found(state, found, vaddr, access, 2, sure):
-                _count_second_level(state, access, found)
+                count_level_2_hit(state, access, found)
                 if state.walk_cost != 0:
                     count_stlb_hit(state, access)
                 promote(state, access, vaddr, found)

@@ -12,12 +12,14 @@ from typing import NamedTuple
 from mmu.array_tags import COALESCED, GLOBAL_TAG, PAGE_SHIFT, level_of, page_of, single_tag, tag_of, vaddr_of
 from mmu.native import inlined, load32, load64, native, store32, store64
 from mmu.state import WordArray, fields
+from mmu.ways import first_equal
 
 #: In the frame of a held translation: this page is a piece of a larger one, whose level stands above that bit.
 SMASHED, WHOLE_SHIFT = 1, 1
 _PCID_FIELD = 0x1FFF
 _EVERYBODY = GLOBAL_TAG << 3
-_NOT_CONTEXT = 0xFFFF_FFFF_FFFF_FFFF ^ (_PCID_FIELD << 3)
+#: Of a tag, all but whose page it is.
+NOT_CONTEXT = 0xFFFF_FFFF_FFFF_FFFF ^ (_PCID_FIELD << 3)
 _NOT_SMASHED = 0xFFFF_FFFF_FFFF_F000
 _NOT_COALESCED = 0xFFFF_FFFF_FFFF_FFFF ^ COALESCED
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
@@ -175,13 +177,13 @@ def pages_of(array: TlbArray, tag: int) -> int:
 def _is_one_of(array: TlbArray, tag: int, own: int) -> bool:
     """Whether coalesced pages have one among them."""
     both = group_tag(array, own)
-    return tag == both or tag == (both & _NOT_CONTEXT) | _EVERYBODY
+    return tag == both or tag == (both & NOT_CONTEXT) | _EVERYBODY
 
 
 @inlined
 def is_of(array: TlbArray, tag: int, own: int) -> bool:
     """Whether a place's tag is of the page with this tag of its PCID: of that PCID, or global; alone, or coalesced."""
-    if tag == own or tag == (own & _NOT_CONTEXT) | _EVERYBODY:
+    if tag == own or tag == (own & NOT_CONTEXT) | _EVERYBODY:
         return True
     return tag & COALESCED != 0 and _is_one_of(array, tag, own)
 
@@ -201,19 +203,34 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
         tag = tag_at(array, index)
         if tag == own:
             return index + 1
-        if tag == (own & _NOT_CONTEXT) | _EVERYBODY:
+        if tag == (own & NOT_CONTEXT) | _EVERYBODY:
             return index + 1
-    if array.group_shift | array.skewed != 0:
-        return _search_more(array, vaddr, level, own, index)
-    return _search(array, vaddr, level, own)
+        if tag & COALESCED != 0 and _is_one_of(array, tag, own):
+            return index + 1
+    return search(array, vaddr, level, own)
 
 
 @native
-def _search_more(array: TlbArray, vaddr: int, level: int, own: int, hinted: int) -> int:
-    """As :func:`_search`, where pages may be coalesced or ways are skewed: first for the page alone; ``hinted`` is
-    where it was found last."""
-    if array.twice == 0 and is_of(array, tag_at(array, hinted), own):
-        return hinted + 1
+def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
+    """As :func:`find`, by a search of all ways."""
+    if array.group_shift | array.skewed != 0:
+        return _search_more(array, vaddr, level, own)
+    first = set_of(array, vaddr, level) * array.ways
+    at, way = array.tags + first * 8, 0
+    while True:  # the page may be there, but somebody else's
+        way += first_equal(at + way * 8, array.ways - way, own, NOT_CONTEXT)
+        if way == array.ways:
+            return 0
+        tag = load64(at + way * 8)
+        if tag == own or tag == (own & NOT_CONTEXT) | _EVERYBODY:
+            store32(hint_of(array, vaddr, level), first + way)
+            return first + way + 1
+        way += 1
+
+
+@native
+def _search_more(array: TlbArray, vaddr: int, level: int, own: int) -> int:
+    """As :func:`search`, where pages may be coalesced or ways are skewed: first for the page alone."""
     if array.set_mask == 0 and array.twice == 0:
         index = first_near(array, 0, own)
         while index != array.ways and not is_of(array, tag_at(array, index), own):
@@ -231,25 +248,16 @@ def _search_more(array: TlbArray, vaddr: int, level: int, own: int, hinted: int)
 @native
 def first_near(array: TlbArray, index: int, tag: int) -> int:
     """In an array of one set, the first place from this one on that has one of the pages that may be coalesced with
-    that of a tag, whosever it is; the number of ways if none has.  Four at a time."""
-    mask = _NOT_CONTEXT & (_NOT_COALESCED ^ array.group_bits)
-    at, end = array.tags + index * 8, array.tags + array.ways * 8
-    while at + 24 < end:
-        first, second = (load64(at) ^ tag) & mask, (load64(at + 8) ^ tag) & mask
-        third, fourth = (load64(at + 16) ^ tag) & mask, (load64(at + 24) ^ tag) & mask
-        if (first == 0) | (second == 0) | (third == 0) | (fourth == 0):
-            break
-        at += 32
-    while at < end and (load64(at) ^ tag) & mask != 0:
-        at += 8
-    return (at - array.tags) >> 3
+    that of a tag, whosever it is; the number of ways if none has."""
+    mask = NOT_CONTEXT & (_NOT_COALESCED ^ array.group_bits)
+    return index + first_equal(array.tags + index * 8, array.ways - index, tag, mask)
 
 
 @native
 def _search_ways(array: TlbArray, own: int) -> int:
     """The first place, in its ways, of this tag or the one of global pages, plus 1; 0 if there is none."""
     number, way = number_of(array, own), 0
-    skew, everybody = first_skew(array, number), (own & _NOT_CONTEXT) | _EVERYBODY
+    skew, everybody = first_skew(array, number), (own & NOT_CONTEXT) | _EVERYBODY
     while way < array.ways:
         index = place_at(array, number, skew, way)
         tag = tag_at(array, index)
@@ -261,41 +269,13 @@ def _search_ways(array: TlbArray, own: int) -> int:
 
 
 @native
-def _search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
-    """As :func:`find`, by a search of all ways; four at a time, as long as none has the page, whosever it is."""
-    everybody = (own & _NOT_CONTEXT) | _EVERYBODY
-    index = set_of(array, vaddr, level) * array.ways
-    at = array.tags + index * 8
-    end = at + array.ways * 8
-    while at + 24 < end:
-        first, second = (load64(at) ^ own) & _NOT_CONTEXT, (load64(at + 8) ^ own) & _NOT_CONTEXT
-        third, fourth = (load64(at + 16) ^ own) & _NOT_CONTEXT, (load64(at + 24) ^ own) & _NOT_CONTEXT
-        if (first == 0) | (second == 0) | (third == 0) | (fourth == 0):
-            break
-        at += 32
-        index += 4
-    while at < end:
-        tag = load64(at)
-        index += 1
-        if tag == own or tag == everybody:  # noqa: SIM109 (compiled)
-            store32(hint_of(array, vaddr, level), index - 1)
-            return index
-        at += 8
-    return 0
-
-
-@native
 def find_tag(array: TlbArray, tag: int) -> int:
     """The place of exactly this tag, plus 1; 0 if there is none."""
     if array.skewed != 0:
         return _find_skewed(array, tag)
-    index = set_of_number(array, number_of(array, tag)) * array.ways
-    end = index + array.ways
-    while index < end:
-        index += 1
-        if tag_at(array, index - 1) == tag:
-            return index
-    return 0
+    first = set_of_number(array, number_of(array, tag)) * array.ways
+    way = first_equal(array.tags + first * 8, array.ways, tag, _ALL_ONES)
+    return 0 if way == array.ways else first + way + 1
 
 
 @native
@@ -319,7 +299,7 @@ def _has_other(array: TlbArray, tag: int) -> bool:
     skew = first_skew(array, number)
     while way < array.ways:
         differ = tag_at(array, place_at(array, number, skew, way)) ^ tag
-        if differ & _NOT_CONTEXT == 0 and differ & _EVERYBODY != 0:
+        if differ & NOT_CONTEXT == 0 and differ & _EVERYBODY != 0:
             return True
         skew = next_skew(array, skew)
         way += 1

@@ -33,7 +33,7 @@ def key(module: ModuleType) -> str:
     """
     digest = hashlib.sha256()
     here = pathlib.Path(__file__)
-    compiler = [here.with_name(name) for name in ("native.py", "compiler.py", "linker.py")]
+    compiler = [here.with_name(name) for name in ("native.py", "intrinsics.py", "compiler.py", "linker.py")]
     for path in (*compiler, *version_files()):
         digest.update(path.read_bytes())
     for fact in (unicorn.__version__, sys.version, host_cpu(), *facts(module)):

@@ -1,8 +1,8 @@
 """What turns :mod:`mmu.native` functions into object code, in a child process: see :func:`main`.
 
-This is the only module that imports numba, and it takes only the LLVM code of each function from it.  numba would
-optimise and assemble every function together with all that it calls, again for each of its callers; here a module's
-entry points and all that they call are linked, optimised and assembled once, together.
+This module and :mod:`mmu.intrinsics` alone import numba, and take only the LLVM code of each function from it.  numba
+would optimise and assemble every function together with all that it calls, again for each of its callers; here a
+module's entry points and all that they call are linked, optimised and assembled once, together.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from mmu import native
 from mmu.codekey import key
+from mmu.intrinsics import INTRINSICS
 from mmu.linker import link
 from mmu.native import EntryPoint, Inlining, entry_points, global_names, is_native, is_record
 
@@ -139,7 +139,7 @@ class _Functions:
             return np.uint64(value)
         if is_native(value):
             return self.made(value)
-        return _INTRINSICS[value] if isinstance(value, FunctionType) and value in _INTRINSICS else value
+        return INTRINSICS[value] if isinstance(value, FunctionType) and value in INTRINSICS else value
 
 
 class _LlvmCode(JITCodeLibrary):
@@ -188,149 +188,6 @@ class _Gatherer(JITCPUCodegen):
             whole.link_in(module)
         self.modules = []
         return whole
-
-
-def _memory_access(bits: int, numba_type: Any) -> tuple[Any, Any]:
-    """(load, store) intrinsics for an integer of this width, widened to uint64 as in reference mode."""
-    pointer = ir.IntType(bits).as_pointer()
-
-    @intrinsic
-    def load(typingctx: Any, address: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            value = builder.load(builder.inttoptr(arguments[0], pointer))
-            return value if bits == 64 else builder.zext(value, ir.IntType(64))
-
-        return types.uint64(types.uint64), codegen
-
-    @intrinsic
-    def store(typingctx: Any, address: Any, value: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            value = arguments[1] if bits == 64 else builder.trunc(arguments[1], ir.IntType(bits))
-            builder.store(value, builder.inttoptr(arguments[0], pointer))
-            return context.get_dummy_value()
-
-        return types.void(types.uint64, types.uint64), codegen
-
-    return load, store
-
-
-load64, store64 = _memory_access(64, types.uint64)
-load32, store32 = _memory_access(32, types.uint32)
-load8, store8 = _memory_access(8, types.uint8)
-
-
-@intrinsic
-def stream64(typingctx: Any, address: Any, value: Any) -> Any:
-    """A store of a uint64 that leaves the caches alone (MOVNTI and its like)."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        stored = builder.store(arguments[1], builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
-        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64), codegen
-
-
-def _call(builder: Any, arguments: Any) -> Any:
-    word = ir.IntType(64)
-    function_type = ir.FunctionType(word, [word] * (len(arguments) - 1))
-    return builder.call(builder.inttoptr(arguments[0], function_type.as_pointer()), arguments[1:])
-
-
-@intrinsic
-def call1(typingctx: Any, function: Any, a: Any) -> Any:
-    """Call the C function at a host address with one 64-bit argument."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _call(builder, arguments)
-
-    return types.uint64(types.uint64, types.uint64), codegen
-
-
-@intrinsic
-def call3(typingctx: Any, function: Any, a: Any, b: Any, c: Any) -> Any:
-    """Call the C function at a host address with three 64-bit arguments."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _call(builder, arguments)
-
-    return types.uint64(types.uint64, types.uint64, types.uint64, types.uint64), codegen
-
-
-@intrinsic
-def call4(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Call the C function at a host address with four 64-bit arguments."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _call(builder, arguments)
-
-    return types.uint64(types.uint64, types.uint64, types.uint64, types.uint64, types.uint64), codegen
-
-
-@intrinsic
-def call5(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
-    """Call the C function at a host address with five 64-bit arguments."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _call(builder, arguments)
-
-    return types.uint64(*[types.uint64] * 6), codegen
-
-
-@intrinsic
-def call6(typingctx: Any, function: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
-    """Call the C function at a host address with six 64-bit arguments."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _call(builder, arguments)
-
-    return types.uint64(*[types.uint64] * 7), codegen
-
-
-@intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:
-    """Have the CPU fetch what is at a host address, into all its caches."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
-        to_read, into_all, data = (ir.Constant(number, value) for value in (0, 3, 1))
-        builder.call(function, [builder.inttoptr(arguments[0], pointer), to_read, into_all, data])
-        return context.get_dummy_value()
-
-    return types.void(types.uint64), codegen
-
-
-@intrinsic
-def return_address(typingctx: Any) -> Any:
-    """Where the function returns to that this one ends up in when everything has been inlined: an entry point."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.IntType(8).as_pointer(), [ir.IntType(32)])
-        function = builder.module.declare_intrinsic("llvm.returnaddress", fnty=kind)
-        return builder.ptrtoint(builder.call(function, [ir.Constant(ir.IntType(32), 0)]), ir.IntType(64))
-
-    return types.uint64(), codegen
-
-
-#: Of functions of :mod:`mmu.native`, the instructions that stand for them.
-_INTRINSICS: dict[Any, Any] = {
-    native.load8: load8,
-    native.load32: load32,
-    native.load64: load64,
-    native.store8: store8,
-    native.store32: store32,
-    native.store64: store64,
-    native.stream64: stream64,
-    native.call1: call1,
-    native.call3: call3,
-    native.call4: call4,
-    native.call5: call5,
-    native.call6: call6,
-    native.prefetch: prefetch,
-    native.return_address: return_address,
-}
 
 
 @functools.cache

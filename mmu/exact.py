@@ -14,8 +14,7 @@ from __future__ import annotations
 from unicorn.unicorn_const import UC_MEM_READ
 
 from mmu.access import access_once, count_first_level, quiet_walk, rights_of
-from mmu.array_record import Found, TlbArray, held_at, hint_of, is_of, tag_at
-from mmu.array_tags import tag_of
+from mmu.array_record import Found, TlbArray, held_at
 from mmu.engine_sync import catch_up, forget_page, remember_piece
 from mmu.entries import US, XD
 from mmu.events import ring_is_full
@@ -23,11 +22,12 @@ from mmu.eviction import leave_pcid
 from mmu.hooks import answer_physmap, cr3_written, grant
 from mmu.instruction import LONGEST, Kind, access_of, fetches_ahead, instruction_at, operand_bytes
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
-from mmu.native import call1, cold, entry, inlined, load8, load32, load64, native, prefetch, store64
+from mmu.native import call1, cold, entry, inlined, load8, load64, native, prefetch, store64
+from mmu.plain_access import held_first
 from mmu.registers import Access
 from mmu.replacement import touch
 from mmu.state import MmuState, Status
-from mmu.tlb import arrays_for, held_level, kind_bit, level_of_found, paddr_of, peek, same_arrays
+from mmu.tlb import held_level, kind_bit, level_of_found, paddr_of, peek, same_arrays
 from mmu.unicorn_abi import TlbEntry
 from mmu.walk import CAN_EXECUTE, CAN_READ, CAN_WRITE, canonical, walk
 from mmu.windows import WINDOW_SHIFT, is_alone, slot_of, take_first_window, window_of
@@ -305,24 +305,20 @@ def _hits_code(state: MmuState, vaddr: int) -> bool:
 
     False, with nothing changed, for any other fetch.
     """
-    address = load64(arrays_for(state, Access.FETCH, 1))
-    if address == 0 or state.event_mask | state.check != 0 or state.cpl != 3:
+    if state.event_mask | state.check != 0 or state.cpl != 3:
         return False
-    array = TlbArray.from_address(address)
-    if array.present & 1 == 0 or array.twice != 0:
+    found = held_first(state, vaddr, Access.FETCH)
+    if found.array == 0:
         return False
-    index = load32(hint_of(array, vaddr, 1))
-    tag = tag_at(array, index)
-    if not is_of(array, tag, tag_of(vaddr, 1, state.pcid)):
-        return False
-    held = held_at(array, index)
+    array = TlbArray.from_address(found.array)
+    held = held_at(array, found.place)
     if held.any_xd & XD != 0 or held.every & US == 0:
         return False
     array.hits += 1
-    touch(state, array, index, vaddr, 1, False)
+    touch(state, array, found.place, vaddr, 1, False)
     count_first_level(state, Access.FETCH)
     last = state.last_access
-    last.level, last.walked, last.array, last.place = 1, 0, address, index
+    last.level, last.walked, last.array, last.place = 1, 0, found.array, found.place
     return True
 
 

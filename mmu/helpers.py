@@ -10,8 +10,7 @@ it; else the engine's helper does all that it ever did.
 from __future__ import annotations
 
 from mmu.access import count_first_level
-from mmu.array_record import TlbArray, hint_of, is_of, tag_at
-from mmu.array_tags import tag_of
+from mmu.array_record import TlbArray
 from mmu.engine_held import place_in_engine
 from mmu.engine_sync import catch_up
 from mmu.exact import access_translated, drain_if_full, filled_access_is_over, note_size
@@ -48,10 +47,10 @@ from mmu.native import (
     store32,
     store64,
 )
+from mmu.plain_access import held_first
 from mmu.registers import Access
 from mmu.replacement import touch
 from mmu.state import MmuState
-from mmu.tlb import arrays_for
 from mmu.unicorn_abi import ENTRY_ADDEND, ENTRY_CODE, ENTRY_READ, ENTRY_WRITE, TLB_NOT_DIRTY
 
 _NOT_COUNTED = NO_ACCESS | LAST_PIECE
@@ -72,18 +71,14 @@ def _hits(state: MmuState, vaddr: int, access: int) -> bool:
 
     False, with nothing changed, for any other access.
     """
-    address = load64(arrays_for(state, access, 1))
-    if address == 0:
+    if state.event_mask != 0:
         return False
-    array = TlbArray.from_address(address)
-    if array.present != 1 or array.twice | state.event_mask != 0:
+    found = held_first(state, vaddr, access)
+    if found.array == 0:
         return False
-    index = load32(hint_of(array, vaddr, 1))
-    tag = tag_at(array, index)
-    if not is_of(array, tag, tag_of(vaddr, 1, state.pcid)):
-        return False
+    array = TlbArray.from_address(found.array)
     array.hits += 1
-    touch(state, array, index, vaddr, 1, False)
+    touch(state, array, found.place, vaddr, 1, False)
     count_first_level(state, access)
     return True
 

@@ -26,8 +26,9 @@ from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
 from mmu.second_dimension import SecondDimension
 from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
-from mmu.structure_cache import HINTS, HeldTable, StructureCache
+from mmu.structure_cache import StructureCache, StructureMemory, held_tables
 from mmu.walk import canonical
+from mmu.ways import SPARE
 
 if TYPE_CHECKING:
     from mmu.guard import Guard
@@ -149,6 +150,7 @@ class TlbModel:
         self._arrays = (TlbArray * len(geometry.arrays))()
         self._counts = (AccessCounts * len(Access))()
         self._caches = (StructureCache * 6)()
+        self._structures: list[StructureMemory] = []
         for record, array in zip(self._arrays, geometry.arrays, strict=True):
             self._make_array(record, array)
         self._make_structure_caches()
@@ -184,9 +186,10 @@ class TlbModel:
     def _make_array(self, record: TlbArray, array: Array) -> None:
         hints = np.zeros(min(_MAX_HINTS, 2 << array.entries.bit_length()), dtype=np.uint32)
         self._keep.append(hints)
-        record.tags = self._words(array.entries).ctypes.data
+        record.tags = self._words(array.entries + SPARE).ctypes.data
         record.held = self._words(array.entries * (ctypes.sizeof(Held) // 8)).ctypes.data
-        record.times, record.used = (self._words(number).ctypes.data for number in (array.entries, array.sets))
+        record.times = self._words(array.entries + SPARE).ctypes.data
+        record.used = self._words(array.sets).ctypes.data
         record.hints, record.hint_mask = hints.ctypes.data, len(hints) - 1
         record.set_mask, record.ways, record.level = array.sets - 1, array.ways, array.level
         record.hash_shift = array.sets.bit_length() - 1 if array.index_hash != IndexHash.LINEAR else 0
@@ -199,10 +202,8 @@ class TlbModel:
     def _make_structure_caches(self) -> None:
         for level in self.geometry.structure_caches:
             cache, shape = self._caches[level], self.geometry.structure(level)
-            cache.held = self._words(shape.entries * (ctypes.sizeof(HeldTable) // 8)).ctypes.data
-            cache.entries, cache.ways, cache.set_mask = shape.entries, shape.ways, shape.sets - 1
-            cache.replacement = shape.replacement
-            cache.hints = self._words(HINTS).ctypes.data
+            self._structures.append(StructureMemory(cache, shape.entries))
+            cache.ways, cache.set_mask, cache.replacement = shape.ways, shape.sets - 1, shape.replacement
 
     # -- accesses --------------------------------------------------------------------------------------------------
 
@@ -333,9 +334,8 @@ class TlbModel:
         """
         contents = {}
         for level in sorted(self.geometry.structure_caches):
-            cache = self._caches[level]
-            entries = sorted((e for e in _records(HeldTable, cache.held, cache.entries) if e.key), key=lambda e: e.time)
-            contents[level] = [(entry.key >> 3 & PCID_MASK, entry.key >> 16, entry.table) for entry in entries]
+            held = held_tables(self._caches[level])
+            contents[level] = [(key >> 3 & PCID_MASK, key >> 16, table) for key, table in held]
         return contents
 
     def access_counters(self) -> dict[Access, dict[str, int]]:

@@ -26,6 +26,7 @@ from enum import Enum
 from types import ModuleType
 from typing import Any, TypeGuard, TypeVar
 
+_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: The parameter types of an entry point, by name.
@@ -170,6 +171,49 @@ def store8(address: int, value: int) -> None:
     ctypes.c_uint8.from_address(address).value = value
 
 
+def equal8(address: int, value: int, mask: int) -> int:
+    """Which of the 8 uint64 at a host address have this value where ``mask`` has bits: a bit for each."""
+    return _equal(8, address, value, mask)
+
+
+def equal16(address: int, value: int, mask: int) -> int:
+    """The same of 16."""
+    return _equal(16, address, value, mask)
+
+
+def equal64(address: int, value: int, mask: int) -> int:
+    """The same of 64."""
+    return _equal(64, address, value, mask)
+
+
+def _equal(number: int, address: int, value: int, mask: int) -> int:
+    return sum(((load64(address + i * 8) ^ value) & mask == 0) << i for i in range(number))
+
+
+def least8(address: int, lanes: int) -> int:
+    """The least of those of the 8 uint64 at a host address that ``lanes`` has a bit for; all ones if there is none."""
+    return _least(8, address, lanes)
+
+
+def least16(address: int, lanes: int) -> int:
+    """The same of 16."""
+    return _least(16, address, lanes)
+
+
+def least64(address: int, lanes: int) -> int:
+    """The same of 64."""
+    return _least(64, address, lanes)
+
+
+def _least(number: int, address: int, lanes: int) -> int:
+    return min((load64(address + i * 8) for i in range(number) if lanes >> i & 1), default=_ALL_ONES)
+
+
+def lowest_bit(bits: int) -> int:
+    """The number of the lowest bit that is set; 64 if none is."""
+    return (bits & -bits).bit_length() - 1 if bits else 64
+
+
 def call1(function: int, a: int) -> int:
     """Call the C function at a host address with one 64-bit argument."""
     return int(ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(function)(a))
@@ -219,14 +263,21 @@ __all__ = [
     "cold",
     "entry",
     "entry_points",
+    "equal8",
+    "equal16",
+    "equal64",
     "global_names",
     "inlined",
     "is_native",
     "is_record",
     "is_result",
+    "least8",
+    "least16",
+    "least64",
     "load8",
     "load32",
     "load64",
+    "lowest_bit",
     "native",
     "prefetch",
     "reference_mode",

@@ -14,7 +14,7 @@ from mmu.entries import ADDRESS, PS
 from mmu.native import inlined, load64, native, store64
 from mmu.nested import NESTED_LEVELS
 from mmu.state import MmuState, WordArray, fields
-from mmu.structure_cache import CACHE_BYTES, HeldTable, StructureCache, find_table, install_table, note_use
+from mmu.structure_cache import CACHE_BYTES, StructureCache, find_table, install_table, note_use
 
 LEVELS = NESTED_LEVELS
 #: Of an EPT entry: read, write and execute; of one that maps a page, write-back memory (SDM vol. 3, 29.3.2).
@@ -81,12 +81,12 @@ def find_page(state: MmuState, nested: NestedTables, gpaddr: int) -> bool:
     if pages.entries == 0:
         return False
     pages.lookups += 1
-    at = find_table(pages, gpaddr, nested.page_level, 0)
-    if at == 0:
+    found = find_table(pages, gpaddr, nested.page_level, 0)
+    if found == 0:
         return False
     pages.hits += 1
     nested.tlb_hits += 1
-    note_use(state, pages, HeldTable.from_address(at), False)
+    note_use(state, pages, found - 1, False)
     return True
 
 
@@ -98,10 +98,10 @@ def first_level(state: MmuState, nested: NestedTables, gpaddr: int) -> int:
         cache = _cache(nested, level)
         if cache.entries != 0:
             cache.lookups += 1
-            at = find_table(cache, gpaddr, level, 0)
-            if at != 0:
+            found = find_table(cache, gpaddr, level, 0)
+            if found != 0:
                 cache.hits += 1
-                note_use(state, cache, HeldTable.from_address(at), False)
+                note_use(state, cache, found - 1, False)
                 return level - 1
         level += 1
     return LEVELS

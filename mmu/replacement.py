@@ -6,6 +6,7 @@ from mmu.array_record import TlbArray, first_skew, next_skew, number_of, place_a
 from mmu.geometry import Replacement
 from mmu.native import inlined, load64, native, store64
 from mmu.state import MmuState
+from mmu.ways import first_equal, first_least
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _LOW_32 = 0xFFFF_FFFF
@@ -85,17 +86,12 @@ def next_random(state: MmuState) -> int:
 @native
 def place_for(state: MmuState, array: TlbArray, set_number: int) -> int:
     """The index in a set for a translation that comes: the first one that is free, or else of that to evict."""
-    ways = array.ways
-    index = set_number * ways
+    ways, first = array.ways, set_number * array.ways
     policy = array.replacement
     if policy == Replacement.LRU or policy == Replacement.FIFO or policy == Replacement.LFU:
-        return index + _oldest(array, index)  # a free one is of no time
-    end = index + ways
-    while index < end:
-        if tag_at(array, index) == 0:
-            return index
-        index += 1
-    return set_number * ways + _victim(state, array, set_number)
+        return first + first_least(array.times + first * 8, ways)  # a free one is of no time
+    way = first_equal(array.tags + first * 8, ways, 0, _ALL_ONES)
+    return first + (_victim(state, array, set_number) if way == ways else way)
 
 
 @native
@@ -143,30 +139,3 @@ def _victim(state: MmuState, array: TlbArray, set_number: int) -> int:
             way += 1
         return way
     return next_random(state) % ways
-
-
-@inlined
-def _earlier(time: int, other: int) -> int:
-    return time if time < other else other
-
-
-@native
-def _oldest(array: TlbArray, first: int) -> int:
-    """The way, in the set that begins at index ``first``, that was used or installed longest ago, or least often;
-    the first free one, if there is any."""
-    at = array.times + first * 8
-    end = at + array.ways * 8
-    oldest: int = _ALL_ONES
-    while at + 24 < end:
-        oldest = _earlier(
-            oldest, _earlier(_earlier(load64(at), load64(at + 8)), _earlier(load64(at + 16), load64(at + 24)))
-        )
-        at += 32
-    while at < end:
-        oldest = _earlier(oldest, load64(at))
-        at += 8
-    at = array.times + first * 8
-    way = 0
-    while load64(at + way * 8) != oldest:
-        way += 1
-    return way

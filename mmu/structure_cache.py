@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 
+import numpy as np
+
 from mmu.array_tags import page_of
 from mmu.entries import A
 from mmu.geometry import Replacement
@@ -17,13 +19,20 @@ from mmu.registers import PCID_MASK
 from mmu.replacement import next_random, used_once_more
 from mmu.state import MmuState, fields
 from mmu.walk import WalkStart
+from mmu.ways import SPARE, first_equal, first_least
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class StructureCache(ctypes.Structure):
-    """The structure cache of one level.  Every field is a uint64."""
+    """The structure cache of one level.  Every field is a uint64.
 
+    An entry is a place in three arrays: it has a key, 0 where it is free; what is held under that; and the time of its
+    last use, or of its installation, of LFU as mmu.replacement.used_once_more says it, and 0 where it is free.
+    """
+
+    keys: int  # address of uint64[]
+    times: int  # address of uint64[]
     held: int  # address of HeldTable[]
     entries: int  # number of entries; 0: the processor has no such cache
     ways: int
@@ -31,7 +40,7 @@ class StructureCache(ctypes.Structure):
     replacement: int  # as mmu.geometry.Replacement, without PLRU
     lookups: int
     hits: int
-    hints: int  # address of uint64[HINTS], by page number: the address of the entry where that was found last, or 0
+    hints: int  # address of uint64[HINTS], by page number: the place where that was found last, plus 1, or 0
 
     _fields_ = fields(__annotations__)
 
@@ -41,13 +50,11 @@ HINTS = 64
 
 
 class HeldTable(ctypes.Structure):
-    """An entry of a structure cache: the table that a paging-structure entry refers to.  Every field is a uint64."""
+    """The table that a paging-structure entry refers to.  Every field is a uint64."""
 
-    key: int  # 0: free
     table: int  # its address
     every: int  # AND of the entries from the top down to here
     any_xd: int  # OR
-    time: int  # of its last use, or of its installation; of LFU, as mmu.replacement.used_once_more says
 
     _fields_ = fields(__annotations__)
 
@@ -57,39 +64,47 @@ _HELD_BYTES = ctypes.sizeof(HeldTable)
 
 
 @inlined
-def _cache(state: MmuState, level: int) -> StructureCache:
+def structure_cache(state: MmuState, level: int) -> StructureCache:
     """The cache of the entries of this level."""
     return StructureCache.from_address(state.structure_caches + level * CACHE_BYTES)
 
 
-@native
+@inlined
+def table_at(cache: StructureCache, place: int) -> HeldTable:
+    """What the entry at a place refers to."""
+    return HeldTable.from_address(cache.held + place * _HELD_BYTES)
+
+
+@inlined
 def _key(vaddr: int, level: int, pcid: int) -> int:
     """The bits of the address that select the entry, and the PCID; never 0."""
     return (page_of(vaddr, level) << 16) | (pcid << 3) | 1
 
 
 @inlined
-def _set_at(cache: StructureCache, vaddr: int, level: int) -> int:
-    """The host address of the ways in which the entry may be."""
-    return cache.held + (page_of(vaddr, level) & cache.set_mask) * cache.ways * _HELD_BYTES
+def _first_of_set(cache: StructureCache, vaddr: int, level: int) -> int:
+    """The first place of those where the entry may be."""
+    return (page_of(vaddr, level) & cache.set_mask) * cache.ways
+
+
+@inlined
+def _hint(cache: StructureCache, vaddr: int, level: int) -> int:
+    return cache.hints + (page_of(vaddr, level) & (HINTS - 1)) * 8
 
 
 @native
 def find_table(cache: StructureCache, vaddr: int, level: int, pcid: int) -> int:
-    """The host address of the entry; 0 if it is not held."""
+    """The place of the entry, plus 1; 0 if it is not held."""
     key = _key(vaddr, level, pcid)
-    hint = cache.hints + (page_of(vaddr, level) & (HINTS - 1)) * 8
-    at = load64(hint)
-    if at != 0 and HeldTable.from_address(at).key == key:
-        return at
-    at = _set_at(cache, vaddr, level)
-    end = at + cache.ways * _HELD_BYTES
-    while at < end:
-        if HeldTable.from_address(at).key == key:
-            store64(hint, at)
-            return at
-        at += _HELD_BYTES
-    return 0
+    found = load64(_hint(cache, vaddr, level))
+    if found != 0 and load64(cache.keys + (found - 1) * 8) == key:
+        return found
+    first = _first_of_set(cache, vaddr, level)
+    way = first_equal(cache.keys + first * 8, cache.ways, key, _ALL_ONES)
+    if way == cache.ways:
+        return 0
+    store64(_hint(cache, vaddr, level), first + way + 1)
+    return first + way + 1
 
 
 @native
@@ -100,16 +115,16 @@ def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> Wal
     """
     level = 2
     while level <= root.level:
-        cache = _cache(state, level)
+        cache = structure_cache(state, level)
         if cache.entries != 0:
             if not quiet:
                 cache.lookups += 1
-            at = find_table(cache, vaddr, level, state.pcid)
-            if at != 0:
-                held = HeldTable.from_address(at)
+            found = find_table(cache, vaddr, level, state.pcid)
+            if found != 0:
                 if not quiet:
                     cache.hits += 1
-                    note_use(state, cache, held, False)
+                    note_use(state, cache, found - 1, False)
+                held = table_at(cache, found - 1)
                 return WalkStart(level, level - 1, held.table, held.every, held.any_xd)
         level += 1
     return root
@@ -118,7 +133,7 @@ def begin_walk(state: MmuState, vaddr: int, root: WalkStart, quiet: bool) -> Wal
 @native
 def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, every: int, any_xd: int) -> None:
     """Install an entry that refers to a table, read by a completed walk, in the cache of its level."""
-    cache = _cache(state, level)
+    cache = structure_cache(state, level)
     if cache.entries != 0:
         install_table(state, cache, vaddr, level, state.pcid, table, every, any_xd)
 
@@ -127,36 +142,34 @@ def cache_structure_entry(state: MmuState, vaddr: int, level: int, table: int, e
 def install_table(
     state: MmuState, cache: StructureCache, vaddr: int, level: int, pcid: int, table: int, every: int, any_xd: int
 ) -> None:
-    """Install an entry of this level in a cache, which has some."""
-    at = first = _set_at(cache, vaddr, level)
-    end = at + cache.ways * _HELD_BYTES
-    chosen, oldest, full = at, _ALL_ONES, True
-    while at < end:
-        held = HeldTable.from_address(at)
-        if held.key == 0:
-            chosen, full = at, False
-            break
-        if held.time < oldest:
-            chosen, oldest = at, held.time
-        at += _HELD_BYTES
-    if full and cache.replacement == Replacement.RANDOM:
-        chosen = first + next_random(state) % cache.ways * _HELD_BYTES
-    held = HeldTable.from_address(chosen)
-    held.key = _key(vaddr, level, pcid)
+    """Install an entry of this level in a cache, which has some: in the first place that is free, or for another."""
+    first = _first_of_set(cache, vaddr, level)
+    place = first + first_least(cache.times + first * 8, cache.ways)
+    if cache.replacement == Replacement.RANDOM and load64(cache.keys + place * 8) != 0:
+        place = first + next_random(state) % cache.ways
+    store64(cache.keys + place * 8, _key(vaddr, level, pcid))
+    held = table_at(cache, place)
     held.table = table
     held.every = every | A
     held.any_xd = any_xd
-    note_use(state, cache, held, True)
+    note_use(state, cache, place, True)
 
 
 @inlined
-def note_use(state: MmuState, cache: StructureCache, held: HeldTable, installed: bool) -> None:
+def note_use(state: MmuState, cache: StructureCache, place: int, installed: bool) -> None:
     """Note a use of an entry, for replacement."""
     state.tlb_time += 1
+    at = cache.times + place * 8
     if cache.replacement == Replacement.LFU:
-        held.time = used_once_more(0 if installed else held.time, state.tlb_time)
+        store64(at, used_once_more(0 if installed else load64(at), state.tlb_time))
     elif cache.replacement != Replacement.FIFO or installed:
-        held.time = state.tlb_time
+        store64(at, state.tlb_time)
+
+
+@inlined
+def _forget(cache: StructureCache, place: int) -> None:
+    store64(cache.keys + place * 8, 0)
+    store64(cache.times + place * 8, 0)
 
 
 @native
@@ -164,13 +177,13 @@ def invalidate_structures(state: MmuState, pcid: int, every_pcid: bool) -> None:
     """Forget every entry of a PCID, or of all."""
     level = 2
     while level <= 5:
-        at = _cache(state, level).held
-        end = at + _cache(state, level).entries * _HELD_BYTES
-        while at < end:
-            held = HeldTable.from_address(at)
-            if held.key != 0 and (every_pcid or (held.key >> 3) & PCID_MASK == pcid):
-                held.key = 0
-            at += _HELD_BYTES
+        cache = structure_cache(state, level)
+        place = 0
+        while place < cache.entries:
+            key = load64(cache.keys + place * 8)
+            if key != 0 and (every_pcid or (key >> 3) & PCID_MASK == pcid):
+                _forget(cache, place)
+            place += 1
         level += 1
 
 
@@ -179,9 +192,29 @@ def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
     """Forget the entries that a walk for this address would use."""
     level = 2
     while level <= 5:
-        cache = _cache(state, level)
+        cache = structure_cache(state, level)
         if cache.entries != 0:
-            at = find_table(cache, vaddr, level, pcid)
-            if at != 0:
-                HeldTable.from_address(at).key = 0
+            found = find_table(cache, vaddr, level, pcid)
+            if found != 0:
+                _forget(cache, found - 1)
         level += 1
+
+
+class StructureMemory:
+    """The memory of a structure cache, which a record then refers to; to be kept."""
+
+    def __init__(self, record: StructureCache, entries: int) -> None:
+        keys, times = (np.zeros(entries + SPARE, np.uint64) for _ in range(2))
+        held = np.zeros(max(1, entries) * (_HELD_BYTES // 8), np.uint64)
+        hints = np.zeros(HINTS, np.uint64)
+        self._keep = keys, times, held, hints
+        record.keys, record.times, record.held = keys.ctypes.data, times.ctypes.data, held.ctypes.data
+        record.hints, record.entries = hints.ctypes.data, entries
+
+
+def held_tables(cache: StructureCache) -> list[tuple[int, int]]:
+    """Key and table's address of each entry that is held, by rising time."""
+    keys, times = ((ctypes.c_uint64 * cache.entries).from_address(at) for at in (cache.keys, cache.times))
+    held = (HeldTable * cache.entries).from_address(cache.held)
+    order = sorted((place for place in range(cache.entries) if keys[place]), key=lambda place: times[place])
+    return [(keys[place], held[place].table) for place in order]

@@ -108,26 +108,34 @@ def lookup(state: MmuState, level: int, access: int, vaddr: int) -> Found:
     return Found(0, 0)
 
 
+@inlined
+def found_in(state: MmuState, place: int, vaddr: int) -> Found:
+    """Where the first array holds the page of those that a list at ``place`` has, without statistics and without
+    changing anything."""
+    address = load64(place)
+    while address != 0:
+        array = TlbArray.from_address(address)
+        sizes = array.present
+        size = 1
+        while sizes != 0:
+            if sizes & 1 != 0:
+                index = find(array, vaddr, size, state.pcid)
+                if index != 0:
+                    return Found(address, index - 1)
+            sizes >>= 1
+            size += 1
+        place += 8
+        address = load64(place)
+    return Found(0, 0)
+
+
 @native
 def peek(state: MmuState, access: int, vaddr: int) -> Found:
     """As :func:`lookup` over both levels, without statistics and without changing anything."""
-    level = 1
-    while level <= 2:
-        place = arrays_for(state, access, level)
-        address = load64(place)
-        while address != 0:
-            array = TlbArray.from_address(address)
-            size = 1
-            while size <= 3:
-                if array.present & (1 << (size - 1)) != 0:
-                    index = find(array, vaddr, size, state.pcid)
-                    if index != 0:
-                        return Found(address, index - 1)
-                size += 1
-            place += 8
-            address = load64(place)
-        level += 1
-    return Found(0, 0)
+    found = found_in(state, arrays_for(state, access, 1), vaddr)
+    if found.array != 0:
+        return found
+    return found_in(state, arrays_for(state, access, 2), vaddr)
 
 
 @inlined
@@ -136,18 +144,21 @@ def same_arrays(state: MmuState, access: int, other: int) -> bool:
     return load64(state.tlb_shared + access * 32) & kind_bit(other) != 0
 
 
+@inlined
+def count_missed(place: int, end: int) -> None:
+    """A lookup has missed the arrays of a list, up to the one at ``end``, or all (0)."""
+    address = load64(place)
+    while address != end and address != 0:
+        TlbArray.from_address(address).misses += 1
+        place += 8
+        address = load64(place)
+
+
 @native
 def count_misses(state: MmuState, access: int) -> None:
     """What :func:`lookup` counts at both levels where no array holds the page."""
-    level = 1
-    while level <= 2:
-        place = arrays_for(state, access, level)
-        address = load64(place)
-        while address != 0:
-            TlbArray.from_address(address).misses += 1
-            place += 8
-            address = load64(place)
-        level += 1
+    count_missed(arrays_for(state, access, 1), 0)
+    count_missed(arrays_for(state, access, 2), 0)
 
 
 @inlined
@@ -181,7 +192,7 @@ def paddr_of(found: Found, vaddr: int) -> int:
 # -- installing --------------------------------------------------------------------------------------------------------
 
 
-@native
+@inlined
 def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
     """Put a translation into an array, evicting another if its set is full."""
     is_global = leaf.entry & G != 0 and state.cr4 & CR4.PGE != 0
@@ -198,8 +209,9 @@ def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
         index = place_for(state, array, set_of_number(array, number_of(array, tag)))
     old, old_frame = tag_at(array, index), 0
     if old != 0:
-        old_frame = frame_at(array, index)
         array.evictions += 1
+        if state.inclusive | state.engine_cpu != 0:
+            old_frame = frame_at(array, index)
     if old != 0 and level_of(old) == leaf.level and not is_global and not coalesced:
         give_to(array, index, tag)
     else:
@@ -215,7 +227,7 @@ def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
     held.any_xd = leaf.any_xd
     held.leaf = leaf.entry
     touch(state, array, index, vaddr, leaf.level, True)
-    if old != 0:
+    if old != 0 and state.inclusive | state.engine_cpu != 0:
         evicted(state, array, old, old_frame)
     if coalesced and array.twice | state.coalesced_before != 0:
         tell_of_others(state, array, tag, vaddr)
@@ -233,6 +245,18 @@ def _remove_single(state: MmuState, array: TlbArray, tag: int) -> None:
         if index != 0:
             _remove_found(state, array, index - 1, True)
         i += 1
+
+
+@inlined
+def install_small(state: MmuState, place: int, vaddr: int, leaf: Leaf) -> None:
+    """Install a page of 4K into those arrays of a list that take such pages."""
+    address = load64(place)
+    while address != 0:
+        array = TlbArray.from_address(address)
+        if array.page_sizes & 1 != 0:
+            install(state, array, vaddr, Leaf(1, leaf.frame, leaf.every, leaf.any_xd, leaf.entry, leaf.coalesced))
+        place += 8
+        address = load64(place)
 
 
 @native

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -15,12 +15,14 @@ import numpy as np
 
 import guests
 from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, median_ratio
+from emu.bench.pycachesim import batches_of, is_installed, ours, theirs, two_levels
 from emu.lab.batch import BATCH, Batch
 from emu.lab.page_policy import TABLE_BYTES, PageMapper, PagePolicy
 from emu.lab.recorder import record_machine
 from emu.lab.simulation import Simulation
 from emu.lab.stream_file import StreamWriter, facts_of, read, read_pages
 from emu.machine import Machine
+from mmu.geometry import Geometry, Replacement
 from mmu.presets import load_preset
 
 #: Two levels of data TLB, and one of instruction TLB.
@@ -35,7 +37,8 @@ _LONGER = 8
 _READ_IT = """
 import resource, sys
 from emu.bench.lab import replayed
-replayed(sys.argv[1], ["skylake-sp"])
+from mmu.presets import load_preset
+replayed(sys.argv[1], [load_preset("skylake-sp")])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -47,14 +50,17 @@ def lab(rounds: int, turns: int) -> Measurement:
         accesses = recorded(stream, "region_stress", ("2", str(max(1, turns // 4))))
         updates = recorded(random, "gups", ("64M", str(turns * 20_000)))
         repeated(stream, longer, _LONGER)
+        eight = [load_preset(name) for name in _EIGHT]
         missing = list(PageMapper(PagePolicy.FOUR_K).mapped(_missing()))
+        beside = _beside_pycachesim(turns * 20_000)
         taken = alternate(
             rounds,
             {
-                "one": partial(cpu_seconds, partial(replayed, stream, [PRESET])),
-                "eight": partial(cpu_seconds, partial(replayed, stream, _EIGHT)),
-                "random": partial(cpu_seconds, partial(replayed, random, [PRESET])),
-                "random, eight": partial(cpu_seconds, partial(replayed, random, _EIGHT)),
+                **beside,
+                "one": partial(cpu_seconds, partial(replayed, stream, eight[:1])),
+                "eight": partial(cpu_seconds, partial(replayed, stream, eight)),
+                "random": partial(cpu_seconds, partial(replayed, random, eight[:1])),
+                "random, eight": partial(cpu_seconds, partial(replayed, random, eight)),
                 "missing": partial(cpu_seconds, partial(_simulate, missing)),
             },
         )
@@ -73,11 +79,21 @@ def lab(rounds: int, turns: int) -> Measurement:
         Figure("lab_random_maccesses", "  of random updates", updates / median(taken["random"]) / 1e6, "M/s"),
         Figure(
             "lab_random_eight_ratio", "  eight models of that / one",
-            median_ratio(taken["random, eight"], taken["random"]),
+            median_ratio(taken["random, eight"], taken["random"]), aim=Aim(5),
         ),
         Figure(
             "lab_missing_maccesses", "  where each access misses everywhere",
             _MISSING_ACCESSES / median(taken["missing"]) / 1e6, "M/s", aim=Aim(15, at_most=False),
+        ),
+        *(
+            [
+                Figure(
+                    "lab_pycachesim_ratio", "  random loads: pycachesim, which walks no tables / one model, which does",
+                    median_ratio(taken["pycachesim"], taken["two levels"]),
+                )
+            ]
+            if beside
+            else []
         ),
         Figure("lab_bytes", "a stream of random updates: bytes an access", size, "B", aim=Aim(3)),
         Figure(
@@ -86,6 +102,21 @@ def lab(rounds: int, turns: int) -> Measurement:
         ),
     )  # fmt: skip
     return Measurement("lab", taken, figures)
+
+
+def _beside_pycachesim(accesses: int) -> dict[str, Callable[[], float]]:
+    """Random loads through two levels, ours and pycachesim's; nothing where that is not installed."""
+    if not is_installed():
+        return {}
+    geometry = two_levels((16, 4), (128, 12), Replacement.LRU)
+    vaddrs = np.random.default_rng(1).integers(0, 1 << 14, accesses, dtype=np.uint64) << np.uint64(12)
+    batches, plain = list(batches_of(vaddrs)), vaddrs.tolist()
+    if ours(geometry, batches) != theirs(geometry, plain):
+        raise RuntimeError("bench: pycachesim does not count what the model does")
+    return {
+        "two levels": partial(cpu_seconds, partial(ours, geometry, batches)),
+        "pycachesim": partial(cpu_seconds, partial(theirs, geometry, plain)),
+    }
 
 
 def recorded(path: str, program: str, arguments: Sequence[str]) -> int:
@@ -106,9 +137,9 @@ def recorded(path: str, program: str, arguments: Sequence[str]) -> int:
     return accesses
 
 
-def replayed(path: str, names: Sequence[str]) -> Simulation:
-    """Replay a file through presets."""
-    simulation = Simulation([load_preset(name) for name in names], int(facts_of(path)["memory_bytes"]))
+def replayed(path: str, geometries: Sequence[Geometry]) -> Simulation:
+    """Replay a file through these models."""
+    simulation = Simulation(geometries, int(facts_of(path)["memory_bytes"]))
     for batch in read_pages(path):
         simulation.add(batch)
     return simulation

@@ -67,6 +67,7 @@ class Accesses:
 
     def __init__(self, machine: Machine, write: Write, arguments: argparse.Namespace) -> None:
         """``write`` puts a piece into the file."""
+        from emu.lab.code_tracer import CodeTracer
         from emu.lab.recorder import record_machine
         from emu.lab.stream_file import StreamWriter
 
@@ -74,6 +75,8 @@ class Accesses:
         assert mmu.tlb is not None
         facts = {
             "command": " ".join([arguments.program, *arguments.arguments]),
+            "program": arguments.program,
+            "root": arguments.root or "",
             "memory_bytes": str(machine.ram.size),
             "seed": str(arguments.seed),
             "cpus": str(mmu.processors),
@@ -83,11 +86,15 @@ class Accesses:
         }
         self._writer = StreamWriter(_Written(write), facts)
         self._recorder = record_machine(machine, self._writer.write)
+        #: To be told what processes execute.
+        self.tracer = CodeTracer(self._recorder.number_of)
 
     def finish(self) -> None:
         """The run is over: write what is left."""
+        from emu.lab.code_map import FACT
+
         self._recorder.finish()
-        self._writer.close()
+        self._writer.close({FACT: self.tracer.code.to_text()})
 
 
 def needs_library(name: str) -> None:

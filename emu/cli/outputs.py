@@ -171,6 +171,8 @@ class Outputs:
             tracers.append(self._region.tracer)
         self._recorder: Recorder | None = None
         self._accesses = _accesses(machine, self._files["--record"].write, arguments) if arguments.record else None
+        if self._accesses is not None:
+            tracers.append(self._accesses.tracer)
         self._summary: Callable[[], None] | None = None
         if options is not None:
             tracers.append(self._strace(machine, options))

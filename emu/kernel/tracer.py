@@ -22,6 +22,8 @@ class Tracer(EventTracer):
     each_signal = True
     #: Whether system calls are reported at all (they are the hot path).
     syscalls = False
+    #: Whether :meth:`mapped` is called also where :attr:`active` is not set.
+    maps = False
     #: Whether native code may resolve page faults without :meth:`fault_begins` and :meth:`fault_ends`, where it says in
     #: the event of the MMU how it has, and what time it is then.
     faults_natively = False
@@ -55,7 +57,10 @@ class Tracer(EventTracer):
         """A task has started a new program."""
 
     def mapped(self, task: Task, start: int, end: int) -> None:
-        """A task has made a mapping of a file that may be executed, or has given one that right (perf_event_mmap)."""
+        """A task has made a mapping of a file that may be executed, or has given one that right (perf_event_mmap).
+
+        Called only where :attr:`active` or :attr:`maps` is set.
+        """
 
     def exit(self, task: Task, status: int) -> None:
         """A task ends."""

@@ -92,11 +92,12 @@ class PageMapper:
             policy = frames.policy
         self.policy = policy
         self._frames = frames
-        self._ram = PhysicalMemory(TABLE_BYTES, huge_pages=False)
+        #: The page tables, which models may walk.
+        self.tables = PhysicalMemory(TABLE_BYTES, huge_pages=False)
         self._controls = np.zeros(_CONTROLS, CONTROL)
         self._known = HostArray((REMEMBERED, 2), "Q")
         self._mapper = Mapper(
-            ram=self._ram.host, ram_bytes=TABLE_BYTES, next_table=PAGE_SIZE, next_page=_FIRST_PAGE, leaf=policy.level,
+            ram=self.tables.host, ram_bytes=TABLE_BYTES, next_table=PAGE_SIZE, next_page=_FIRST_PAGE, leaf=policy.level,
             identity=policy is PagePolicy.IDENTITY, controls=self._controls.ctypes.data, capacity=_CONTROLS,
             known=self._known.address, frames=0 if frames is None else frames.pairs.ctypes.data,
             frames_number=0 if frames is None else len(frames.pairs),

@@ -102,11 +102,15 @@ class StreamRecorder:
         """CR3 of the vCPU that has the state has been loaded."""
         space = self._space()
         assert space is not None
+        note_control(self._state, Op.CR3, self._state.cr3, self.number_of(space))
+
+    def number_of(self, space: object) -> int:
+        """The number of an address space in the stream."""
         number = self._numbers.get(space)
         if number is None:
             self._last_number += 1
             number = self._numbers[space] = self._last_number
-        note_control(self._state, Op.CR3, self._state.cr3, number)
+        return number
 
     def _drain(self) -> None:
         """Take the records out of the log."""

@@ -11,15 +11,12 @@ import ctypes
 
 from mmu.access import access_once, count_first_level_hits, count_large_hits
 from mmu.access_log import EVERY_PCID, GLOBALS, Op
-from mmu.array_record import TlbArray, find, held_at, hint_of, is_of, tag_at
-from mmu.array_tags import tag_of
-from mmu.entries import RW, US, XD, D
+from mmu.array_record import TlbArray, find
 from mmu.eviction import leave_pcid
-from mmu.geometry import Replacement
 from mmu.invalidation import invalidate_context, invalidate_individual, invalidate_linear, page_fault
 from mmu.native import cold, entry, inlined, load8, load32, load64, native, store32, store64
-from mmu.registers import CR3_NO_FLUSH, CR4, EFER, PCID_MASK, Access
-from mmu.replacement import touch
+from mmu.plain_access import hit_first, is_plain, missed_first, touch_often
+from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access
 from mmu.state import MmuState, fields
 from mmu.tlb import arrays_for
 
@@ -130,48 +127,6 @@ def single_runs(pages: int, at: int, kinds: int, number: int, runs: int) -> None
 # -- replaying ---------------------------------------------------------------------------------------------------------
 
 
-@inlined
-def _touch_often(state: MmuState, array: TlbArray, index: int, vaddr: int, level: int, count: int) -> None:
-    """Note several uses of a way; of most policies the second one says no more than the first."""
-    touch(state, array, index, vaddr, level, False)
-    if array.replacement == Replacement.LFU:
-        while count > 1:
-            touch(state, array, index, vaddr, level, False)
-            count -= 1
-
-
-@inlined
-def _hits(state: MmuState, vaddr: int, access: int, count: int) -> bool:
-    """The most frequent run, counted: the first array of the first level holds the page, of 4K, where it was found
-    last, and user mode may do that.
-
-    False, with nothing changed, for any other run.
-    """
-    address = load64(arrays_for(state, access, 1))
-    if address == 0:
-        return False
-    array = TlbArray.from_address(address)
-    if array.present & 1 == 0 or array.twice != 0:
-        return False
-    index = load32(hint_of(array, vaddr, 1))
-    tag = tag_at(array, index)
-    if not is_of(array, tag, tag_of(vaddr, 1, state.pcid)):
-        return False
-    held = held_at(array, index)
-    if access == Access.FETCH:
-        if held.every & US == 0 or held.any_xd & XD != 0:
-            return False
-    elif access == Access.WRITE:
-        if held.every & (US | RW) != US | RW or held.leaf & D == 0:
-            return False
-    elif held.every & US == 0:
-        return False
-    array.hits += count
-    _touch_often(state, array, index, vaddr, 1, count)
-    count_first_level_hits(state, access, count)
-    return True
-
-
 @native
 def _again(state: MmuState, vaddr: int, access: int, count: int) -> bool:
     """``count`` more accesses that level 1 is known to hold a usable translation for, if any.
@@ -201,18 +156,21 @@ def _again(state: MmuState, vaddr: int, access: int, count: int) -> bool:
         first += 8
     found = TlbArray.from_address(address)
     found.hits += count
-    _touch_often(state, found, index - 1, vaddr, level, count)
+    touch_often(state, found, index - 1, vaddr, level, count)
     count_first_level_hits(state, access, count)
     count_large_hits(state, access, level, count)
     return True
 
 
 @cold
-def _any_run(state: MmuState, vaddr: int, access: int, count: int) -> None:
-    """Any run."""
+def _any_access(state: MmuState, vaddr: int, access: int) -> None:
     access_once(state, vaddr, access, False)
-    count -= 1
-    if count != 0 and not _again(state, vaddr, access, count):
+
+
+@cold
+def _others(state: MmuState, vaddr: int, access: int, count: int) -> None:
+    """The accesses of a run behind the first one."""
+    if not _again(state, vaddr, access, count):
         while count != 0:
             access_once(state, vaddr, access, False)
             count -= 1
@@ -221,12 +179,17 @@ def _any_run(state: MmuState, vaddr: int, access: int, count: int) -> None:
 @native
 def _replay_some(state: MmuState, runs: int, end: int) -> None:
     """The runs from one address to another, all of this vCPU."""
-    plain = state.cpl == 3 and state.cr4 & CR4.PKE == 0 and state.efer & EFER.NXE != 0
+    plain = is_plain(state)
     while runs < end:
         vaddr, word = load64(runs), load64(runs + 8)
+        access, count = word & _KIND, word >> 8
         runs += RUN_BYTES
-        if not (plain and _hits(state, vaddr, word & _KIND, word >> 8)):
-            _any_run(state, vaddr, word & _KIND, word >> 8)
+        if plain and hit_first(state, vaddr, access, count):
+            continue
+        if not plain or not missed_first(state, vaddr, access):
+            _any_access(state, vaddr, access)
+        if count != 1:
+            _others(state, vaddr, access, count - 1)
 
 
 @inlined

@@ -1,6 +1,7 @@
 """Replaying an access stream through TLB models, any number in one pass.
 
-A model's page tables are those that the stream tells of: a memory of the model's own, in which its walks set A and D.
+A model's page tables are those that the stream tells of: a memory of the model's own, in which its walks set A and D,
+or one for all models where these are set from the start.
 The models are those of exact mode (:mod:`mmu.model`), and count what they would have counted there.
 """
 
@@ -52,7 +53,7 @@ class _Gathered:
         self._pages = None
         if isinstance(batch, Batch):
             self._at, self._kinds = np.ascontiguousarray(batch.vaddr), np.ascontiguousarray(batch.kind)
-            self.shifts = tuple(np.flatnonzero(np.bincount(batch.shift)).tolist())
+            self.shifts = _values_of(batch.shift)
         else:
             self._pages = np.ascontiguousarray(batch.pages)
             self._at, self._kinds = np.ascontiguousarray(batch.page), np.ascontiguousarray(batch.access)
@@ -79,6 +80,13 @@ class _Gathered:
         return self._made[apart]
 
 
+def _values_of(shift: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """Which values there are: most often one for all."""
+    if len(shift) and (shift == shift[0]).all():
+        return (int(shift[0]),)
+    return tuple(np.flatnonzero(np.bincount(shift)).tolist())
+
+
 def gathered(batch: Batch | PageBatch) -> _Gathered:
     """The runs of a batch."""
     return _Gathered(batch, {})
@@ -87,11 +95,16 @@ def gathered(batch: Batch | PageBatch) -> _Gathered:
 class Simulated:
     """A geometry that a stream goes through: a model for each vCPU that appears."""
 
-    def __init__(self, geometry: Geometry, memory_bytes: int, seed: int = 0) -> None:
-        """``memory_bytes``: as much as the machine had where the page tables are; ``seed``: as that of the run."""
+    def __init__(
+        self, geometry: Geometry, memory_bytes: int, seed: int = 0, tables: PhysicalMemory | None = None
+    ) -> None:
+        """``memory_bytes``: as much as the machine had where the page tables are; ``seed``: as that of the run;
+        ``tables``: see :class:`Simulation`."""
         self.geometry = geometry
         self._seed = seed
-        self._ram = PhysicalMemory(memory_bytes, huge_pages=False)
+        if tables is None or geometry.prefetch_next:  # which sees entries before the access that they are made for
+            tables = PhysicalMemory(memory_bytes, huge_pages=False)
+        self._ram = tables
         self._states: list[MmuState] = []
         self._models: list[TlbModel] = []
         self._addresses = np.zeros(_MOST_VCPUS, np.uint64)
@@ -170,8 +183,12 @@ class Simulated:
 class Simulation:
     """Several geometries that a stream goes through in one pass."""
 
-    def __init__(self, geometries: Sequence[Geometry], memory_bytes: int, seed: int = 0) -> None:
-        self.models = [Simulated(geometry, memory_bytes, seed) for geometry in geometries]
+    def __init__(
+        self, geometries: Sequence[Geometry], memory_bytes: int, seed: int = 0, tables: PhysicalMemory | None = None
+    ) -> None:
+        """``memory_bytes``: as much as the machine had where the page tables are.  ``tables``: those, with A and D set
+        in each entry, so that walks change nothing, and one memory does for all models."""
+        self.models = [Simulated(geometry, memory_bytes, seed, tables) for geometry in geometries]
         self._spare: dict[int | None, Runs] = {}
         #: The accesses so far.
         self.accesses = 0

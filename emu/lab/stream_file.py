@@ -121,8 +121,10 @@ class StreamWriter:
         arrays = [_array(columns, field, length) for field in SCHEMA]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=length)
 
-    def close(self) -> None:
-        """Write what is left, and close the file."""
+    def close(self, facts: dict[str, str] | None = None) -> None:
+        """Write what is left, and close the file; ``facts``: what is known now that its metadata is to say."""
+        if facts:
+            self._writer.add_key_value_metadata(facts)
         self._writer.close()
 
 
@@ -173,8 +175,10 @@ def read_pages(path: str) -> Iterator[PageBatch]:
 
 def facts_of(path: str) -> dict[str, str]:
     """What the file's metadata says besides."""
-    known = _open(path).schema_arrow.metadata or {}
+    file = _open(path)
     with _told(path):
+        known = {**(file.metadata.metadata or {}), **(file.schema_arrow.metadata or {})}
+        known.pop(b"ARROW:schema", None)
         facts = {name.decode(): text.decode() for name, text in known.items() if name != FORMAT_KEY}
         check_facts(facts)
     return facts

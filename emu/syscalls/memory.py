@@ -76,7 +76,7 @@ def sys_mmap(kernel: Kernel, task: Task, addr: int, length: int, prot: int, flag
     else:
         file = None
     start = _mmap(task, addr, length, prot, flags, file, offset)
-    if file is not None and prot & Prot.EXEC and kernel.tracer.active:
+    if file is not None and prot & Prot.EXEC and (kernel.tracer.active or kernel.tracer.maps):
         kernel.tracer.mapped(task, start, start + page_align(length))
     return start
 
@@ -162,7 +162,7 @@ def sys_mprotect(kernel: Kernel, task: Task, addr: int, length: int, prot: int) 
         raise LinuxError(errno.EINVAL)
     grown = Prot(grows) if grows else Prot.NONE
     do_mprotect(task.mm, addr, length, _RIGHTS[prot & _KNOWN_PROT], grown, implied=_implied(task, prot))
-    if prot & Prot.EXEC and length and kernel.tracer.active:
+    if prot & Prot.EXEC and length and (kernel.tracer.active or kernel.tracer.maps):
         kernel.tracer.mapped(task, addr, addr + page_align(length))
     return 0
 

@@ -25,6 +25,7 @@ class Fanout(Tracer):
         self._of_events = tuple(t for t in tracers if t.active)
         self.syscalls = bool(self._of_syscalls)
         self.active = bool(self._of_events)
+        self.maps = any(t.maps for t in tracers)
         self.faults_natively = all(t.faults_natively for t in self._of_events)
         # what comes often goes straight to the only one that wants to know
         for wanted, names in (
@@ -74,8 +75,9 @@ class Fanout(Tracer):
             tracer.exec(task, path, argv)
 
     def mapped(self, task: Task, start: int, end: int) -> None:
-        for tracer in self._of_events:
-            tracer.mapped(task, start, end)
+        for tracer in self._all:
+            if tracer.active or tracer.maps:
+                tracer.mapped(task, start, end)
 
     def exit(self, task: Task, status: int) -> None:
         for tracer in self._all:

@@ -30,7 +30,7 @@ from tests.fuzz.room import Finding, Room
 #: A case may run the command several times, each with a limit of its own.
 _LIMIT_S = 400.0
 #: For those who compile or measure.
-_NOT_IMPORTED = ("mmu.compiler", "emu.bench", "emu.testing.plugin")
+_NOT_IMPORTED = ("mmu.compiler", "mmu.intrinsics", "emu.bench", "emu.testing.plugin")
 
 
 @dataclass

@@ -7,6 +7,7 @@ import lzma
 import struct
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -239,3 +240,26 @@ def test_champsim_has_counted_the_same(row: tuple[int, ...], tmp_path: Path) -> 
     assert (perf["dTLB-loads"] - missed, missed) == (hits, misses)
     assert perf["DTLB_LOAD_MISSES.STLB_HIT"] + perf["ITLB_MISSES.STLB_HIT"] == stlb_hits
     assert perf["dTLB-load-misses"] + perf["iTLB-load-misses"] == stlb_misses
+
+
+def test_models_may_walk_the_tables_of_the_policy() -> None:
+    """Entries that are there before they are used, in one memory for all models, change no count."""
+    chance = np.random.default_rng(3)
+    geometries = [load_preset("zen4"), load_preset("textbook"), replace(load_preset("zen2"), prefetch_next=True)]
+    for policy in (PagePolicy.FOUR_K, PagePolicy.THP):
+        vaddrs = np.concatenate([
+            chance.integers(0, 1 << 47, 500, dtype=np.uint64), chance.integers(0, 1 << 24, 2000, dtype=np.uint64)
+        ])  # fmt: skip
+        batches = [
+            Batch.of(vaddr=chance.choice(vaddrs, 4000), kind=chance.integers(0, 3, 4000), space=space)
+            for space in (0, 1, 0)
+        ]
+        found = []
+        for shared in (False, True):
+            mapper = PageMapper(policy)
+            simulation = Simulation(geometries, TABLE_BYTES, 0, mapper.tables if shared else None)
+            for batch in mapper.mapped(iter(batches)):
+                simulation.add(batch)
+            found.append(simulation.figures())
+        assert found[0] == found[1]
+        assert found[0][0]["perf"]["dTLB-load-misses"] > 0

@@ -13,10 +13,13 @@ from unicorn.unicorn_py3.unicorn import uclib
 import guests
 from emu.cli.main import main
 from emu.lab.analysis import analyse
-from emu.lab.batch import Batch
-from emu.lab.by_function import ByFunction, Image
+from emu.lab.batch import Batch, StreamError
+from emu.lab.by_function import ByFunction, Code, Image
+from emu.lab.code_map import FACT, CodeMap
 from emu.lab.shared import Shared
 from emu.lab.stream import open_stream
+from emu.lab.stream_file import facts_of
+from emu.trace.stat.image import Mapping
 from emu.trace.stat.symbols import Elf
 from mmu.presets import find_preset
 from tests.lab.recorded import MEMORY, Story, recorded
@@ -57,10 +60,75 @@ def test_functions_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert max(named, key=lambda name: named[name]["accesses"]) in capsys.readouterr().out
 
 
+def test_a_recorded_stream_says_what_was_mapped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, figures = str(tmp_path / "a.parquet"), tmp_path / "a.json"
+    assert main(["run", "--record", path, "regions"]) == 0
+    found = []
+    for words in ([], ["--elf", "regions"]):
+        assert main(["tlb", "analyze", "--functions", *words, "--json", str(figures), path]) == 0
+        functions = json.loads(figures.read_bytes())["functions"]["functions"]
+        found.append([{**one, "file": Path(one["file"]).name} for one in functions if one["function"][0] != "("])
+    assert found[0] == found[1] != []
+    assert main(["tlb", "analyze", path]) == 0
+    assert "Functions with most misses" in capsys.readouterr().out, "all analyses are what needs no choice"
+
+
+def test_libraries_that_are_mapped_later_have_names(tmp_path: Path) -> None:
+    """A program that is loaded anywhere, its loader, and the C library, in a child that has executed another one."""
+    path, figures = str(tmp_path / "a.parquet"), tmp_path / "a.json"
+    assert main(["run", "--root", "/", "--record", path, "sh", "-c", "ls -d / >/dev/null; :"]) == 0
+    code = CodeMap.of(facts_of(path))
+    spaces = {int(space) for batch in open_stream(path) for space in np.unique(batch.space)}
+    mapped = [{Path(one.path).name for one in code.mappings(space)} for space in spaces]
+    assert len(spaces) > 1
+    assert all(any(name.startswith("libc") for name in names) for names in mapped)
+    assert any("ls" in names for names in mapped) and any("ls" not in names for names in mapped)
+    assert main(["tlb", "analyze", "--functions", "--json", str(figures), path]) == 0
+    functions = json.loads(figures.read_bytes())["functions"]["functions"]
+    assert any(Path(one["file"]).name.startswith("libc") and one["function"][0] != "(" for one in functions)
+
+
+def test_a_function_is_that_of_its_process_and_of_what_was_mapped_last() -> None:
+    code = CodeMap()
+    code.add(1, Mapping(UPPER, UPPER + 4096, 0, "/one", ""))
+    code.copy(1, 2)
+    code.add(2, Mapping(UPPER, UPPER + 16, 0, "/two", ""))
+    code.add(3, Mapping(UPPER, UPPER + 4096, 0, "/gone", ""))
+    files: Any = {"/one": _TwoFunctions("/one"), "/two": _TwoFunctions("/two"), "/gone": None}
+    analysis = ByFunction([], 1, code=Code(CodeMap.of({FACT: code.to_text()}), files.get))
+    batch = Batch.of(vaddr=UPPER, rip=[UPPER, UPPER + 16] * 4, space=[1, 1, 2, 2, 3, 3, 4, 4], shift=12)
+    found = {(one["file"], one["function"]): one["accesses"] for one in analysed(analysis, [batch])["functions"]}
+    assert found == {
+        ("/one", "f"): 1, ("/one", "g"): 2, ("/two", "f"): 1, ("/gone", "(no symbols)"): 2,
+        ("", "(in none of the files)"): 2,
+    }  # fmt: skip
+    assert "No symbols of /gone: there is no such ELF file here." in analysis.finding().remark
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "3", '{"mappings": 3}', '{"mappings": [{}]}', '{"spaces": [[[1], [0]]]}', '{"spaces": [1]}',
+        '{"mappings": [{"start": "0x1000", "length": -1, "offset": 0, "path": "/x"}]}', "[" * 100_000,
+        '{"mappings": [{"start": "0x1000", "length": 1, "offset": 0, "path": "/x"}], "spaces": [[[1], [-1]]]}',
+        '{"mappings": [{"start": "0x1000", "length": 1, "offset": 0, "path": "/x"}], "spaces": [[["1"], [0]]]}',
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(StreamError, match="what the stream says of mapped code makes no sense"):
+        CodeMap.of({FACT: text})
+
+
 class _TwoFunctions:
     """Stands for a file with functions of 16 bytes from 0 on."""
 
-    path, end = "/made/up", 32
+    end, stripped, build_id = 32, False, ""
+
+    def __init__(self, path: str = "/made/up") -> None:
+        self.path = path
+
+    def bias(self, start: int, offset: int) -> int:
+        return start - offset
 
     def places(self, addresses: np.ndarray) -> np.ndarray:
         return (addresses >> np.uint64(4)).astype(np.int64)
@@ -84,7 +152,7 @@ def test_functions_in_the_upper_half() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "--functions: of which program? --elf FILE has its symbols"),
+        ([], "--functions: the stream does not say of which program; --elf FILE has its symbols"),
         (["--elf", "gups"], "--elf gups: it has no symbols"),
         (["--elf", uclib._name], "@0x... says where it was (a program, with run --no-aslr: 0x555555554000)"),
         (["--elf", "/proc/none"], "--elf /proc/none: "),

@@ -17,6 +17,7 @@ from emu.cli.progress import progress
 if TYPE_CHECKING:
     from emu.lab.analysis import Analysis
     from emu.lab.batch import Batch
+    from emu.lab.by_function import Code
 
 _EXAMPLES = """\
 examples:
@@ -25,7 +26,7 @@ examples:
   unimmu tlb analyze --reuse --kinds load,store a.parquet
   unimmu tlb analyze --huge --entries 1536 --json huge.json a.parquet
   unimmu tlb analyze --reasons --shared --tlb zen4 a.parquet
-  unimmu tlb analyze --functions --elf ./prog a.parquet
+  unimmu tlb analyze --functions a.parquet
   unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
 """
 _ANALYSES = ("reuse", "working_set", "large_pages", "reasons", "shared", "functions")
@@ -57,15 +58,17 @@ def add_arguments(parser: Parser) -> None:
         "--shared", action="store_true",
         help="where processes map the same memory, and what their walks would save with shared tables (with --tlb)",
     )  # fmt: skip
-    chosen.add_argument("--functions", action="store_true", help="accesses, pages and misses by function (with --elf)")
+    chosen.add_argument(
+        "--functions", action="store_true", help="accesses, pages and misses by function, of the files that were mapped"
+    )
     how = parser.add_argument_group("how")
     how.add_argument(
         "--tlb", metavar="PRESET|FILE.toml", help="the model of --reasons and --shared (`unimmu presets` lists them)"
     )
     how.add_argument(
         "--elf", action="append", default=[], metavar="FILE[@BASE]",
-        help="an ELF file with the symbols of --functions, and where it was loaded; a guest that comes with unimmu by "
-        "its name (repeatable)",
+        help="an ELF file with symbols for --functions, where the stream does not say what was mapped or the file is "
+        "elsewhere, and where it was loaded; a guest that comes with unimmu by its name (repeatable)",
     )  # fmt: skip
     how.add_argument(
         "--pcids", type=number_from(1, 4094), metavar="N",
@@ -105,9 +108,10 @@ def run(arguments: argparse.Namespace) -> int:
     from emu.lab.finding import lines_of
     from emu.lab.stream import open_stream
 
-    fields = ["page", "kind", "pid", "space", "pcid", "vcpu", "shift", *(["rip"] if arguments.elf else [])]
+    fields = ["page", "kind", "pid", "space", "pcid", "vcpu", "shift"]
     try:
-        stream = open_stream(arguments.file, fields)
+        code = _code(arguments)
+        stream = open_stream(arguments.file, [*fields, "rip"] if code is not None or arguments.elf else fields)
         with open(arguments.file, "rb"):  # pyarrow's own words for one that is not there are long
             pass
         batches, sizes_known = _peeked(stream)
@@ -115,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
             from emu.lab.pcids import with_pcids
 
             batches = with_pcids(batches, arguments.pcids)
-        analyses = _analyses(arguments, sizes_known)
+        analyses = _analyses(arguments, code, sizes_known)
         with progress("the stream is read", None) as report:
             total = analyse(_reported(batches, report), analyses)
     except StreamError as error:
@@ -153,11 +157,32 @@ def _peeked(batches: Iterator[Batch]) -> tuple[Iterator[Batch], bool]:
     return iter(seen), True
 
 
-def _analyses(arguments: argparse.Namespace, sizes_known: bool) -> list[Analysis]:
+def _code(arguments: argparse.Namespace) -> Code | None:
+    """What the stream says of the files whose functions are asked for; None if it says nothing, or nobody asks."""
+    from emu.lab.stream import has_tables
+
+    if not (arguments.functions or _every(arguments)) or not has_tables(arguments.file):
+        return None
+    from emu.lab.by_function import Code
+    from emu.lab.code_map import CodeMap
+    from emu.lab.stream_file import facts_of
+    from emu.trace.stat.files import Files
+
+    facts = facts_of(arguments.file)
+    code = CodeMap.of(facts)
+    files = Files({"command": [facts.get("program", "")], "root": facts.get("root", "")})
+    return Code(code, files.find) if code else None
+
+
+def _every(arguments: argparse.Namespace) -> bool:
+    return not any(getattr(arguments, name) for name in _ANALYSES)
+
+
+def _analyses(arguments: argparse.Namespace, code: Code | None, sizes_known: bool) -> list[Analysis]:
     from emu.lab.analysis import CODE, DATA, HugeCandidates, Reuse, WorkingSets
 
     kinds = (DATA, CODE) if arguments.kinds is None else (arguments.kinds,)
-    every = not any(getattr(arguments, name) for name in _ANALYSES)
+    every = _every(arguments)
     chosen: list[Analysis] = []
     if arguments.reuse or every:
         chosen.append(Reuse(kinds, faults=not sizes_known))
@@ -168,18 +193,18 @@ def _analyses(arguments: argparse.Namespace, sizes_known: bool) -> list[Analysis
     for name in ("reasons", "shared"):
         if getattr(arguments, name) or (every and arguments.tlb is not None):
             chosen.append(_with_model(name, arguments))
-    if arguments.functions or (every and arguments.elf):
-        chosen.append(_by_function(arguments, faults=not sizes_known))
+    if arguments.functions or (every and (arguments.elf or code is not None)):
+        chosen.append(_by_function(arguments, code, faults=not sizes_known))
     return chosen
 
 
-def _by_function(arguments: argparse.Namespace, *, faults: bool) -> Analysis:
+def _by_function(arguments: argparse.Namespace, code: Code | None, *, faults: bool) -> Analysis:
     import guests
     from emu.lab.by_function import ByFunction, Image
     from emu.trace.stat.symbols import Elf, SymbolsError
 
-    if not arguments.elf:
-        raise UsageError("--functions: of which program? --elf FILE has its symbols")
+    if not arguments.elf and code is None:
+        raise UsageError("--functions: the stream does not say of which program; --elf FILE has its symbols")
     images = []
     for text in arguments.elf:
         name, at, base = text.rpartition("@")
@@ -198,7 +223,7 @@ def _by_function(arguments: argparse.Namespace, *, faults: bool) -> Analysis:
             told = f"{name}@0x... says where it was (a program, with run --no-aslr: {ELF_ET_DYN_BASE & -PAGE_SIZE:#x})"
             raise UsageError(f"--elf {name}: it may be loaded anywhere; {told}")
         images.append(Image(elf, int(base, 16) if base else 0))
-    return ByFunction(images, arguments.entries, faults=faults)
+    return ByFunction(images, arguments.entries, code=code, faults=faults)
 
 
 def _with_model(name: str, arguments: argparse.Namespace) -> Analysis:

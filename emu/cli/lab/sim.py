@@ -184,7 +184,7 @@ def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -
         frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
         mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
         batches: Batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
-        return Simulation(geometries, TABLE_BYTES, arguments.seed or 0), batches
+        return Simulation(geometries, TABLE_BYTES, arguments.seed or 0, mapper.tables), batches
     if arguments.pages is not None or arguments.v2p is not None:
         option = f"--pages {arguments.pages}" if arguments.v2p is None else f"--v2p {arguments.v2p}"
         raise UsageError(f"{option}: {arguments.file} has the page tables of the run that it is of")
