@@ -70,8 +70,8 @@ def count_large_hits(state: MmuState, access: int, level: int, number: int) -> N
         _counts(state, access).l1_large[level - 2] += number
 
 
-@native
-def count_second_level(state: MmuState, access: int, found: Found) -> None:
+@inlined
+def count_level_2_hit(state: MmuState, access: int, found: Found) -> None:
     """Count a hit in the second level."""
     counts = _counts(state, access)
     counts.stlb_hits += 1
@@ -84,7 +84,7 @@ def count_second_level(state: MmuState, access: int, found: Found) -> None:
 
 @inlined
 def count_small_page(state: MmuState, access: int, coalesced: int) -> None:
-    """Count a walk that has found a page of 4K; ``coalesced``: 1 if it is one translation with those beside it."""
+    """Count a walk that has found a page of 4K, and whether that is coalesced."""
     counts = _counts(state, access)
     counts.walk_completed[0] += 1
     counts.walk_coalesced += coalesced
@@ -235,7 +235,7 @@ def access_once(state: MmuState, vaddr: int, access: int, sure: bool) -> int:
         found = lookup(state, 2, access, vaddr)
         if found.array != 0:
             if _use_found(state, found, vaddr, access, 2, sure):
-                count_second_level(state, access, found)
+                count_level_2_hit(state, access, found)
                 if state.walk_cost != 0:
                     count_stlb_hit(state, access)
                 promote(state, access, vaddr, found)

@@ -205,23 +205,32 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
             return index + 1
         if tag == (own & NOT_CONTEXT) | _EVERYBODY:
             return index + 1
+        if tag & COALESCED != 0 and _is_one_of(array, tag, own):
+            return index + 1
     return search(array, vaddr, level, own)
 
 
-@inlined
+@native
 def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
-    """As :func:`find`, where the page is most likely not where it was found last."""
+    """As :func:`find`, by a search of all ways."""
     if array.group_shift | array.skewed != 0:
-        return _search_more(array, vaddr, level, own, load32(hint_of(array, vaddr, level)))
-    return _search(array, vaddr, level, own)
+        return _search_more(array, vaddr, level, own)
+    first = set_of(array, vaddr, level) * array.ways
+    at, way = array.tags + first * 8, 0
+    while True:  # the page may be there, but somebody else's
+        way += first_equal(at + way * 8, array.ways - way, own, NOT_CONTEXT)
+        if way == array.ways:
+            return 0
+        tag = load64(at + way * 8)
+        if tag == own or tag == (own & NOT_CONTEXT) | _EVERYBODY:
+            store32(hint_of(array, vaddr, level), first + way)
+            return first + way + 1
+        way += 1
 
 
 @native
-def _search_more(array: TlbArray, vaddr: int, level: int, own: int, hinted: int) -> int:
-    """As :func:`_search`, where pages may be coalesced or ways are skewed: first for the page alone; ``hinted`` is
-    where it was found last."""
-    if array.twice == 0 and is_of(array, tag_at(array, hinted), own):
-        return hinted + 1
+def _search_more(array: TlbArray, vaddr: int, level: int, own: int) -> int:
+    """As :func:`search`, where pages may be coalesced or ways are skewed: first for the page alone."""
     if array.set_mask == 0 and array.twice == 0:
         index = first_near(array, 0, own)
         while index != array.ways and not is_of(array, tag_at(array, index), own):
@@ -257,22 +266,6 @@ def _search_ways(array: TlbArray, own: int) -> int:
         skew = next_skew(array, skew)
         way += 1
     return 0
-
-
-@native
-def _search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
-    """As :func:`find`, by a search of all ways."""
-    first = set_of(array, vaddr, level) * array.ways
-    at, way = array.tags + first * 8, 0
-    while True:  # the page may be there, but somebody else's
-        way += first_equal(at + way * 8, array.ways - way, own, NOT_CONTEXT)
-        if way == array.ways:
-            return 0
-        tag = load64(at + way * 8)
-        if tag == own or tag == (own & NOT_CONTEXT) | _EVERYBODY:
-            store32(hint_of(array, vaddr, level), first + way)
-            return first + way + 1
-        way += 1
 
 
 @native

@@ -6,7 +6,7 @@ They change and count what :func:`mmu.access.access_once` does, and leave every 
 
 from __future__ import annotations
 
-from mmu.access import count_first_level_hits, count_second_level, count_small_page
+from mmu.access import count_first_level_hits, count_level_2_hit, count_small_page
 from mmu.array_record import Found, TlbArray, held_at, hint_of, is_of, search, tag_at
 from mmu.array_tags import level_of, tag_of
 from mmu.coalescing import is_coalesced
@@ -41,7 +41,8 @@ def held_first(state: MmuState, vaddr: int, access: int) -> Found:
     if array.present & 1 == 0 or array.twice != 0:
         return Found(0, 0)
     index = load32(hint_of(array, vaddr, 1))
-    if not is_of(array, tag_at(array, index), tag_of(vaddr, 1, state.pcid)):
+    tag = tag_at(array, index)
+    if not is_of(array, tag, tag_of(vaddr, 1, state.pcid)):
         return Found(0, 0)
     return Found(address, index)
 
@@ -199,6 +200,6 @@ def _hit_second(state: MmuState, vaddr: int, access: int, found: Found) -> bool:
     count_missed(arrays_for(state, access, 2), found.array)
     array.hits += 1
     touch(state, array, found.place, vaddr, 1, False)
-    count_second_level(state, access, found)
+    count_level_2_hit(state, access, found)
     install_small(state, arrays_for(state, access, 1), vaddr, leaf_of(found, vaddr))
     return True

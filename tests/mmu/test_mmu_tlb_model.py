@@ -120,7 +120,7 @@ def test_every_policy_is_as_the_slow_model_says(
         with pytest.raises(BadGeometry, match="a skewed array has no sets for PLRU"):
             check_geometry(small(policy, hashing, inclusive, smash, 0))
         return
-    for seed in range(8):
+    for seed in range(3 if hashing == IndexHash.SKEWED else 8):
         pair = Pair(small(policy, hashing, inclusive, smash, seed), seed=seed, levels=4 + seed % 2)
         Trace(pair, seed).run(600)
 
@@ -141,15 +141,15 @@ def test_coalesced_pages_are_as_the_slow_model_says(policy: Replacement, hashing
     if hashing == IndexHash.SKEWED and policy not in OF_SKEWED:
         return
     coalesced = 0
-    for seed in range(6):
+    for seed in range(3):
         shape = coalescing(small(policy, hashing, inclusive, False, seed), seed)
         pair = Pair(shape, seed=seed, levels=4 + seed % 2)
         trace = Trace(pair, seed, groups=True)
-        for _ in range(4):
-            trace.run(200)
+        for _ in range(3):
+            trace.run(150)
             held = [entry for entries in pair.model.contents().values() for entry in entries]
             coalesced += sum(entry.coalesced for entry in held)
-    assert coalesced > 20
+    assert coalesced > 5
 
 
 @settings(max_examples=60, deadline=None)
