@@ -26,7 +26,7 @@ from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
 from mmu.second_dimension import SecondDimension
 from mmu.shown import ShownInHex
 from mmu.state import MmuState, Status
-from mmu.structure_cache import StructureCache, StructureMemory, held_tables
+from mmu.structure_cache import StructureCache, held_tables, structure_memory
 from mmu.walk import canonical
 from mmu.ways import SPARE
 
@@ -150,7 +150,6 @@ class TlbModel:
         self._arrays = (TlbArray * len(geometry.arrays))()
         self._counts = (AccessCounts * len(Access))()
         self._caches = (StructureCache * 6)()
-        self._structures: list[StructureMemory] = []
         for record, array in zip(self._arrays, geometry.arrays, strict=True):
             self._make_array(record, array)
         self._make_structure_caches()
@@ -202,7 +201,7 @@ class TlbModel:
     def _make_structure_caches(self) -> None:
         for level in self.geometry.structure_caches:
             cache, shape = self._caches[level], self.geometry.structure(level)
-            self._structures.append(StructureMemory(cache, shape.entries))
+            self._keep += structure_memory(cache, shape.entries)
             cache.ways, cache.set_mask, cache.replacement = shape.ways, shape.sets - 1, shape.replacement
 
     # -- accesses --------------------------------------------------------------------------------------------------

@@ -6,10 +6,13 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mmu.host_array import HostArray
 from mmu.nested import Nested
 from mmu.nested_walk import LEVELS, NestedTables
-from mmu.structure_cache import StructureCache, StructureMemory
+from mmu.structure_cache import StructureCache, structure_memory
 
 _INDEX_BITS, _PAGE_SHIFT = 9, 12
 
@@ -36,7 +39,7 @@ class SecondDimension:
         if memory > 1 << _PAGE_SHIFT + LEVELS * _INDEX_BITS:
             raise ValueError(f"EPT of 4 levels maps 256 TiB, not {memory} bytes")
         self.nested = nested
-        self._keep: list[StructureMemory] = []
+        self._keep: list[npt.NDArray[np.uint64]] = []
         #: By level, how many tables there are.
         tables = {level: _tables(memory, level) for level in range(LEVELS, nested.page_level - 1, -1)}
         tables_memory = HostArray(sum(tables.values()) << _INDEX_BITS, "Q") if beside is None else beside.memory
@@ -57,7 +60,7 @@ class SecondDimension:
 
     def _make_cache(self, number: int, entries: int) -> None:
         cache = self._caches[number]
-        self._keep.append(StructureMemory(cache, entries))
+        self._keep += structure_memory(cache, entries)
         cache.ways = entries
 
     @property

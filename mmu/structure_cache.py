@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
+import numpy.typing as npt
 
 from mmu.array_tags import page_of
 from mmu.entries import A
@@ -200,16 +201,14 @@ def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
         level += 1
 
 
-class StructureMemory:
-    """The memory of a structure cache, which a record then refers to; to be kept."""
-
-    def __init__(self, record: StructureCache, entries: int) -> None:
-        keys, times = (np.zeros(entries + SPARE, np.uint64) for _ in range(2))
-        held = np.zeros(max(1, entries) * (_HELD_BYTES // 8), np.uint64)
-        hints = np.zeros(HINTS, np.uint64)
-        self._keep = keys, times, held, hints
-        record.keys, record.times, record.held = keys.ctypes.data, times.ctypes.data, held.ctypes.data
-        record.hints, record.entries = hints.ctypes.data, entries
+def structure_memory(record: StructureCache, entries: int) -> list[npt.NDArray[np.uint64]]:
+    """The memory of a structure cache, to which its record refers from now on: to be kept."""
+    keys, times = (np.zeros(entries + SPARE, np.uint64) for _ in range(2))
+    held = np.zeros(max(1, entries) * (_HELD_BYTES // 8), np.uint64)
+    hints = np.zeros(HINTS, np.uint64)
+    record.keys, record.times, record.held = keys.ctypes.data, times.ctypes.data, held.ctypes.data
+    record.hints, record.entries = hints.ctypes.data, entries
+    return [keys, times, held, hints]
 
 
 def held_tables(cache: StructureCache) -> list[tuple[int, int]]:

@@ -6,17 +6,21 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
 
+from emu.bench import dask_workers
 from emu.bench.figure import Aim, Figure, Measurement, alternate, cpu_seconds, median_ratio, seconds
 from emu.bench.lab import recorded, repeated
+from emu.lab.dask_pool import DaskPool
 from emu.lab.lru_stack import LruStack
 from emu.lab.point import Point, point_of
 from emu.lab.stream_file import read
-from emu.lab.sweep import LocalPool
+from emu.lab.sweep import Came, LocalPool
 
 #: How many times as long the longer one of two streams is.
 _LONGER = 8
@@ -43,9 +47,13 @@ def analyses(rounds: int, turns: int) -> Measurement:
             for workers in (1, 2)
             for name, run in (("sweep", _swept), ("bare", _bare))
         }
-        taken.update(alternate(min(rounds, 3), subjects))
+        with ExitStack() as stack:
+            for workers in (1, 2) if dask_workers.is_installed() else ():
+                address = stack.enter_context(dask_workers.workers(workers))
+                subjects[f"dask, {workers}"] = partial(seconds, partial(_swept_by_dask, points, address))
+            taken.update(alternate(min(rounds, 3), subjects))
         kib, longer_kib = (_resident_kib(path) for path in (stream, longer))
-    figures = (
+    figures: tuple[Figure, ...] = (
         Figure(
             "lab_reuse_maccesses", "reuse distances of random updates: million accesses a second, the file read",
             accesses / median(taken["reuse"]) / 1e6, "M/s", aim=Aim(10, at_most=False),
@@ -63,6 +71,9 @@ def analyses(rounds: int, turns: int) -> Measurement:
             gain / median_ratio(taken["bare, 1"], taken["bare, 2"]), aim=Aim(0.9, at_most=False),
         ),
     )  # fmt: skip
+    if "dask, 2" in taken:
+        what = "  time with one worker of Dask / with two"
+        figures = *figures, Figure("lab_dask_scaling", what, median_ratio(taken["dask, 1"], taken["dask, 2"]))
     return Measurement("analyses", taken, figures)
 
 
@@ -75,7 +86,15 @@ def distances_of(path: str) -> LruStack:
 
 
 def _swept(points: list[Point], workers: int) -> None:
-    for came in LocalPool(workers).run(points):
+    _check(LocalPool(workers).run(points))
+
+
+def _swept_by_dask(points: list[Point], address: str) -> None:
+    _check(DaskPool(address, lambda said: None).run(points))
+
+
+def _check(outcomes: Iterable[Came]) -> None:
+    for came in outcomes:
         if "error" in came.outcome:
             raise RuntimeError(f"bench: {came.outcome['error']}")
 

@@ -33,13 +33,12 @@ from emu.lab.row import (
     compact,
     fill_hole,
     marks_behind,
-    ones_in,
     open_hole,
     set_mark,
     take_mark,
     topmost_hole,
 )
-from mmu.native import entry, inlined, load8, load32, load64, native, prefetch, store64
+from mmu.native import entry, inlined, load8, load32, load64, lowest_bit, native, prefetch, store64
 from mmu.registers import CR4, PCID_MASK
 from mmu.state import fields
 
@@ -256,18 +255,28 @@ def drop_page_of(stack: Stack, table: PageTable, tag: int, space: int, pcid: int
         drop(stack, page)
 
 
+@inlined
+def marks_of_pages(stack: Stack, word: int) -> int:
+    """A word of the marks, without those of holes."""
+    return load64(stack.marks + word * 8) & (_ALL_ONES ^ load64(stack.holes + word * 8))
+
+
+@inlined
+def page_of_mark(stack: Stack, table: PageTable, word: int, marks: int) -> int:
+    """The entry of the page that has the lowest of these marks of a word."""
+    owner = load64(stack.owners + (word * 64 + lowest_bit(marks)) * 8)
+    return table.entries + (owner - 1) * ENTRY
+
+
 @native
 def drop_pcid(stack: Stack, table: PageTable, pcid: int) -> None:
     """Everything of a PCID is invalidated."""
     word, words = 0, (stack.head + 63) >> 6
     while word < words:
-        marks = load64(stack.marks + word * 8)
-        marks ^= marks & load64(stack.holes + word * 8)
+        marks = marks_of_pages(stack, word)
         while marks != 0:
-            lowest = marks ^ (marks & (marks - 1))
-            marks ^= lowest
-            owner = load64(stack.owners + (word * 64 + ones_in(lowest - 1)) * 8)
-            page = table.entries + (owner - 1) * ENTRY
+            page = page_of_mark(stack, table, word, marks)
+            marks &= marks - 1
             if load64(page + SECOND) == pcid:
                 drop(stack, page)
         word += 1
@@ -278,13 +287,10 @@ def drop_everything(stack: Stack, table: PageTable) -> None:
     """Everything is invalidated: the stack is empty."""
     word, words = 0, (stack.head + 63) >> 6
     while word < words:
-        marks = load64(stack.marks + word * 8)
-        marks ^= marks & load64(stack.holes + word * 8)
+        marks = marks_of_pages(stack, word)
         while marks != 0:
-            lowest = marks ^ (marks & (marks - 1))
-            marks ^= lowest
-            owner = load64(stack.owners + (word * 64 + ones_in(lowest - 1)) * 8)
-            store64(table.entries + (owner - 1) * ENTRY + FIRST, 0)
+            store64(page_of_mark(stack, table, word, marks) + FIRST, 0)
+            marks &= marks - 1
         store64(stack.marks + word * 8, 0)
         store64(stack.holes + word * 8, 0)
         word += 1

@@ -81,6 +81,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
     monkeypatch.setattr("emu.machine.find_modules", lambda: {"msharefs": msharefs.module.init})
     monkeypatch.setattr("emu.cli.bench.find_peers", dict)
     monkeypatch.setattr("emu.bench.lab.is_installed", lambda: False)
+    monkeypatch.setattr("emu.bench.dask_workers.is_installed", lambda: False)
     target = tmp_path / "bench.json"
     assert main(["bench", "--quick", "--json", str(target)]) == 0
     out, err = capfd.readouterr()
