@@ -39,7 +39,7 @@ UNLIKE: tuple[tuple[str, str, str], ...] = (
     (r"(tv_[un]?sec)=\d{3,}", r"\1=TIME", "the machine's clock is its own"),
     (r"(ru_[us]time=\{tv_sec=)\d+, tv_usec=(\d+|TIME)", r"\1TIME, tv_usec=TIME", "usage"),
     (r"(si_[us]time)=\d+( /\* [\d.]+ s \*/)?", r"\1=TIME", "usage"),
-    (r"\b((?:shm|msg)_[acdrs]time)=[1-9]\d*", r"\1=TIME", "the machine's clock is its own"),
+    (r"\b((?:shm|msg|sem)_[acdors]time)=[1-9]\d*", r"\1=TIME", "the machine's clock is its own"),
     (r"BTRFS_IOC_CLONE(?:_RANGE)? or (FICLONE\w*)", r"\1", "strace does not know which file system a file is of"),
     (r"SNDCTL_TMR_\w+ or (TCSETSW?)", r"\1", "strace does not know which device a file is of"),
     (r"RENAME_\?\? ", "RENAME_??? ", "strace has two question marks there"),

@@ -11,10 +11,10 @@ from emu.kernel.signal_state import SigInfo
 from emu.linux.argument import Ioctl, Shown, View
 from emu.trace.arguments import CallArguments
 from emu.trace.forms import result_of
+from emu.trace.forms.addresses import address_words
 from emu.trace.forms.commands import persona
 from emu.trace.forms.form import bits_of, flags, names_of, one_of
 from emu.trace.forms.processes import io_priority
-from emu.trace.forms.sockets import address_words
 from emu.trace.forms.times import date, limit
 from emu.trace.words import given_siginfo
 from tests.booted import Booted

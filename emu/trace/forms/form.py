@@ -105,6 +105,11 @@ def hexed(value: int) -> str:
 SIGNED, UNSIGNED, DECIMAL, HEXED, ADDRESS = (number(words) for words in (signed, unsigned, str, hexed, pointer))
 
 
+def escaped(data: bytes) -> str:
+    """Bytes in quotation marks, each as a number."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in data) + '"'
+
+
 def names_of(prefix: str, text: str, first: int = 0) -> dict[int, str]:
     """Names behind a prefix for the numbers from ``first`` on; ``-`` stands for a number without a name."""
     return {at: prefix + name for at, name in enumerate(text.split(), first) if name != "-"}
@@ -167,8 +172,8 @@ def beyond(view: View, address: int, known: int, size: int) -> str:
         return ""
     if not data:
         return f", ... /* {address + known:#x} */"
-    text = "".join(f"\\x{byte:02x}" for byte in data[:MOST_SHOWN])
-    return f', /* bytes {known}..{size - 1} */ "{text}"{"..." if size - known > MOST_SHOWN else ""}'
+    cut = "..." if size - known > MOST_SHOWN else ""
+    return f", /* bytes {known}..{size - 1} */ {escaped(data[:MOST_SHOWN])}{cut}"
 
 
 def listed(record: Record, view: View, address: int, count: int) -> str:

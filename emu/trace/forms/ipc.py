@@ -31,7 +31,7 @@ from emu.trace.forms.times import CLOCKS, TIMESPEC
 
 _OPERATION_FLAGS = flags({0x1000: "SEM_UNDO", 0o4000: "IPC_NOWAIT"}, "SEM_")
 _SEMBUF = Record("Hhh", ("sem_num", str), ("sem_op", str), ("sem_flg", lambda value: _OPERATION_FLAGS(value & 0xFFFF)))
-_STAT, _SET, _RMID = 2, 1, 0
+_SET, _RMID = 1, 0
 
 
 def _permissions(data: bytes) -> str:
@@ -66,6 +66,28 @@ def _msqid(view: View, address: int) -> str:
     )
 
 
+def _semid(view: View, address: int) -> str:
+    data = view.peek(address, 88) if address else b""
+    if len(data) < 88:
+        return pointer(address)
+    used, changed, count = (struct.unpack_from("<q", data, at)[0] for at in (48, 64, 80))
+    return f"{{sem_perm={_permissions(data)}, sem_otime={used}, sem_ctime={changed}, sem_nsems={count}}}"
+
+
+def _figures(layout: str, names: str) -> Callable[[View, int], str]:
+    """A structure of numbers only: limits, or what there is."""
+    structure = struct.Struct(layout)
+
+    def show(view: View, address: int) -> str:
+        data = view.peek(address, structure.size) if address else b""
+        if len(data) < structure.size:
+            return pointer(address)
+        pairs = zip(names.split(), structure.unpack(data), strict=True)
+        return f"{{{', '.join(f'{name}={value}' for name, value in pairs)}}}"
+
+    return show
+
+
 def _stat(show: Callable[[View, int], str]) -> Form:
     return Form(
         lambda at, call: pointer(call.values[at]) if call.failed else show(call.view, call.values[at]), written=True
@@ -77,7 +99,7 @@ def shmctl(values: tuple[int, ...], view: View) -> Forms:
     command = U32(values[1]) & ~_IPC_64
     if command == _SET:
         return {1: _SHM_COMMAND, 2: Form(lambda at, call: _set(call, at, "shm_perm", 0))}
-    return {1: _SHM_COMMAND} | ({2: _stat(_shmid)} if command in (_STAT, 13) else {})
+    return {1: _SHM_COMMAND} | ({2: _stat(_SHM_SHOWN[command])} if command in _SHM_SHOWN else {})
 
 
 def msgctl(values: tuple[int, ...], view: View) -> Forms:
@@ -85,14 +107,15 @@ def msgctl(values: tuple[int, ...], view: View) -> Forms:
     command = U32(values[1]) & ~_IPC_64
     if command == _SET:
         return {1: _MSG_COMMAND, 2: Form(lambda at, call: _set(call, at, "msg_perm", 120))}
-    return {1: _MSG_COMMAND} | ({2: _stat(_msqid)} if command in (_STAT, 11) else {})
+    return {1: _MSG_COMMAND} | ({2: _stat(_MSG_SHOWN[command])} if command in _MSG_SHOWN else {})
 
 
 def semctl(values: tuple[int, ...], view: View) -> Forms:
     """semctl(2)."""
-    if U32(values[2]) & ~_IPC_64 == _SET:
+    command = U32(values[2]) & ~_IPC_64
+    if command == _SET:
         return {2: _SEM_COMMAND, 3: Form(lambda at, call: _set(call, at, "sem_perm", 0))}
-    return {2: _SEM_COMMAND}
+    return {2: _SEM_COMMAND} | ({3: _stat(_SEM_SHOWN[command])} if command in _SEM_SHOWN else {})
 
 
 def _set(call: Shown, at: int, name: str, length: int) -> str:
@@ -105,6 +128,15 @@ def _set(call: Shown, at: int, name: str, length: int) -> str:
     return f"{{{name}={{uid={owner(uid)}, gid={owner(gid)}, mode={octal(mode)}}}{most}}}"
 
 
+#: By command: what it gives.  IPC_STAT is 2, IPC_INFO 3.
+_SHM_SHOWN = {
+    2: _shmid, 13: _shmid, 15: _shmid, 3: _figures("<5Q", "shmmax shmmin shmmni shmseg shmall"),
+    14: _figures("<i4x5Q", "used_ids shm_tot shm_rss shm_swp swap_attempts swap_successes"),
+}  # fmt: skip
+_QUEUES = _figures("<7iH2x", "msgpool msgmap msgmax msgmnb msgmni msgssz msgtql msgseg")
+_MSG_SHOWN = {2: _msqid, 11: _msqid, 13: _msqid, 3: _QUEUES, 12: _QUEUES}
+_SEMAPHORES = _figures("<10i", "semmap semmni semmns semmnu semmsl semopm semume semusz semvmx semaem")
+_SEM_SHOWN = {2: _semid, 18: _semid, 20: _semid, 3: _SEMAPHORES, 19: _SEMAPHORES}
 _IPC_64 = 0x100
 _IPC_COMMANDS = names_of("IPC_", "RMID SET STAT INFO")
 

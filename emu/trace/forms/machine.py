@@ -12,6 +12,7 @@ from emu.trace.forms.form import (
     ADDRESS,
     DECIMAL,
     HEXED,
+    MOST_SHOWN,
     SIGNED,
     UNSIGNED,
     Box,
@@ -22,6 +23,7 @@ from emu.trace.forms.form import (
     array,
     bits_of,
     buffer,
+    escaped,
     flags,
     given,
     hexed,
@@ -166,6 +168,15 @@ def _strerror(error: int) -> str:
     return os.strerror(error)
 
 
+def _random(at: int, call: Shown) -> str:
+    """Random bytes, which are nobody's text."""
+    size = 0 if call.failed else call.result or 0
+    data = call.view.peek(call.values[at], min(size, MOST_SHOWN)) if call.values[at] else b""
+    if call.failed or not call.values[at] or len(data) < min(size, MOST_SHOWN):
+        return pointer(call.values[at])
+    return escaped(data) + ("..." if size > MOST_SHOWN else "")
+
+
 # -- calls that this Linux is built without --------------------------------------------------------------------------
 
 _MODULE = {1: "MODULE_INIT_IGNORE_MODVERSIONS", 2: "MODULE_INIT_IGNORE_VERMAGIC", 4: "MODULE_INIT_COMPRESSED_FILE"}
@@ -228,6 +239,7 @@ FORMS: dict[str, Forms] = {
     "ustat": {0: number(device)},
     "modify_ldt": {0: SIGNED, 1: Form(_descriptor, written=True)},
     "set_tid_address": {0: HEXED},
+    "getrandom": {0: Form(_random, written=True)},
     "sethostname": _NAME,
     "setdomainname": _NAME,
 }

@@ -9,6 +9,7 @@ from typing import Any
 from emu.linux.argument import U32, Shown
 from emu.linux.words import pointer, quote
 from emu.syscalls.types import clone_words
+from emu.trace.forms.addresses import address_words
 from emu.trace.forms.form import (
     SIGNED,
     UINT,
@@ -24,7 +25,6 @@ from emu.trace.forms.form import (
     one_of,
     pointed,
 )
-from emu.trace.forms.sockets import address_words
 
 # -- userfaultfd(2) ------------------------------------------------------------------------------------------------
 

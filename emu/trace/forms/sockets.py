@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
 
-from emu.linux.argument import S32, U32, Shown, View, shown_buffer
+from emu.linux.argument import S32, U32, Shown, View
 from emu.linux.layout import IOVEC
-from emu.linux.words import pointer, quote
+from emu.linux.words import pointer
+from emu.trace.forms.addresses import address_at, address_words
 from emu.trace.forms.form import (
     INT,
     MOST_SHOWN,
@@ -17,16 +17,17 @@ from emu.trace.forms.form import (
     Forms,
     flags,
     given,
+    hexed,
     names_of,
     number,
     one_of,
     pointed,
     unsigned,
 )
-from emu.trace.forms.sockopts import FAMILIES, LEVELS, NETLINK, OPTIONS, PROTOCOLS, TYPES
+from emu.trace.forms.sockopts import ETHER, FAMILIES, GET, LEVELS, NETLINK, PROTOCOLS, SET, TYPES
+from emu.trace.forms.sockvalues import given_value, got_value, interface, option
 from emu.trace.forms.times import TIMESPEC
 
-_SO_ERROR, _SO_LINGER, _SO_PEERCRED, _SO_RCVTIMEO, _SO_SNDTIMEO = 4, 13, 17, 20, 21
 _MESSAGE = {
     0x1: "MSG_OOB", 0x2: "MSG_PEEK", 0x4: "MSG_DONTROUTE", 0x8: "MSG_CTRUNC", 0x10: "MSG_PROBE", 0x20: "MSG_TRUNC",
     0x40: "MSG_DONTWAIT", 0x80: "MSG_EOR", 0x100: "MSG_WAITALL", 0x200: "MSG_FIN", 0x400: "MSG_SYN",
@@ -36,6 +37,7 @@ _MESSAGE = {
     0x20000000: "MSG_FASTOPEN", 0x40000000: "MSG_CMSG_CLOEXEC", 0x80000000: "MSG_CMSG_COMPAT",
 }  # fmt: skip
 message_flags = flags(_MESSAGE, "MSG_")
+_PACKET = 17
 _MSGHDR, _CMSG = struct.Struct("<QI4xQQQQI4x"), struct.Struct("<Qii")
 #: Characters of several messages that are shown.
 _MMSGHDR_SIZE, _MOST_TEXT = 64, 4096
@@ -43,62 +45,6 @@ _SHUTDOWN = number(one_of(names_of("SHUT_", "RD WR RDWR"), "SHUT_"))
 
 
 # -- addresses -----------------------------------------------------------------------------------------------------
-
-
-def address_words(data: bytes) -> str:
-    """A socket's address."""
-    (family,) = struct.unpack_from("<H", data)
-    name = FAMILIES.get(family, f"{family:#x} /* AF_??? */")
-    rest = _REST.get(family)
-    text = rest(data) if rest is not None else _unknown(data)
-    return f"{{sa_family={name}{', ' + text if text else ''}}}"
-
-
-def _unix(data: bytes) -> str:
-    path = data[2:]
-    if not path:
-        return ""
-    if path[0] == 0:
-        return f"sun_path=@{quote(path[1:])}"
-    return f"sun_path={quote(path.partition(bytes(1))[0])}"
-
-
-def _inet(data: bytes) -> str:
-    if len(data) < 16:
-        return _unknown(data)
-    (port,) = struct.unpack_from(">H", data, 2)
-    return f'sin_port=htons({port}), sin_addr=inet_addr("{socket.inet_ntoa(data[4:8])}")'
-
-
-def _inet6(data: bytes) -> str:
-    if len(data) < 24:
-        return _unknown(data)
-    port, flow = struct.unpack_from(">HI", data, 2)
-    address = socket.inet_ntop(socket.AF_INET6, data[8:24])
-    scope = f", sin6_scope_id={struct.unpack_from('<I', data, 24)[0]}" if len(data) >= 28 else ""
-    return f'sin6_port=htons({port}), sin6_flowinfo=htonl({flow}), inet_pton(AF_INET6, "{address}", &sin6_addr){scope}'
-
-
-def _netlink(data: bytes) -> str:
-    if len(data) < 12:
-        return _unknown(data)
-    pid, groups = struct.unpack_from("<II", data, 4)
-    return f"nl_pid={pid}, nl_groups={groups:08x}" if groups == 0 else f"nl_pid={pid}, nl_groups={groups:#010x}"
-
-
-def _unknown(data: bytes) -> str:
-    return f"sa_data={quote(data[2:])}" if len(data) > 2 else ""
-
-
-_REST: dict[int, Callable[[bytes], str]] = {1: _unix, 2: _inet, 10: _inet6, 16: _netlink}
-
-
-def address_at(view: View, address: int, length: int) -> str:
-    """The address of a socket in memory, or where it is if it cannot be read."""
-    if not address:
-        return "NULL"
-    data = view.peek(address, max(0, min(length, 128)))
-    return address_words(data) if length >= 2 and len(data) == min(length, 128) else pointer(address)
 
 
 def _given_address(at: int, call: Shown) -> str:
@@ -144,35 +90,33 @@ def _control(view: View, address: int, length: int) -> str | None:
     at = 0
     while at + _CMSG.size <= len(data) and len(texts) < MOST_SHOWN:
         size, level, kind = _CMSG.unpack_from(data, at)
+        texts.append(_control_message(size, level, kind, data[at + _CMSG.size : at + max(size, _CMSG.size)]))
+        at += max((size + 7) & ~7, _CMSG.size)
         if size < _CMSG.size:
             break
-        body = data[at + _CMSG.size : at + size]
-        texts.append(_control_message(size, level, kind, body))
-        at += (size + 7) & ~7
+    if texts and at < min(length, len(data)):
+        texts.append(f"... /* {address + at:#x} */")
     return f"[{', '.join(texts)}]" if texts else None
-
-
-def _interface(data: bytes) -> str:
-    """The number of an interface; the machine's only one is lo."""
-    index = int.from_bytes(data, "little")
-    return 'if_nametoindex("lo")' if index == 1 else str(index)
 
 
 def _control_message(size: int, level: int, kind: int, body: bytes) -> str:
     names = {1: "SCM_RIGHTS", 2: "SCM_CREDENTIALS", 3: "SCM_SECURITY", 4: "SCM_PIDFD", 29: "SO_TIMESTAMP_OLD"}
-    table, prefix = (names, "SCM_") if level == 1 else OPTIONS.get(level, ({}, "???"))
-    name = table.get(kind) or f"{kind:#x} /* {prefix}??? */"
+    if level in (0, 1):
+        table, prefix = (names, "SCM_") if level else SET[level]
+        name = one_of(table, prefix)(kind)
+    else:
+        name = hexed(kind)
     head = f"cmsg_len={size}, cmsg_level={LEVELS.get(level, f'{level:#x}')}, cmsg_type={name}"
-    if (level, kind) == (1, 1):
+    if (level, kind) == (1, 1) and len(body) >= 4:
         fds = [str(fd) for (fd,) in struct.iter_unpack("<i", body[: len(body) & ~3])]
         return f"{{{head}, cmsg_data=[{', '.join(fds)}]}}"
     if (level, kind) == (1, 2) and len(body) >= 12:
         pid, uid, gid = struct.unpack_from("<3i", body)
         return f"{{{head}, cmsg_data={{pid={pid}, uid={uid}, gid={gid}}}}}"
     if (level, kind) == (0, 8) and len(body) >= 12:
-        interface, *places = (body[:4], body[4:8], body[8:12])
+        index, *places = (body[:4], body[4:8], body[8:12])
         local, to = (f'inet_addr("{socket.inet_ntoa(place)}")' for place in places)
-        return f"{{{head}, cmsg_data={{ipi_ifindex={_interface(interface)}, ipi_spec_dst={local}, ipi_addr={to}}}}}"
+        return f"{{{head}, cmsg_data={{ipi_ifindex={interface(index)}, ipi_spec_dst={local}, ipi_addr={to}}}}}"
     if (level, kind) == (0, 11) and len(body) >= 32:
         error, origin, type_, code, information, more = struct.unpack_from("<IBBBxII", body)
         text = f"ee_errno={error}, ee_origin={origin}, ee_type={type_}, ee_code={code}, ee_info={information}"
@@ -250,50 +194,12 @@ def _level(value: int) -> str:
     return LEVELS.get(S32(value), f"{value & 0xFFFFFFFF:#x} /* SOL_?? */")
 
 
-def _option(at: int, call: Shown) -> str:
-    names, prefix = OPTIONS.get(S32(call.values[1]), (None, ""))
-    return unsigned(call.values[at]) if names is None else one_of(names, prefix)(call.values[at])
-
-
-def _value(call: Shown, at: int, length: int) -> str:
-    level, option = S32(call.values[1]), S32(call.values[2])
-    data = call.view.peek(call.values[at], max(0, min(length, 4096)))
-    if length < 0 or len(data) < min(length, 4096) or not call.values[at]:
-        return pointer(call.values[at])
-    if (level, option) == (1, _SO_LINGER) and length >= 8:
-        on, seconds = struct.unpack_from("<2i", data)
-        return f"{{l_onoff={on}, l_linger={seconds}}}"
-    if (level, option) == (1, _SO_PEERCRED) and length >= 12:
-        pid, uid, gid = struct.unpack_from("<3i", data)
-        return f"{{pid={pid}, uid={uid}, gid={gid}}}"
-    if (level, option) == (0, 35) or (level, option) == (0, 36):
-        if length >= 8:
-            group, interface = socket.inet_ntoa(data[:4]), socket.inet_ntoa(data[4:8])
-            return f'{{imr_multiaddr=inet_addr("{group}"), imr_interface=inet_addr("{interface}")}}'
-    if (level, option) == (1, _SO_ERROR) and length == 4:
-        import errno
-
-        return f"[{errno.errorcode.get(S32(int.from_bytes(data, 'little')), S32(int.from_bytes(data, 'little')))}]"
-    if length == 4:
-        return f"[{int.from_bytes(data, 'little', signed=True)}]"
-    return shown_buffer(call.view, call.values[at], length)
-
-
-def _given_value(at: int, call: Shown) -> str:
-    return _value(call, at, S32(call.values[at + 1]))
-
-
-def _got_value(at: int, call: Shown) -> str:
-    length = call.view.peek(call.values[at + 1], 4) if call.values[at + 1] else b""
-    if call.failed or len(length) < 4:
-        return pointer(call.values[at])
-    return _value(call, at, int.from_bytes(length, "little"))
-
-
 def _protocol(at: int, call: Shown) -> str:
     family = S32(call.values[0])
     if family in (2, 10):
         return one_of(PROTOCOLS, "IPPROTO_")(call.values[at])
+    if family == _PACKET:
+        return f"htons({one_of(ETHER, 'ETH_P_')(socket.htons(call.values[at] & 0xFFFF))})"
     return one_of(NETLINK, "NETLINK_")(call.values[at]) if family == 16 else unsigned(call.values[at])
 
 
@@ -335,8 +241,13 @@ FORMS: dict[str, Forms] = {
         4: given(TIMESPEC),
     },
     "shutdown": {1: _SHUTDOWN},
-    "setsockopt": {1: number(_level), 2: Form(_option), 3: Form(_given_value)},
-    "getsockopt": {1: number(_level), 2: Form(_option), 3: Form(_got_value, written=True), 4: _LENGTHS.length},
+    "setsockopt": {1: number(_level), 2: Form(option), 3: Form(given_value)},
+    "getsockopt": {
+        1: number(_level),
+        2: Form(lambda at, call: option(at, call, GET)),
+        3: Form(got_value, written=True),
+        4: _LENGTHS.length,
+    },
 }
 #: What is looked at when a call begins, as the call changes it.
 BEFORE: dict[str, Forms] = {
