@@ -201,8 +201,10 @@ def _fill_recorded(state: MmuState, vaddr: int, access_type: int, result: int) -
 
 
 @cold
-def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) -> bool:
+def _fill_otherwise(state: MmuState, vaddr: int, access_type: int, result: int) -> bool:
     """Any other fill."""
+    if _fill_recorded(state, vaddr, access_type, result):
+        return True
     if state.physmap_open != 0:
         return answer_physmap(state, vaddr, result)
     if ring_is_full(state):
@@ -225,6 +227,4 @@ def _fill_carefully(state: MmuState, vaddr: int, access_type: int, result: int) 
 @entry("bool", "u64", "u64", "i32", "u64", MmuState)
 def fill(uc: int, vaddr: int, access_type: int, result: int, state: MmuState) -> bool:
     """UC_HOOK_TLB_FILL: walk the tables and answer, or refuse and leave the reason in ``state.status``."""
-    if _fill_plainly(state, vaddr, access_type, result) or _fill_recorded(state, vaddr, access_type, result):
-        return True
-    return _fill_carefully(state, vaddr, access_type, result)
+    return _fill_plainly(state, vaddr, access_type, result) or _fill_otherwise(state, vaddr, access_type, result)

@@ -182,6 +182,12 @@ def _check_tlb_options(arguments: argparse.Namespace) -> None:
         raise UsageError("--check-tlb needs --tlb PRESET or --tlb-from-cpuid: it looks at each hit in a modelled TLB")
     if arguments.region_cold and not modelled:
         raise UsageError("--region-cold needs --tlb PRESET or --tlb-from-cpuid: it empties modelled TLBs")
+    if "access" in (arguments.trace_kinds or ()):
+        if not modelled:
+            raise UsageError(
+                "--trace-kinds access needs --tlb or --tlb-from-cpuid: it records lookups in a modelled TLB"
+            )
+        arguments.trace_accesses = True
     if arguments.trace_accesses and not modelled:
         raise UsageError("--trace-accesses needs --tlb or --tlb-from-cpuid: it records lookups in a modelled TLB")
     from emu.cli.recording import check as check_selection

@@ -315,6 +315,4 @@ class SignalState:
     @property
     def pending_mask(self) -> int:
         """The set of pending signals (sigset_t), the process's included."""
-        if not self.pending and not self.shared:
-            return 0
         return mask_of(self.pending) | mask_of(self.shared)

@@ -20,6 +20,7 @@ from emu.linux.syscall import BYTES, Registers, Restart
 if TYPE_CHECKING:
     from emu.kernel.fastpath import FastPath
     from emu.kernel.kernel import Kernel
+    from emu.kernel.tracer import Tracer
 
 _WAKE = Cost.WAKE
 #: From so many bytes on it matters how many a call moves.
@@ -74,8 +75,10 @@ class SystemCalls(SyscallTable):
                 return self._restart(task, number)
             result = -error.errno
         if type(result) is not GeneratorType:
-            if tracer.syscalls or task.ptrace is not None or task.state >= _ZOMBIE or result >= _LARGE:
+            if task.ptrace is not None or task.state >= _ZOMBIE or result >= _LARGE:
                 return self._finish(task, number, result)
+            if tracer.syscalls:
+                self._tell_result(tracer, task, number, result)
             if task.registers_replaced:
                 task.registers_replaced = False
             else:
@@ -147,8 +150,8 @@ class SystemCalls(SyscallTable):
         if result >= _LARGE and self._table[number].returns is BYTES:
             self._clock.charge(result >> BYTE_SHIFT)
         tracer = self._kernel.tracer
-        if tracer.syscalls and not task.signals.pending_mask >> (Sig.KILL - 1) & 1:  # who is killed does not return
-            tracer.syscall_exit(task, number, self._table.get(number), result)
+        if tracer.syscalls:
+            self._tell_result(tracer, task, number, result)
         if task.registers_replaced:  # execve, rt_sigreturn
             task.registers_replaced = False
         elif task.state >= _ZOMBIE:
@@ -156,6 +159,12 @@ class SystemCalls(SyscallTable):
         else:
             self._cpu.syscall_return(result, task.rip)
         return task.ptrace is None or task.ptrace.leave()
+
+    def _tell_result(self, tracer: Tracer, task: Task, number: int, result: int) -> None:
+        signals = task.signals
+        if (signals.pending or signals.shared) and signals.pending_mask >> (Sig.KILL - 1) & 1:
+            return  # who is killed does not return
+        tracer.syscall_exit(task, number, self._table.get(number), result)
 
     def resume(self, task: Task) -> bool:
         """Go on with a system call that slept.  False if it sleeps again, or the task has ended or is stopped."""

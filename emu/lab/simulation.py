@@ -102,7 +102,8 @@ class Simulated:
         ``tables``: see :class:`Simulation`."""
         self.geometry = geometry
         self._seed = seed
-        if tables is None or geometry.prefetch_next:  # which sees entries before the access that they are made for
+        coalesces = any(array.coalesce > 1 for array in geometry.arrays)
+        if tables is None or geometry.prefetch_next or coalesces:  # who see entries before the access they are made for
             tables = PhysicalMemory(memory_bytes, huge_pages=False)
         self._ram = tables
         self._states: list[MmuState] = []

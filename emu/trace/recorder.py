@@ -83,7 +83,7 @@ class Recorder(Tracer):
         self._sink = sink
         self._kernel = kernel
         self._cpu = kernel.cpu
-        self._clock = kernel.clock
+        self._ahead_ns = kernel.clock.ahead_ns
         self._state = mmu.state
         self._ring = mmu.events
         self._say, self._say_words = mmu.events.noter(), mmu.events.noter_of_words()
@@ -203,7 +203,7 @@ class Recorder(Tracer):
 
     def _now(self) -> None:
         """Events happen at the machine's time from here on."""
-        self._state.kernel_ns = self._clock.ahead_ns()
+        self._state.kernel_ns = self._ahead_ns()
 
     def _of_task(self, kind: str, task: Task, fields: dict[str, Any]) -> None:
         self._note(kind, task.tgid, task.pid, fields)
@@ -214,13 +214,13 @@ class Recorder(Tracer):
         return self._kernel.region.on and self._selection.takes_of(task.tgid, task.pid, self._cpu.clock)
 
     def _turn(self, task: Task) -> None:
-        cpu, pid, tgid = self._state.cpu, task.pid, task.tgid
-        if self._told.get(tgid) is not task.mm:
+        cpu, pid, tgid = self._state.cpu, task.pid, task.group.tgid
+        if self._tells_code and self._told.get(tgid) is not task.mm:
             self._tell_code(task)
         previous = self._last.get(cpu)
         if previous != pid:
             self._last[cpu] = pid
-            self._state.kernel_ns = self._clock.ahead_ns()
+            self._state.kernel_ns = self._ahead_ns()
             if self.switches and (self._takes_all or self._is_chosen(task)):
                 self._say(_SWITCH, tgid, pid, previous or 0)
 
@@ -241,21 +241,21 @@ class Recorder(Tracer):
                 self._first_pids.view[frame] = pid
 
     def syscall_enter(self, task: Task, number: int, call: Syscall | None, arguments: tuple[int, ...]) -> None:
-        self._state.kernel_ns = self._clock.ahead_ns()
+        self._state.kernel_ns = self._ahead_ns()
         if self.enters and (self._takes_all or self._is_chosen(task)):
             if number not in self._calls:
                 self._name(number, call)
             many = len(arguments)
             self._say_words(
-                _SYSCALL_ENTER, task.tgid, task.pid, number & _LOW_32, arguments + _ZEROS[many], many
+                _SYSCALL_ENTER, task.group.tgid, task.pid, number & _LOW_32, arguments + _ZEROS[many], many
             )  # fmt: skip
 
     def syscall_exit(self, task: Task, number: int, call: Syscall | None, result: int) -> None:
-        self._state.kernel_ns = self._clock.ahead_ns()
+        self._state.kernel_ns = self._ahead_ns()
         if self.exits and (self._takes_all or self._is_chosen(task)):
             if number not in self._calls:
                 self._name(number, call)
-            self._say(_SYSCALL_EXIT, task.tgid, task.pid, number & _LOW_32, result & _LOW_64)
+            self._say(_SYSCALL_EXIT, task.group.tgid, task.pid, number & _LOW_32, result & _LOW_64)
 
     def _name(self, number: int, call: Syscall | None) -> None:
         self._calls[number & _LOW_32] = call.name if call is not None else name_of(number)

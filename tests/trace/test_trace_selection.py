@@ -122,6 +122,7 @@ def test_one_in_some(whole: Rows, tmp_path: Path) -> None:
         (["--trace-levels", "0"], "levels are 1 to 5"),
         (["--trace-sample", "0"], "--trace-sample"),
         (["--trace-from", "5", "--trace-to", "5"], "--trace-to 5: it must be above --trace-from 5"),
+        (["--trace-kinds", "access"], "--trace-kinds access needs --tlb"),
         (["--trace-pid", "x"], "'x' is not a process number"),
         (["--trace-format", "perfume"], "there is no trace format 'perfume'"),
     ],
@@ -133,6 +134,13 @@ def test_what_makes_no_sense_is_said_and_nothing_is_lost(
     path.write_text("precious")
     assert main(["run", "--trace", str(path), *options, "hello"]) == 2
     assert says in capfd.readouterr().err and path.read_text() == "precious"
+
+
+def test_who_asks_for_accesses_gets_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    assert main(["run", "--tlb", "skylake", "--trace", str(path), "--trace-kinds", "access,fault", "hello"]) == 0
+    found = emu.trace.open(path).arrow().column("event").to_pylist()
+    assert {*found} - {"mmap", "exec"} == {"access", "fault", "end"} and found.count("access") > 20
 
 
 @pytest.mark.parametrize("option", ["--trace-kinds=walk", "--trace-pid=1", "--trace-sample=2", "--trace-levels=1"])
