@@ -69,7 +69,8 @@ class UserBuffer:
 
     def __init__(self, mm: AddressSpace, address: int, count: int) -> None:
         self._mm = mm
-        check_range(mm, address, count)
+        if address + count > mm.task_size:  # as check_range(), which each read and write would call
+            raise LinuxError(errno.EFAULT)
         self.count = self._left = count if count < MAX_RW_COUNT else MAX_RW_COUNT
         self._address = address
         self._rest: list[tuple[int, int]] = []
