@@ -18,6 +18,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, NamedTuple
 
+from emu.linux.event_kind import printable
+
 #: Axes that need not be named in a text, and their options.
 OPTIONS: Mapping[str, str] = {
     "tlb": "--tlb", "seed": "--seed", "cpus": "--cpus", "mem": "--mem", "mount": "--mount", "slice": "--slice",
@@ -228,12 +230,12 @@ class _Reader:
         if isinstance(value, dict):
             if value.keys() != {"name", "value"}:
                 raise self._wrong("axes", axis, "a value that is a table has a name and a value")
-            return Value(self._value(axis, value["name"]).text, self._value(axis, value["value"]).text)
+            return Value(self._value(axis, value["name"]).label, self._value(axis, value["value"]).text)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self._wrong("axes", axis, f"a text or a number is needed, not {value!r:.60}")
         if isinstance(value, int) and value.bit_length() > _MOST_BITS:
             raise self._wrong("axes", axis, f"a number of more than {_MOST_BITS} bits")
-        return Value(str(value), str(value))
+        return Value(printable(str(value)), str(value))
 
     def _across(self, report: Mapping[str, Any], axes: Mapping[str, Any]) -> str:
         found = report.get("across", next(reversed([name for name in axes if name != "seed"] or [*axes])))

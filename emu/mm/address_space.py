@@ -323,16 +323,17 @@ class AddressSpace(UserCopy):
                 vma.ops.may_split(vma, edge)
                 self.reserve_vmas()
 
-    def check_map_count(self, vma: Vma, start: int, end: int, prot: Prot, flags: VmFlags) -> None:
-        """Check that vm.max_map_count lets the part of a VMA within [start, end) have other rights or flags
-        (vma_modify).  LinuxError(ENOMEM); the VMA is already split at ``start`` if one more was allowed and two are
-        needed.
+    def check_map_count(self, vma: Vma, start: int, end: int, **changed: object) -> None:
+        """Check that vm.max_map_count lets the part of a VMA within [start, end) have other rights, flags, or whatever
+        else is ``changed`` (vma_modify).  LinuxError(ENOMEM); the VMA is already split at ``start`` if one more was
+        allowed and two are needed.
         """
         room = self.context.max_map_count - len(self.vmas)
         if room >= 2 or room >= (vma.start < start) + (end < vma.end):
             return
         part = vma.copy(max(vma.start, start), min(vma.end, end))
-        part.prot, part.flags = prot, flags
+        for name, value in changed.items():
+            setattr(part, name, value)
         below, above = self.vmas.find(part.start - 1), self.vmas.find(part.end)
         if (below is not None and can_merge(below, part)) or (above is not None and can_merge(part, above)):
             return
@@ -416,7 +417,7 @@ class AddressSpace(UserCopy):
         if flags == vma.flags:
             return vma
         self.may_split(vma, start, end)
-        self.check_map_count(vma, start, end, vma.prot, flags)
+        self.check_map_count(vma, start, end, flags=flags)
         part = self.carve(vma, start, end)
         part.flags = flags
         return merge_neighbours(self.vmas, part)

@@ -51,7 +51,8 @@ def do_mprotect(
         if vma.prot != prot:  # otherwise nothing changes and nothing is split
             mm.may_split(vma, start, reached)
             if mm.context.max_map_count - len(mm.vmas) < 2:
-                mm.check_map_count(vma, start, reached, prot, vma.flags & ~VmFlags.ACCOUNT | _account(vma, prot))
+                flags = vma.flags & ~VmFlags.ACCOUNT | _account(vma, prot)
+                mm.check_map_count(vma, start, reached, prot=prot, flags=flags)
             _change_vma(mm, vma, start, reached, prot)
     if reached < end:
         raise LinuxError(errno.ENOMEM)

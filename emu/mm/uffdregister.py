@@ -56,9 +56,10 @@ def register(mm: AddressSpace, context: UserfaultContext, start: int, end: int, 
         if vma.uffd is context and vma.flags & flags == flags:
             continue
         mm.may_split(vma, low, high)
+        wanted = vma.flags & ~UFFD_FLAGS | flags
+        mm.check_map_count(vma, low, high, flags=wanted, uffd=context)
         part = mm.carve(vma, low, high)
-        part.flags = part.flags & ~UFFD_FLAGS | flags
-        part.uffd = context
+        part.flags, part.uffd = wanted, context
         merge_neighbours(mm.vmas, part)
 
 
@@ -79,6 +80,7 @@ def unregister(mm: AddressSpace, context: UserfaultContext, start: int, end: int
         low, high = max(vma.start, start), min(vma.end, end)
         context.wake(low, high - low)
         mm.may_split(vma, low, high)
+        mm.check_map_count(vma, low, high, flags=vma.flags & ~UFFD_FLAGS, uffd=None)
         clear_vma(mm, mm.carve(vma, low, high))
 
 

@@ -89,7 +89,7 @@ def sys_mbind(kernel: Kernel, task: Task, start: int, length: int, mode: int, ma
     covered = sum(high - low for _, low, high in pieces)
     if not pieces or (policy is not None and covered < end - start):
         raise LinuxError(errno.EFAULT)
-    _set_policy(task.mm, start, end, policy)
+    set_policy(task.mm, start, end, policy)
     return 0
 
 
@@ -107,11 +107,13 @@ def _pieces(mm: AddressSpace, start: int, end: int) -> Iterator[tuple[Vma, int, 
         yield vma, max(vma.start, start), min(vma.end, end)
 
 
-def _set_policy(mm: AddressSpace, start: int, end: int, policy: Policy | None) -> None:
+def set_policy(mm: AddressSpace, start: int, end: int, policy: Policy | None) -> None:
+    """Give what is mapped in [start, end) a policy (mbind_range).  LinuxError(EINVAL, ENOMEM)."""
     for vma, low, high in _pieces(mm, start, end):
         mm.stop.check()
         if vma.policy != policy:
             mm.may_split(vma, low, high)
+            mm.check_map_count(vma, low, high, policy=policy)
             part = mm.carve(vma, low, high)
             part.policy = policy
             merge_neighbours(mm.vmas, part)

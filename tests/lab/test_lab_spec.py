@@ -99,6 +99,16 @@ def test_a_value_with_a_quotation_mark_is_told(tmp_path: Path) -> None:
         spec.tasks()
 
 
+def test_labels_can_be_printed(tmp_path: Path) -> None:
+    """In tables, pages and pictures; the command has the value itself."""
+    spec = spec_of(
+        tmp_path, r'program = "x {a}"' + "\n[axes]\n" + r'a = ["\u001b[2J", {name = "n\u009b", value = "v"}]'
+    )
+    first, second = spec.tasks()
+    assert (first.labels, first.words[-1]) == ({"a": r"\x1b[2J"}, "\x1b[2J")
+    assert (second.labels, second.words[-1]) == ({"a": r"n\x9b"}, "v")
+
+
 def test_an_axis_of_a_hundred_thousand_values(tmp_path: Path) -> None:
     """Its values are compared once, not each with each."""
     assert len(spec_of(tmp_path, f'program = "x {{a}}"\n[axes]\na = {[*range(100_000)]}').axes["a"]) == 100_000

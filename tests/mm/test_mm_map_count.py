@@ -16,6 +16,9 @@ from emu.mm.mlock import do_mlock
 from emu.mm.mmap import do_brk, do_mmap, do_munmap
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mremap
+from emu.mm.uffdregister import register, unregister
+from emu.mm.userfault import UserfaultContext
+from emu.syscalls.mempolicy import set_policy
 from mmu.memory import PAGE_SIZE
 from tests.booted import MIB, Booted, MakeMachine
 
@@ -93,6 +96,42 @@ def test_advice_and_locks(full: Full) -> None:
     do_madvise(mm, page(8), PAGE_SIZE, Advice.DONTDUMP)
     do_madvise(mm, page(0), PAGE_SIZE, Advice.DONTNEED)
     assert len(mm.vmas) == 3
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_a_policy_of_a_part(full: Full, room: int) -> None:
+    mm, bind = full(room), (2, 1)
+    assert errno_of(lambda: set_policy(mm, page(1), page(2), bind)) == (0 if room == 2 else errno.ENOMEM)
+    assert [vma.policy for vma in mm.vmas][:-2] == [[None], [None, None], [None, bind, None]][room]
+
+
+def test_a_policy_that_only_moves_a_border(full: Full) -> None:
+    mm, bind = full(1), (2, 1)
+    for number in range(5):
+        set_policy(mm, page(number), page(number + 1), bind)
+    assert [vma.policy for vma in mm.vmas] == [bind, None, None]
+
+
+@pytest.mark.parametrize("room", [0, 1, 2])
+def test_a_part_that_is_registered_with_a_userfaultfd(full: Full, room: int) -> None:
+    mm = full(room)
+    context = UserfaultContext(mm, user_mode_only=True)
+    missing = VmFlags.UFFD_MISSING
+    error = 0 if room == 2 else errno.ENOMEM
+    assert errno_of(lambda: register(mm, context, page(1), page(2), missing)) == error
+    assert [vma.uffd for vma in mm.vmas][:-2] == [[None], [None, None], [None, context, None]][room]
+    register(mm, context, page(8), page(9), missing)
+    unregister(mm, context, page(8), page(9))
+
+
+def test_a_part_that_is_registered_no_more(full: Full) -> None:
+    mm = full(1)
+    context = UserfaultContext(mm, user_mode_only=True)
+    register(mm, context, page(0), page(5), VmFlags.UFFD_MISSING)
+    assert errno_of(lambda: unregister(mm, context, page(1), page(2))) == errno.ENOMEM
+    assert [vma.uffd for vma in mm.vmas] == [context, context, None, None]
+    unregister(mm, context, page(0), page(5))
+    assert pages(mm)[:-2] == [(0, 5, RW)]
 
 
 def test_a_hole_in_the_middle(full: Full) -> None:
