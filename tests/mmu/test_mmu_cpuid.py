@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import platform
 import sys
+from dataclasses import replace
 
 import pytest
 
 from mmu.cpuid import CpuidError, from_cpuid, host_leaves, parse_dump
 from mmu.cpuid_descriptors import DESCRIPTORS
-from mmu.geometry import Array, Geometry, Kinds, PageSizes
+from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes
 from mmu.presets import load_preset
 from tests.mmu.slow_tlb import SlowTlb
 
