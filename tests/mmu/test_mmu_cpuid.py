@@ -129,7 +129,9 @@ def test_a_dump_gives_the_arrays_of_the_preset(dump: str, preset: str) -> None:
     """But that pages are coalesced and ways skewed, of which CPUID says nothing."""
     found = geometry(dump)
     assert found.arrays == tuple(
-        replace(array, coalesce=1, index_hash=IndexHash.LINEAR if array.index_hash == IndexHash.SKEWED else array.index_hash)
+        replace(
+            array, coalesce=1, index_hash=IndexHash.LINEAR if array.index_hash == IndexHash.SKEWED else array.index_hash
+        )
         for array in load_preset(preset).arrays
     )
     SlowTlb(found)
