@@ -161,12 +161,20 @@ def _flags_of(attributes: int) -> int:
 def _descriptor(kernel: Kernel, task: Task, mounts: list[VfsMount], cloexec: bool) -> int:
     """A descriptor of a tree of mounts that is in no place; the tree goes with it."""
     task.files.check_room()
-    for mount in mounts:
-        kernel.vfs.mount_table.count(mount)
-        kernel.vfs.mount_table.loose[mount] = None
-    top = mounts[0]
+    table, top, counted = kernel.vfs.mount_table, mounts[0], list[VfsMount]()
+    file = File(top.root_path, int(OpenFlags.PATH))
+    try:
+        for mount in mounts:
+            table.count(mount)
+            counted.append(mount)
+    except LinuxError:
+        file.put()
+        for mount in counted:
+            mount.release()
+        raise
+    table.loose.update(dict.fromkeys(mounts))
     top.detached, top.pending = True, mounts[1:]
-    return task.files.open(File(top.root_path, int(OpenFlags.PATH)), cloexec)
+    return task.files.open(file, cloexec)
 
 
 def sys_fsmount(kernel: Kernel, task: Task, fd: int, flags: int, attributes: int) -> int:

@@ -157,3 +157,15 @@ def test_mounts_that_appear_elsewhere_are_limited(
     monkeypatch.setattr("emu.fs.mount.MAX_MOUNTS", before + 2)
     vfs.mount("tmpfs", "/tmp/a")
     assert len(list(table)) == before + 2
+
+
+def test_without_room_for_an_open_file_no_tree_of_mounts_is_left(machine: Callable[..., Booted]) -> None:
+    """open_tree(OPEN_TREE_CLONE); the audit behind each test asks whether what is charged is there."""
+    booted = machine()
+    task = booted.guest("calls", '@mark 1; syscall 428 -100 "/" 0x8001; syscall 428 -100 "/" 1')
+    booted.run_until_mark(task, 1)
+    resources = booted.kernel.vfs.resources
+    before, resources.max_files = resources.max_files, resources.open_files
+    booted.finish()
+    resources.max_files = before
+    assert booted.stdout.splitlines() == ["syscall = ENFILE"] * 2
