@@ -179,6 +179,13 @@ def number_from(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def nested_size(text: str) -> str:
+    """Reads the size of the second dimension's pages; "" if none is given."""
+    if text not in ("", "4K", "2M", "1G"):
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from '4K', '2M', '1G')")
+    return text
+
+
 def turn_lengths(text: str) -> int | tuple[int, int]:
     """The length of turns in ns, or the least and the most; argparse reports anything else."""
     numbers = [int(word) for word in text.split("-") if word.isascii() and word.isdigit()]
@@ -268,7 +275,7 @@ def add_machine_options(parser: Parser) -> None:
         help="count what translations cost, in cycles, with the latencies of that preset or file (docs/mmu.md)",
     )
     add(
-        "--nested", nargs="?", const="", choices=("", "4K", "2M", "1G"), metavar="SIZE",
+        "--nested", nargs="?", const="", type=nested_size, metavar="SIZE",
         help="walk in two dimensions, as in a virtual machine: through EPT with pages of 4K, 2M or 1G, or as the file "
         "says, or else of 4K (docs/mmu.md)",
     )  # fmt: skip

@@ -159,6 +159,8 @@ def _run_once(arguments: argparse.Namespace, asked: Watched, tally: Tally | None
         except LaunchError as error:
             complain(f"unimmu run: {error}")
             return error.status, False
+        if arguments.live and kept is None:
+            complain("unimmu: --live: standard error is no terminal, so there is no view")
     try:
         with Outputs(machine, first, path, arguments, stopper, asked, tally is not None) as outputs:
             view = contextlib.nullcontext() if kept is None else _live_view(machine, arguments, kept)
@@ -220,7 +222,6 @@ def _kept_output(arguments: argparse.Namespace) -> KeptOutput | None:
     from emu.cli.progress import on_terminal
 
     if not on_terminal():
-        complain("unimmu: --live: standard error is no terminal, so there is no view")
         return None
     from emu.cli.live import KeptOutput
 

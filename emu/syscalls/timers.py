@@ -9,7 +9,7 @@ from emu.fs.timerfd import TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET, TimerFd
 from emu.kernel.signal_state import Sig
 from emu.kernel.timers import Notify, ProcessTimers
 from emu.kernel.timing import add_posix_timer, process_timers, process_times_ns
-from emu.linux.argument import FD, INT, S32, UINT, Bits, OneOf, Out, Pointer, Scalar
+from emu.linux.argument import FD, INT, S32, U32, UINT, Bits, OneOf, Out, Pointer, Scalar
 from emu.linux.caller import UserMemory
 from emu.linux.capability import WAKE_ALARM
 from emu.linux.clock import ALARM, KTIME_MAX, MONOTONIC, REALTIME
@@ -67,7 +67,7 @@ class _Sigevent(Layout):
     def words(self, values: tuple[int, ...]) -> str:
         value, signo, notify, tid = values
         text = f"sigev_value={{sival_int={S32(value)}, sival_ptr={value:#x}}}, " if value else ""
-        signal = signal_words(signo) if notify in (Notify.SIGNAL, Notify.THREAD_ID) else str(signo & 0xFFFFFFFF)
+        signal = signal_words(signo) if notify in (Notify.SIGNAL, Notify.THREAD_ID) else str(U32(signo))
         thread = f", sigev_notify_thread_id={tid}" if notify == Notify.THREAD_ID else ""
         known = notify in Notify._value2member_map_
         how = f"SIGEV_{Notify(notify).name}" if known else unknown(notify, "SIGEV_")

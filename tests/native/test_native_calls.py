@@ -43,6 +43,8 @@ def _calls() -> dict[str, Syscall]:
 def test_each_call_succeeds_and_fails_somewhere() -> None:
     seen: dict[str, set[str]] = {"succeeded": set(), "failed": set()}
     for guest in all_guests():
+        if guest.name == "system/every_call_refused":  # by a filter, not by the calls
+            continue
         for kind, names in Recording.load(guest.recording.read_text("utf-8")).calls.items():
             seen[kind] |= set(names)
     calls = set(_calls())
