@@ -34,6 +34,8 @@ class TlbArray(ctypes.Structure):
     used: int  # address of uint64[], by set: the bits of the PLRU policies
     hints: int  # address of uint32[], by page number: the index where that page was found last
     hint_mask: int
+    near: int  # address of uint32[], by a hash of page numbers: how many translations are held there; 0: nobody counts
+    near_mask: int
     set_mask: int
     ways: int
     hash_shift: int  # 0: the set number is the page's low bits; else these are XORed with the next bits
@@ -195,6 +197,35 @@ def hint_of(array: TlbArray, vaddr: int, level: int) -> int:
 
 
 @inlined
+def _near_of(array: TlbArray, tag: int) -> int:
+    """The address of the number of translations near a tag: those of the pages with which it may be coalesced, and of
+    others with the same hash."""
+    number = (tag & _NOT_COALESCED) >> (PAGE_SHIFT + array.group_shift)
+    return array.near + ((number ^ (number >> 13)) & array.near_mask) * 4
+
+
+@inlined
+def is_near_none(array: TlbArray, tag: int) -> bool:
+    """Whether nothing is held of a page, nor of those with which it may be coalesced, as a number says that is kept
+    where a search of all ways takes long."""
+    return array.near != 0 and load32(_near_of(array, tag)) == 0
+
+
+@inlined
+def _count_in(array: TlbArray, tag: int) -> None:
+    if array.near != 0:
+        at = _near_of(array, tag)
+        store32(at, load32(at) + 1)
+
+
+@inlined
+def _count_out(array: TlbArray, tag: int) -> None:
+    if array.near != 0:
+        at = _near_of(array, tag)
+        store32(at, load32(at) - 1)
+
+
+@inlined
 def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
     """The first place that holds the page for ``pcid``, plus 1; 0 if none does."""
     own = tag_of(vaddr, level, pcid)
@@ -231,6 +262,8 @@ def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
 @native
 def _search_more(array: TlbArray, vaddr: int, level: int, own: int) -> int:
     """As :func:`search`, where pages may be coalesced or ways are skewed: first for the page alone."""
+    if is_near_none(array, own):
+        return 0
     if array.set_mask == 0 and array.twice == 0:
         index = first_near(array, 0, own)
         while index != array.ways and not is_of(array, tag_at(array, index), own):
@@ -327,6 +360,7 @@ def holds_page_as_another(array: TlbArray, tag: int) -> bool:
 def occupy(array: TlbArray, index: int, tag: int) -> None:
     """Give a free place to a tag."""
     store64(array.tags + index * 8, tag)
+    _count_in(array, tag)
     level = level_of(tag)
     array.counts[level - 1] += 1
     array.present |= 1 << (level - 1)
@@ -336,13 +370,16 @@ def occupy(array: TlbArray, index: int, tag: int) -> None:
 @native
 def give_to(array: TlbArray, index: int, tag: int) -> None:
     """Give a place to another tag of the same level."""
+    _count_out(array, tag_at(array, index))
     store64(array.tags + index * 8, tag)
+    _count_in(array, tag)
     store32(hint_of(array, vaddr_of(tag), level_of(tag)), index)
 
 
 @native
 def forget(array: TlbArray, index: int) -> None:
     """Free a place."""
+    _count_out(array, tag_at(array, index))
     level = level_of(tag_at(array, index))
     store64(array.tags + index * 8, 0)
     store64(array.times + index * 8, 0)

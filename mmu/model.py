@@ -193,6 +193,10 @@ class TlbModel:
         record.set_mask, record.ways, record.level = array.sets - 1, array.ways, array.level
         record.hash_shift = array.sets.bit_length() - 1 if array.index_hash != IndexHash.LINEAR else 0
         record.skewed = array.index_hash == IndexHash.SKEWED
+        if array.coalesce > 1 or record.skewed:
+            near = np.zeros(4 << array.entries.bit_length(), dtype=np.uint32)
+            self._keep.append(near)
+            record.near, record.near_mask = near.ctypes.data, len(near) - 1
         record.group_shift, record.group_bits = array.coalesce.bit_length() - 1, array.coalesce - 1 << PAGE_SHIFT
         if array.pcids is not None:
             record.pcids, record.contexts = array.pcids + 1, self._words(max(1, 2 * array.pcids)).ctypes.data

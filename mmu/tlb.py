@@ -21,7 +21,6 @@ from mmu.array_record import (
     entries_of,
     find,
     find_tag,
-    first_near,
     forget,
     frame_at,
     give_to,
@@ -29,6 +28,7 @@ from mmu.array_record import (
     held_at,
     hint_of,
     holds_page_as_another,
+    is_near_none,
     number_of,
     occupy,
     pages_of,
@@ -237,7 +237,7 @@ def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
 def _remove_single(state: MmuState, array: TlbArray, tag: int) -> None:
     """Coalesced pages are about to be installed: those of them that are there alone, of that PCID or global as they
     are, leave."""
-    if array.set_mask == 0 and first_near(array, 0, tag) == array.ways:
+    if is_near_none(array, tag):
         return
     i = 0
     while i < pages_of(array, tag):
