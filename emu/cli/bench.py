@@ -157,7 +157,7 @@ def _suite(peers: Mapping[str, list[str]], *, quick: bool) -> list[tuple[str, Ca
         from emu.bench.lab import lab
         from emu.bench.tracing import tracing
 
-        sizes = (100 // shrink, 1_000_000 // shrink, 10_000_000 // shrink)
+        sizes = (100 // shrink, 4_000_000 // shrink, 10_000_000 // shrink)
         suite.append(("traces", lambda: tracing(min(rounds, 5), *sizes)))
         suite.append(("replays of access streams", lambda: lab(min(rounds, 5), 16 // shrink)))
         suite.append(("analyses of access streams", lambda: analyses(min(rounds, 5), 8 // shrink)))
