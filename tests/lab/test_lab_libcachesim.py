@@ -17,7 +17,9 @@ from mmu.state import MmuState
 from mmu.translation import load_registers
 from tests.mmu.tables import Tables
 
-libcachesim = pytest.importorskip("libcachesim", reason="needs libcachesim (pip install libcachesim)")
+libcachesim = pytest.importorskip(
+    "libcachesim", reason="needs libcachesim (pip install libcachesim) and libglib2.0-0", exc_type=ImportError
+)
 
 LOADS = 12_000
 #: The place of page 0, in the half of the address space that the kernel has.
