@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mmu.access_log import log_is_full
 from mmu.entries import ADDRESS
-from mmu.native import cold, load8, load32, load64, native
+from mmu.native import cold, inlined, load8, load32, load64, native
 from mmu.state import MmuState, WordArray, clock_of, fields
 
 
@@ -140,6 +140,19 @@ def _note_sharing(state: MmuState, record: EventRecord, paddr: int, mapped: bool
         record.first_pid = load32(state.first_pids + (paddr >> 12) * 4)
 
 
+@inlined
+def _write_common(state: MmuState, record: EventRecord) -> None:
+    """Where and when, and what only some events have; the clock of the record is set."""
+    record.rip = load64(state.engine_rip) if state.engine_rip != 0 else 0
+    record.time = record.clock + state.kernel_ns
+    record.tid = state.tid
+    record.first_pid = 0
+    record.shared_level = 0
+    record.resolved = 0
+    record.cycles = 0
+    record.size = 0
+
+
 @native
 def commit(state: MmuState, kind: int, access: int, level: int, error_code: int, vaddr: int, paddr: int) -> None:
     """Fill in what every event has, and make the next record one, if its kind is enabled.
@@ -175,14 +188,7 @@ def commit(state: MmuState, kind: int, access: int, level: int, error_code: int,
         record.new = 0
         if kind != EventKind.FLUSH:
             record.length = 0
-    record.rip = load64(state.engine_rip) if state.engine_rip != 0 else 0
-    record.time = record.clock + state.kernel_ns
-    record.tid = state.tid
-    record.first_pid = 0
-    record.shared_level = 0
-    record.resolved = 0
-    record.cycles = 0
-    record.size = 0
+    _write_common(state, record)
     if kind == EventKind.ACCESS:
         record.size = state.access_bytes
     elif kind == EventKind.WALK and state.shared_tables != 0:
@@ -210,14 +216,7 @@ def _write_fill(state: MmuState, record: EventRecord, fill: PlainFill) -> None:
     record.old = 0
     record.new = 0
     record.length = 0
-    record.rip = load64(state.engine_rip) if state.engine_rip != 0 else 0
-    record.time = record.clock + state.kernel_ns
-    record.tid = state.tid
-    record.first_pid = 0
-    record.shared_level = 0
-    record.resolved = 0
-    record.cycles = 0
-    record.size = 0
+    _write_common(state, record)
     state.ring_head += 1
 
 

@@ -7,7 +7,7 @@ They change and count what :func:`mmu.access.access_once` does, and leave every 
 from __future__ import annotations
 
 from mmu.access import count_first_level_hits, count_level_2_hit, count_small_page
-from mmu.array_record import Found, TlbArray, held_at, hint_of, is_of, search, tag_at
+from mmu.array_record import Found, TlbArray, held_at, hint_of, is_of, tag_at
 from mmu.array_tags import level_of, tag_of
 from mmu.coalescing import is_coalesced
 from mmu.entries import ADDRESS, RW, US, XD, A, D, P
@@ -17,7 +17,7 @@ from mmu.registers import CR4, EFER, Access
 from mmu.replacement import touch
 from mmu.state import MmuState
 from mmu.structure_cache import cache_structure_entry, find_table, note_use, structure_cache, table_at
-from mmu.tlb import Leaf, arrays_for, count_missed, install_small, leaf_of, prefetch_next
+from mmu.tlb import Leaf, arrays_for, count_missed, found_in, install_small, leaf_of, prefetch_next
 
 _USED = P | A
 
@@ -87,33 +87,13 @@ def hit_first(state: MmuState, vaddr: int, access: int, count: int) -> bool:
     return True
 
 
-@inlined
-def _searched(state: MmuState, place: int, vaddr: int) -> Found:
-    """As :func:`mmu.tlb.found_in`, where the page is most often not held."""
-    address = load64(place)
-    while address != 0:
-        array = TlbArray.from_address(address)
-        sizes = array.present
-        size = 1
-        while sizes != 0:
-            if sizes & 1 != 0:
-                index = search(array, vaddr, size, tag_of(vaddr, size, state.pcid))
-                if index != 0:
-                    return Found(address, index - 1)
-            sizes >>= 1
-            size += 1
-        place += 8
-        address = load64(place)
-    return Found(0, 0)
-
-
 @native
 def missed_first(state: MmuState, vaddr: int, access: int) -> bool:
     """An access to a page of 4K that the first level does not hold: the second level does, or the walk begins with the
     PTE or the PDE, and has nothing to set.  False, with nothing changed, for any other."""
-    if _searched(state, arrays_for(state, access, 1), vaddr).array != 0:
+    if found_in(state, arrays_for(state, access, 1), vaddr, False).array != 0:
         return False
-    found = _searched(state, arrays_for(state, access, 2), vaddr)
+    found = found_in(state, arrays_for(state, access, 2), vaddr, False)
     if found.array != 0:
         return _hit_second(state, vaddr, access, found)
     pdes = structure_cache(state, 2)

@@ -32,6 +32,7 @@ from mmu.array_record import (
     number_of,
     occupy,
     pages_of,
+    search,
     set_of_number,
     tag_at,
     whole_of,
@@ -109,9 +110,9 @@ def lookup(state: MmuState, level: int, access: int, vaddr: int) -> Found:
 
 
 @inlined
-def found_in(state: MmuState, place: int, vaddr: int) -> Found:
+def found_in(state: MmuState, place: int, vaddr: int, hinted: bool) -> Found:
     """Where the first array holds the page of those that a list at ``place`` has, without statistics and without
-    changing anything."""
+    changing anything; ``hinted``: look first where it was found last."""
     address = load64(place)
     while address != 0:
         array = TlbArray.from_address(address)
@@ -119,7 +120,10 @@ def found_in(state: MmuState, place: int, vaddr: int) -> Found:
         size = 1
         while sizes != 0:
             if sizes & 1 != 0:
-                index = find(array, vaddr, size, state.pcid)
+                if hinted:
+                    index = find(array, vaddr, size, state.pcid)
+                else:
+                    index = search(array, vaddr, size, tag_of(vaddr, size, state.pcid))
                 if index != 0:
                     return Found(address, index - 1)
             sizes >>= 1
@@ -132,10 +136,10 @@ def found_in(state: MmuState, place: int, vaddr: int) -> Found:
 @native
 def peek(state: MmuState, access: int, vaddr: int) -> Found:
     """As :func:`lookup` over both levels, without statistics and without changing anything."""
-    found = found_in(state, arrays_for(state, access, 1), vaddr)
+    found = found_in(state, arrays_for(state, access, 1), vaddr, True)
     if found.array != 0:
         return found
-    return found_in(state, arrays_for(state, access, 2), vaddr)
+    return found_in(state, arrays_for(state, access, 2), vaddr, True)
 
 
 @inlined
