@@ -167,6 +167,14 @@ def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
 
 
 @cold
+def walk_missed(state: MmuState, vaddr: int, access: int) -> None:
+    """:func:`access_once` where no array holds the page."""
+    count_misses(state, access)
+    state.last_access.level = 0
+    _walk_and_install(state, vaddr, access)
+
+
+@cold
 def _prefetch_behind(state: MmuState, vaddr: int, access: int, start: WalkStart) -> None:
     """The walk from ``start`` that has just been made is followed by the next page."""
     level, every, any_xd = start.level, start.every, start.any_xd

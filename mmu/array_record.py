@@ -34,8 +34,9 @@ class TlbArray(ctypes.Structure):
     used: int  # address of uint64[], by set: the bits of the PLRU policies
     hints: int  # address of uint32[], by page number: the index where that page was found last
     hint_mask: int
-    near: int  # address of uint32[], by a hash of page numbers: how many translations are held there; 0: nobody counts
+    near: int  # address of uint32[], by a hash of number_of(): how many translations are held there; 0: nobody counts
     near_mask: int
+    groups: int  # where these are counted: how many of coalesced pages are held
     set_mask: int
     ways: int
     hash_shift: int  # 0: the set number is the page's low bits; else these are XORed with the next bits
@@ -78,6 +79,13 @@ class Found(NamedTuple):
 
     array: int
     place: int
+
+
+class Way(NamedTuple):
+    """A way, and the index in the array of its place for a page."""
+
+    way: int
+    index: int
 
 
 ARRAY_BYTES = ctypes.sizeof(TlbArray)
@@ -198,17 +206,22 @@ def hint_of(array: TlbArray, vaddr: int, level: int) -> int:
 
 @inlined
 def _near_of(array: TlbArray, tag: int) -> int:
-    """The address of the number of translations near a tag: those of the pages with which it may be coalesced, and of
-    others with the same hash."""
-    number = (tag & _NOT_COALESCED) >> (PAGE_SHIFT + array.group_shift)
+    """The address of the number of translations near a tag: of its pages, and of others with the same hash."""
+    number = number_of(array, tag)
     return array.near + ((number ^ (number >> 13)) & array.near_mask) * 4
 
 
 @inlined
 def is_near_none(array: TlbArray, tag: int) -> bool:
-    """Whether nothing is held of a page, nor of those with which it may be coalesced, as a number says that is kept
-    where a search of all ways takes long."""
+    """Whether nothing is held of a tag's page, whosever it is, as a number says that is kept where a search of all ways
+    takes long."""
     return array.near != 0 and load32(_near_of(array, tag)) == 0
+
+
+@inlined
+def may_be_coalesced(array: TlbArray, own: int) -> bool:
+    """Whether the page of a tag may be held coalesced with others."""
+    return array.groups != 0 and level_of(own) == 1 and not is_near_none(array, group_tag(array, own))
 
 
 @inlined
@@ -216,6 +229,8 @@ def _count_in(array: TlbArray, tag: int) -> None:
     if array.near != 0:
         at = _near_of(array, tag)
         store32(at, load32(at) + 1)
+        if tag & COALESCED != 0:
+            array.groups += 1
 
 
 @inlined
@@ -223,6 +238,8 @@ def _count_out(array: TlbArray, tag: int) -> None:
     if array.near != 0:
         at = _near_of(array, tag)
         store32(at, load32(at) - 1)
+        if tag & COALESCED != 0:
+            array.groups -= 1
 
 
 @inlined
@@ -262,43 +279,47 @@ def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
 @native
 def _search_more(array: TlbArray, vaddr: int, level: int, own: int) -> int:
     """As :func:`search`, where pages may be coalesced or ways are skewed: first for the page alone."""
-    if is_near_none(array, own):
-        return 0
-    if array.set_mask == 0 and array.twice == 0:
-        index = first_near(array, 0, own)
-        while index != array.ways and not is_of(array, tag_at(array, index), own):
-            index = first_near(array, index + 1, own)
-        index = index + 1 if index != array.ways else 0
-    else:
-        index = _search_ways(array, own)
-        if index == 0 and level == 1 and array.group_shift != 0:
-            index = _search_ways(array, group_tag(array, own))
+    index = 0 if is_near_none(array, own) else _search_ways(array, own)
+    if index == 0 and may_be_coalesced(array, own):
+        index = _search_ways(array, group_tag(array, own))
     if index != 0:
         store32(hint_of(array, vaddr, level), index - 1)
     return index
 
 
 @native
-def first_near(array: TlbArray, index: int, tag: int) -> int:
-    """In an array of one set, the first place from this one on that has one of the pages that may be coalesced with
-    that of a tag, whosever it is; the number of ways if none has."""
-    mask = NOT_CONTEXT & (_NOT_COALESCED ^ array.group_bits)
-    return index + first_equal(array.tags + index * 8, array.ways - index, tag, mask)
+def _search_ways(array: TlbArray, own: int) -> int:
+    """The first place, in its ways, of this tag or the one of global pages, plus 1; 0 if there is none."""
+    found, everybody = next_way(array, own, 0), (own & NOT_CONTEXT) | _EVERYBODY
+    while found.way != array.ways:
+        tag = tag_at(array, found.index)
+        if tag == own or tag == everybody:  # noqa: SIM109 (compiled)
+            return found.index + 1
+        found = next_way(array, own, found.way + 1)
+    return 0
 
 
 @native
-def _search_ways(array: TlbArray, own: int) -> int:
-    """The first place, in its ways, of this tag or the one of global pages, plus 1; 0 if there is none."""
-    number, way = number_of(array, own), 0
-    skew, everybody = first_skew(array, number), (own & NOT_CONTEXT) | _EVERYBODY
+def next_way(array: TlbArray, tag: int, way: int) -> Way:
+    """The first way, from this one on, that has the page of a tag, whosever it is; the number of ways if none has."""
+    if array.skewed != 0:
+        return _next_skewed(array, tag, way)
+    first = set_of_number(array, number_of(array, tag)) * array.ways
+    way += first_equal(array.tags + (first + way) * 8, array.ways - way, tag, NOT_CONTEXT)
+    return Way(way, first + way)
+
+
+@native
+def _next_skewed(array: TlbArray, tag: int, begin: int) -> Way:
+    number, way = number_of(array, tag), 0
+    skew = first_skew(array, number)
     while way < array.ways:
         index = place_at(array, number, skew, way)
-        tag = tag_at(array, index)
-        if tag == own or tag == everybody:  # noqa: SIM109 (compiled)
-            return index + 1
+        if way >= begin and (tag_at(array, index) ^ tag) & NOT_CONTEXT == 0:
+            return Way(way, index)
         skew = next_skew(array, skew)
         way += 1
-    return 0
+    return Way(way, 0)
 
 
 @native
@@ -328,14 +349,11 @@ def _find_skewed(array: TlbArray, tag: int) -> int:
 @native
 def _has_other(array: TlbArray, tag: int) -> bool:
     """Whether the ways of a tag have it as another one's: as a global one, or as one that is not."""
-    number, way = number_of(array, tag), 0
-    skew = first_skew(array, number)
-    while way < array.ways:
-        differ = tag_at(array, place_at(array, number, skew, way)) ^ tag
-        if differ & NOT_CONTEXT == 0 and differ & _EVERYBODY != 0:
+    found = next_way(array, tag, 0)
+    while found.way != array.ways:
+        if (tag_at(array, found.index) ^ tag) & _EVERYBODY != 0:
             return True
-        skew = next_skew(array, skew)
-        way += 1
+        found = next_way(array, tag, found.way + 1)
     return False
 
 

@@ -6,7 +6,7 @@ They change and count what :func:`mmu.access.access_once` does, and leave every 
 
 from __future__ import annotations
 
-from mmu.access import count_first_level_hits, count_level_2_hit, count_small_page
+from mmu.access import count_first_level_hits, count_level_2_hit, count_small_page, walk_missed
 from mmu.array_record import Found, TlbArray, held_at, hint_of, is_of, tag_at
 from mmu.array_tags import level_of, tag_of
 from mmu.coalescing import is_coalesced
@@ -89,15 +89,24 @@ def hit_first(state: MmuState, vaddr: int, access: int, count: int) -> bool:
 
 @native
 def missed_first(state: MmuState, vaddr: int, access: int) -> bool:
-    """An access to a page of 4K that the first level does not hold: the second level does, or the walk begins with the
-    PTE or the PDE, and has nothing to set.  False, with nothing changed, for any other."""
+    """An access to a page that the first level does not hold: the second level does, as one of 4K, or nothing does.
+    False, with nothing changed, for any other."""
     if found_in(state, arrays_for(state, access, 1), vaddr, False).array != 0:
         return False
     found = found_in(state, arrays_for(state, access, 2), vaddr, False)
     if found.array != 0:
         return _hit_second(state, vaddr, access, found)
+    if not _walked(state, vaddr, access):
+        walk_missed(state, vaddr, access)
+    return True
+
+
+@inlined
+def _walked(state: MmuState, vaddr: int, access: int) -> bool:
+    """A walk to a page of 4K that begins with the PTE or the PDE, and has nothing to set; false, with nothing changed,
+    if it is another one."""
     pdes = structure_cache(state, 2)
-    cached = find_table(pdes, vaddr, 2, state.pcid) if pdes.entries != 0 else 0
+    cached = find_table(pdes, vaddr, 2, state.pcid)
     if cached == 0:
         return _walked_from_pdpte(state, vaddr, access)
     above = table_at(pdes, cached - 1)
@@ -116,7 +125,7 @@ def missed_first(state: MmuState, vaddr: int, access: int) -> bool:
 def _walked_from_pdpte(state: MmuState, vaddr: int, access: int) -> bool:
     """The same where the walk begins below the PDPTE, with the PDE."""
     pdes, pdptes = structure_cache(state, 2), structure_cache(state, 3)
-    cached = find_table(pdptes, vaddr, 3, state.pcid) if pdptes.entries != 0 else 0
+    cached = find_table(pdptes, vaddr, 3, state.pcid)
     if cached == 0:
         return False
     above = table_at(pdptes, cached - 1)

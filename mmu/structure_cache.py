@@ -36,6 +36,7 @@ class StructureCache(ctypes.Structure):
     times: int  # address of uint64[]
     held: int  # address of HeldTable[]
     entries: int  # number of entries; 0: the processor has no such cache
+    occupied: int  # how many of them are held
     ways: int
     set_mask: int
     replacement: int  # as mmu.geometry.Replacement, without PLRU
@@ -95,7 +96,9 @@ def _hint(cache: StructureCache, vaddr: int, level: int) -> int:
 
 @native
 def find_table(cache: StructureCache, vaddr: int, level: int, pcid: int) -> int:
-    """The place of the entry, plus 1; 0 if it is not held."""
+    """The place of the entry, plus 1; 0 if it is not held, or there is no such cache."""
+    if cache.occupied == 0:
+        return 0
     key = _key(vaddr, level, pcid)
     found = load64(_hint(cache, vaddr, level))
     if found != 0 and load64(cache.keys + (found - 1) * 8) == key:
@@ -148,6 +151,8 @@ def install_table(
     place = first + first_least(cache.times + first * 8, cache.ways)
     if cache.replacement == Replacement.RANDOM and load64(cache.keys + place * 8) != 0:
         place = first + next_random(state) % cache.ways
+    if load64(cache.keys + place * 8) == 0:
+        cache.occupied += 1
     store64(cache.keys + place * 8, _key(vaddr, level, pcid))
     held = table_at(cache, place)
     held.table = table
@@ -171,6 +176,7 @@ def note_use(state: MmuState, cache: StructureCache, place: int, installed: bool
 def _forget(cache: StructureCache, place: int) -> None:
     store64(cache.keys + place * 8, 0)
     store64(cache.times + place * 8, 0)
+    cache.occupied -= 1
 
 
 @native
@@ -179,11 +185,13 @@ def invalidate_structures(state: MmuState, pcid: int, every_pcid: bool) -> None:
     level = 2
     while level <= 5:
         cache = structure_cache(state, level)
-        place = 0
-        while place < cache.entries:
+        place, left = 0, cache.occupied
+        while left != 0:
             key = load64(cache.keys + place * 8)
-            if key != 0 and (every_pcid or (key >> 3) & PCID_MASK == pcid):
-                _forget(cache, place)
+            if key != 0:
+                left -= 1
+                if every_pcid or (key >> 3) & PCID_MASK == pcid:
+                    _forget(cache, place)
             place += 1
         level += 1
 
@@ -194,10 +202,9 @@ def invalidate_structures_of(state: MmuState, vaddr: int, pcid: int) -> None:
     level = 2
     while level <= 5:
         cache = structure_cache(state, level)
-        if cache.entries != 0:
-            found = find_table(cache, vaddr, level, pcid)
-            if found != 0:
-                _forget(cache, found - 1)
+        found = find_table(cache, vaddr, level, pcid)
+        if found != 0:
+            _forget(cache, found - 1)
         level += 1
 
 

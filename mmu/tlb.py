@@ -29,6 +29,8 @@ from mmu.array_record import (
     hint_of,
     holds_page_as_another,
     is_near_none,
+    may_be_coalesced,
+    next_way,
     number_of,
     occupy,
     pages_of,
@@ -241,11 +243,9 @@ def install(state: MmuState, array: TlbArray, vaddr: int, leaf: Leaf) -> None:
 def _remove_single(state: MmuState, array: TlbArray, tag: int) -> None:
     """Coalesced pages are about to be installed: those of them that are there alone, of that PCID or global as they
     are, leave."""
-    if is_near_none(array, tag):
-        return
     i = 0
     while i < pages_of(array, tag):
-        index = find_tag(array, single_tag(tag, i))
+        index = 0 if is_near_none(array, single_tag(tag, i)) else find_tag(array, single_tag(tag, i))
         if index != 0:
             _remove_found(state, array, index - 1, True)
         i += 1
@@ -367,20 +367,21 @@ def _remove_in_set(
     state: MmuState, array: TlbArray, vaddr: int, level: int, pcid: int, globals_too: bool, dropped: bool
 ) -> None:
     own = tag_of(vaddr, level, pcid)
-    _remove_tag(state, array, own, dropped)
-    if globals_too:
-        _remove_tag(state, array, tag_of(vaddr, level, GLOBAL_TAG), dropped)
-    if level == 1 and array.group_shift != 0:
-        _remove_tag(state, array, group_tag(array, own), dropped)
-        if globals_too:
-            _remove_tag(state, array, group_tag(array, tag_of(vaddr, level, GLOBAL_TAG)), dropped)
+    if not is_near_none(array, own):
+        _remove_tag(state, array, own, globals_too, dropped)
+    if may_be_coalesced(array, own):
+        _remove_tag(state, array, group_tag(array, own), globals_too, dropped)
 
 
 @native
-def _remove_tag(state: MmuState, array: TlbArray, tag: int, dropped: bool) -> None:
-    index = find_tag(array, tag)
-    if index != 0:
-        _remove_found(state, array, index - 1, dropped)
+def _remove_tag(state: MmuState, array: TlbArray, own: int, globals_too: bool, dropped: bool) -> None:
+    """Remove what is held of the page of a tag: as that one's, and as a global one if asked for."""
+    found = next_way(array, own, 0)
+    while found.way != array.ways:
+        tag = tag_at(array, found.index)
+        if tag == own or (globals_too and context_of(tag) == GLOBAL_TAG):
+            _remove_found(state, array, found.index, dropped)
+        found = next_way(array, own, found.way + 1)
 
 
 @native

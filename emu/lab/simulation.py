@@ -59,6 +59,9 @@ class _Gathered:
             self._at, self._kinds = np.ascontiguousarray(batch.page), np.ascontiguousarray(batch.access)
             sizes = int(np.bitwise_or.reduce(batch.access, initial=0)) >> 2
             self.shifts = tuple(12 + 9 * size for size in range(3) if sizes >> size & 1)
+        #: The highest number of a vCPU that a control names, and which controls are those of a register.
+        self.last_vcpu = int(batch.controls["vcpu"].max(initial=0))
+        self.registers: list[int] = np.flatnonzero(batch.controls["op"] == Op.REGISTER).tolist()
         self._made: dict[int | None, tuple[Runs, int, Controls]] = {}
 
     def runs(self, apart: int | None) -> tuple[Runs, int, Controls]:
@@ -150,14 +153,12 @@ class Simulated:
 
     def replay(self, gathered: _Gathered) -> None:
         """The next batch."""
-        batch = gathered.batch
-        if len(batch.controls):
-            self.vcpu(int(batch.controls["vcpu"].max()))
+        self.vcpu(gathered.last_vcpu)
         keeps = all(self._keeps.get(shift, False) for shift in gathered.shifts)
         runs, number, controls = gathered.runs(self._apart if keeps else None)
         native = load("emu.lab.replay_loop")["replay"]
         first, begin = 0, 0
-        for stop in (*np.flatnonzero(controls["op"] == Op.REGISTER).tolist(), len(controls)):
+        for stop in (*gathered.registers, len(controls)):
             end = int(controls["at"][stop]) if stop < len(controls) else number
             at, last = (controls.ctypes.data + CONTROL_BYTES * each for each in (first, stop))
             native(ctypes.addressof(self.native), runs.ctypes.data, begin, end, at, last)
