@@ -30,7 +30,7 @@ class TlbArray(ctypes.Structure):
 
     tags: int  # address of uint64[]
     held: int  # address of Held[]: what each tag stands for
-    times: int  # address of uint64[]: of each one's last use, or of its installation; 0 if it is free
+    times: int  # address of uint64[]: of each one's last use, or of its installation, as mmu.replacement has it; 0 if it is free
     used: int  # address of uint64[], by set: the bits of the PLRU policies
     hints: int  # address of uint32[], by page number: the index where that page was found last
     hint_mask: int

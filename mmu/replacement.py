@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from mmu.array_record import TlbArray, first_skew, next_skew, number_of, place_at, set_of_number, tag_at
-from mmu.geometry import Replacement
+from mmu.geometry import MAX_ENTRIES, Replacement
 from mmu.native import inlined, load64, native, store64
 from mmu.state import MmuState
-from mmu.ways import first_equal, first_least
+from mmu.ways import first_equal, first_least, least
 
 _ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 _LOW_32 = 0xFFFF_FFFF
+#: Of LRU and FIFO, the time of an entry holds its index below when, so that the least time says which entry it is of.
+_INDEX_BITS = 20
+_INDEX = (1 << _INDEX_BITS) - 1
+assert MAX_ENTRIES <= 1 << _INDEX_BITS
 #: Of LFU, the time of an entry holds how often it was used above when: that many bits are the time's.
 _USE = 1 << 44
 _TIME = _USE - 1
@@ -23,7 +27,7 @@ def touch(state: MmuState, array: TlbArray, index: int, vaddr: int, level: int, 
     policy = array.replacement
     if policy == Replacement.LRU or (policy == Replacement.FIFO and installed):
         state.tlb_time += 1
-        store64(array.times + index * 8, state.tlb_time)
+        store64(array.times + index * 8, state.tlb_time << _INDEX_BITS | index)
     elif policy == Replacement.LFU:
         state.tlb_time += 1
         used = 0 if installed else load64(array.times + index * 8)
@@ -88,7 +92,10 @@ def place_for(state: MmuState, array: TlbArray, set_number: int) -> int:
     """The index in a set for a translation that comes: the first one that is free, or else of that to evict."""
     ways, first = array.ways, set_number * array.ways
     policy = array.replacement
-    if policy == Replacement.LRU or policy == Replacement.FIFO or policy == Replacement.LFU:
+    if policy == Replacement.LRU or policy == Replacement.FIFO:
+        oldest = least(array.times + first * 8, ways)
+        return oldest & _INDEX if oldest != 0 else first + first_equal(array.times + first * 8, ways, 0, _ALL_ONES)
+    if policy == Replacement.LFU:
         return first + first_least(array.times + first * 8, ways)  # a free one is of no time
     way = first_equal(array.tags + first * 8, ways, 0, _ALL_ONES)
     return first + (_victim(state, array, set_number) if way == ways else way)

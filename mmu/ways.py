@@ -34,32 +34,42 @@ def first_equal(at: int, ways: int, word: int, mask: int) -> int:
 @native
 def _first_of_many(at: int, ways: int, word: int, mask: int) -> int:
     way = 0
-    while way < ways:
+    while ways - way > _SOME:
         found = equal64(at + way * 8, word, mask) & _lanes(ways - way)
         if found != 0:
             return way + lowest_bit(found)
+        if ways - way <= _MANY:
+            return ways
         way += _MANY
-    return ways
+    found = equal16(at + way * 8, word, mask) & _lanes(ways - way)
+    return way + lowest_bit(found) if found != 0 else ways
+
+
+@inlined
+def least(at: int, ways: int) -> int:
+    """The least of so many words at a host address."""
+    if ways <= _FEW:
+        return least8(at, _lanes(ways))
+    if ways <= _SOME:
+        return least16(at, _lanes(ways))
+    return _least_of_many(at, ways)
 
 
 @inlined
 def first_least(at: int, ways: int) -> int:
     """The first of the least of so many words at a host address."""
-    if ways <= _FEW:
-        least = least8(at, _lanes(ways))
-    elif ways <= _SOME:
-        least = least16(at, _lanes(ways))
-    else:
-        least = _least_of_many(at, ways)
-    return first_equal(at, ways, least, _ALL_ONES)
+    return first_equal(at, ways, least(at, ways), _ALL_ONES)
 
 
 @native
 def _least_of_many(at: int, ways: int) -> int:
     way = 0
-    least: int = _ALL_ONES
-    while way < ways:
+    found: int = _ALL_ONES
+    while ways - way > _SOME:
         here = least64(at + way * 8, _lanes(ways - way))
-        least = here if here < least else least
+        found = here if here < found else found
+        if ways - way <= _MANY:
+            return found
         way += _MANY
-    return least
+    here = least16(at + way * 8, _lanes(ways - way))
+    return here if here < found else found
