@@ -168,8 +168,7 @@ def _walk_and_install(state: MmuState, vaddr: int, access: int) -> int:
 
 @cold
 def walk_missed(state: MmuState, vaddr: int, access: int) -> None:
-    """:func:`access_once` where no array holds the page."""
-    count_misses(state, access)
+    """:func:`access_once` where no array holds the page, and has counted that."""
     state.last_access.level = 0
     _walk_and_install(state, vaddr, access)
 

@@ -30,7 +30,7 @@ class TlbArray(ctypes.Structure):
 
     tags: int  # address of uint64[]
     held: int  # address of Held[]: what each tag stands for
-    times: int  # address of uint64[]: of each one's last use, or of its installation, as mmu.replacement has it; 0 if it is free
+    times: int  # address of uint64[]: mmu.replacement's, of each one's last use or its installation; 0 if it is free
     used: int  # address of uint64[], by set: the bits of the PLRU policies
     hints: int  # address of uint32[], by page number: the index where that page was found last
     hint_mask: int
@@ -261,8 +261,14 @@ def find(array: TlbArray, vaddr: int, level: int, pcid: int) -> int:
 @native
 def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
     """As :func:`find`, by a search of all ways."""
-    if array.group_shift | array.skewed != 0:
-        return _search_more(array, vaddr, level, own)
+    if array.near != 0:
+        return search_counted(array, vaddr, level, own)
+    return search_set(array, vaddr, level, own)
+
+
+@inlined
+def search_set(array: TlbArray, vaddr: int, level: int, own: int) -> int:
+    """The same where nobody counts what is near."""
     first = set_of(array, vaddr, level) * array.ways
     at, way = array.tags + first * 8, 0
     while True:  # the page may be there, but somebody else's
@@ -277,8 +283,8 @@ def search(array: TlbArray, vaddr: int, level: int, own: int) -> int:
 
 
 @native
-def _search_more(array: TlbArray, vaddr: int, level: int, own: int) -> int:
-    """As :func:`search`, where pages may be coalesced or ways are skewed: first for the page alone."""
+def search_counted(array: TlbArray, vaddr: int, level: int, own: int) -> int:
+    """The same where somebody does, since pages may be coalesced or ways are skewed: first for the page alone."""
     index = 0 if is_near_none(array, own) else _search_ways(array, own)
     if index == 0 and may_be_coalesced(array, own):
         index = _search_ways(array, group_tag(array, own))

@@ -17,7 +17,7 @@ from mmu.registers import CR4, EFER, Access
 from mmu.replacement import touch
 from mmu.state import MmuState
 from mmu.structure_cache import cache_structure_entry, find_table, note_use, structure_cache, table_at
-from mmu.tlb import Leaf, arrays_for, count_missed, found_in, install_small, leaf_of, prefetch_next
+from mmu.tlb import Leaf, arrays_for, install_small, leaf_of, missed_in, prefetch_next, uncount_missed
 
 _USED = P | A
 
@@ -91,11 +91,19 @@ def hit_first(state: MmuState, vaddr: int, access: int, count: int) -> bool:
 def missed_first(state: MmuState, vaddr: int, access: int) -> bool:
     """An access to a page that the first level does not hold: the second level does, as one of 4K, or nothing does.
     False, with nothing changed, for any other."""
-    if found_in(state, arrays_for(state, access, 1), vaddr, False).array != 0:
-        return False
-    found = found_in(state, arrays_for(state, access, 2), vaddr, False)
+    first = arrays_for(state, access, 1)
+    found = missed_in(state, first, vaddr)
     if found.array != 0:
-        return _hit_second(state, vaddr, access, found)
+        uncount_missed(first, found.array)
+        return False
+    second = arrays_for(state, access, 2)
+    found = missed_in(state, second, vaddr)
+    if found.array != 0:
+        if _hit_second(state, vaddr, access, found):
+            return True
+        uncount_missed(first, 0)
+        uncount_missed(second, found.array)
+        return False
     if not _walked(state, vaddr, access):
         walk_missed(state, vaddr, access)
     return True
@@ -165,16 +173,13 @@ def _usable_pte(state: MmuState, vaddr: int, access: int, table: int, every: int
 @inlined
 def _count_and_install(state: MmuState, vaddr: int, access: int, table: int, every: int, any_xd: int, pte: int) -> None:
     """The walk has read the PTE in a table, below entries with this AND and OR."""
-    first, second = arrays_for(state, access, 1), arrays_for(state, access, 2)
-    count_missed(first, 0)
-    count_missed(second, 0)
     state.walks += 1
     state.slots[1] = slot = table | (((vaddr >> 12) & 511) << 3)
     coalesced = 1 if state.coalesce > 1 and is_coalesced(state) else 0
     count_small_page(state, access, coalesced)
     leaf = Leaf(1, pte & ADDRESS, every & pte, any_xd | pte, pte, coalesced)
-    install_small(state, second, vaddr, leaf)
-    install_small(state, first, vaddr, leaf)
+    install_small(state, arrays_for(state, access, 2), vaddr, leaf)
+    install_small(state, arrays_for(state, access, 1), vaddr, leaf)
     if state.prefetch_next != 0 and access != Access.FETCH:
         prefetch_next(state, access, vaddr, slot, every, any_xd)
 
@@ -185,8 +190,6 @@ def _hit_second(state: MmuState, vaddr: int, access: int, found: Found) -> bool:
     array = TlbArray.from_address(found.array)
     if level_of(tag_at(array, found.place)) != 1 or not _may_use(found, access):
         return False
-    count_missed(arrays_for(state, access, 1), 0)
-    count_missed(arrays_for(state, access, 2), found.array)
     array.hits += 1
     touch(state, array, found.place, vaddr, 1, False)
     count_level_2_hit(state, access, found)

@@ -35,6 +35,8 @@ from mmu.array_record import (
     occupy,
     pages_of,
     search,
+    search_counted,
+    search_set,
     set_of_number,
     tag_at,
     whole_of,
@@ -135,6 +137,31 @@ def found_in(state: MmuState, place: int, vaddr: int, hinted: bool) -> Found:
     return Found(0, 0)
 
 
+@inlined
+def missed_in(state: MmuState, place: int, vaddr: int) -> Found:
+    """As :func:`found_in`, by a search of all ways; each array that is passed has missed, and counts that."""
+    address = load64(place)
+    while address != 0:
+        array = TlbArray.from_address(address)
+        sizes = array.present
+        size = 1
+        while sizes != 0:
+            if sizes & 1 != 0:
+                own = tag_of(vaddr, size, state.pcid)
+                if array.near != 0:
+                    index = search_counted(array, vaddr, size, own)
+                else:
+                    index = search_set(array, vaddr, size, own)
+                if index != 0:
+                    return Found(address, index - 1)
+            sizes >>= 1
+            size += 1
+        array.misses += 1
+        place += 8
+        address = load64(place)
+    return Found(0, 0)
+
+
 @native
 def peek(state: MmuState, access: int, vaddr: int) -> Found:
     """As :func:`lookup` over both levels, without statistics and without changing anything."""
@@ -156,6 +183,16 @@ def count_missed(place: int, end: int) -> None:
     address = load64(place)
     while address != end and address != 0:
         TlbArray.from_address(address).misses += 1
+        place += 8
+        address = load64(place)
+
+
+@cold
+def uncount_missed(place: int, end: int) -> None:
+    """Take back what :func:`missed_in` has counted."""
+    address = load64(place)
+    while address != end and address != 0:
+        TlbArray.from_address(address).misses -= 1
         place += 8
         address = load64(place)
 
