@@ -303,8 +303,11 @@ class Kernel:
     def keys(self) -> Keys:
         """The keys, made for the first who asks."""
         from emu.ipc.keys import Keys
+        from emu.kernel.process_keys import has_ended
 
-        return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
+        made = Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
+        self.thread_exit_hooks.append(lambda task: has_ended(made, task))
+        return made
 
     @cached_property
     def cgroups(self) -> Hierarchy:
