@@ -38,7 +38,7 @@ from emu.mm.context import MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
-from emu.mm.pagetable import ShareCounts
+from emu.mm.sharecounts import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
 from mmu import PhysicalMemory
 
