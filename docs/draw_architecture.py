@@ -36,14 +36,11 @@ FLOORS: tuple[tuple[tuple[str, str, int], ...], ...] = (
         ("emu/fs", "the VFS, tmpfs, devfs, hugetlbfs, pipes; knows who calls, and no task", 3),
         ("emu/cpu", "a vCPU around one Uc", 2),
     ),
-    (
-        ("emu/inline", "code that the engine has generated counts its own instructions", 3),
-        ("emu/exact_hooks.py", "native: a block in exact mode", 1),
-    ),
+    (("emu/inline", "code that the engine has generated counts its own instructions", 1),),
     (("emu/instructions", "those that the engine does wrong: found in each new block, refused or executed here", 1),),
     (
         ("emu/mm", "frames, page tables, VMAs, address spaces, faults", 4),
-        ("emu/hooks.py", "native: time slice, SYSCALL", 2), ("emu/fpu.py", "x87 and SSE", 1),
+        ("emu/engine", "native hooks: time slice, SYSCALL; x87 and SSE", 3),
         ("emu/arithmetic", "what some compute", 2),
     ),
     (

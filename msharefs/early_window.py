@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm.flags import FaultResult
-from emu.mm.hugememory import split_range
+from emu.mm.hugesplit import split_range
 from emu.mm.pagetable import RW
 from emu.mm.vma import Vma
 from mmu.registers import Access

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import VmFlags
-from emu.mm.hugememory import split_range
+from emu.mm.hugesplit import split_range
 from emu.mm.pagetable import RW, SPECIAL, D
 from emu.mm.vma import Vma
 from mmu.memory import PAGE_SIZE

@@ -11,6 +11,7 @@ import numpy as np
 
 from emu.audit.accounts import check_commit, check_frames, check_huge_pages, check_users, page_caches
 from emu.audit.books import Books
+from emu.audit.keys import check_keys
 from emu.audit.kmem import check_kmem
 from emu.audit.leaves import walk_leaves
 from emu.audit.swap import check_swap
@@ -57,6 +58,7 @@ def _keep_books(kernel: Kernel, waiting: Frames) -> Books:
     check_frames(books, kernel, caches)
     check_users(books, kernel)
     check_kmem(books, kernel, spaces, caches)
+    check_keys(books, kernel)
     if kernel.frames.memcg is not None:
         memory = kernel.cgroups.memory
         for finding in (*memory.control.check(), *memory.swap.check()):

@@ -15,7 +15,7 @@ from emu.mm.address_space import AddressSpace
 from emu.mm.flags import VmFlags
 from emu.mm.freeframes import Frames
 from emu.mm.hugefault import PMD
-from emu.mm.hugememory import as_ptes
+from emu.mm.hugepmd import as_ptes
 from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import ADDRESS, PROTNONE, PS, RW, SPECIAL, UFFD_WP_BIT, US, XD, P, span
 from emu.mm.rss import pages_of

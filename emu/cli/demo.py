@@ -16,8 +16,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 import guests
-from emu.cli import postgres, sga
 from emu.cli.arguments import Parser, UsageError, format_size, output_path, parse_size, whole_number
+from emu.cli.demos import postgres, sga
 from emu.cli.progress import Report, on_terminal, progress
 from emu.cli.screen import Screen
 from emu.kernel.sched import StopReason

@@ -170,8 +170,8 @@ def _loaded(arguments: argparse.Namespace) -> PageTablesSnapshot:
 
 
 def _run_program(arguments: argparse.Namespace) -> int:
-    from emu.cli.launch import build_machine, start_program
     from emu.cli.run import keyboard_of
+    from emu.cli.running.launch import build_machine, start_program
     from emu.cli.streams import Stopper, host_stream
     from emu.machine import LaunchError
     from emu.trace.pt.tables import take_tables
@@ -208,7 +208,7 @@ def _run_program(arguments: argparse.Namespace) -> int:
 
 
 def _not_reached(stopper: Stopper, reason: str, instructions: int) -> int:
-    from emu.cli.ending import CAUSE_STATUS, STOPPED
+    from emu.cli.running.ending import CAUSE_STATUS, STOPPED
 
     if stopper.cause is not None:
         complain(f"unimmu pt: {STOPPED[stopper.cause]} before the moment of --at came")

@@ -22,12 +22,12 @@ from emu.cli.lean import import_engine
 from emu.cli.messages import complain, complain_lines
 
 if TYPE_CHECKING:
-    from emu.cli.ending import Ending
-    from emu.cli.live import KeptOutput, LiveView
-    from emu.cli.outputs import Outputs
-    from emu.cli.perfstat import Tally
+    from emu.cli.running.ending import Ending
+    from emu.cli.running.live import KeptOutput, LiveView
+    from emu.cli.running.outputs import Outputs
+    from emu.cli.running.perfstat import Tally
+    from emu.cli.running.watched import Watched
     from emu.cli.streams import Stopper
-    from emu.cli.watched import Watched
     from emu.kernel.task import Task
     from emu.machine import Machine
 
@@ -68,10 +68,10 @@ def add_arguments(parser: Parser) -> None:
     add_program_options(parser)
     seen = parser.add_argument_group("what is shown and recorded")
     add = seen.add_argument
-    from emu.cli.accesses import add_arguments as add_record
-    from emu.cli.recording import add_arguments as add_selection
-    from emu.cli.recording import add_region
-    from emu.cli.watched import add_arguments as add_watched
+    from emu.cli.running.accesses import add_arguments as add_record
+    from emu.cli.running.recording import add_arguments as add_selection
+    from emu.cli.running.recording import add_region
+    from emu.cli.running.watched import add_arguments as add_watched
 
     add_watched(parser, seen)
     add(
@@ -113,7 +113,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the program; the exit status is its own, or one of those that ``--help`` lists."""
-    from emu.cli.watched import watched
+    from emu.cli.running.watched import watched
 
     if arguments.program is None:
         raise UsageError("a program is needed (`unimmu run --help` says more)")
@@ -121,12 +121,12 @@ def run(arguments: argparse.Namespace) -> int:
     asked = watched(arguments)
     if arguments.against_host is not None:
         gc.enable()
-        from emu.cli.against import run_against
+        from emu.cli.running.against import run_against
 
         return run_against(arguments)
     tally = None
     if asked.events or asked.runs > 1 or arguments.separator is not None:
-        from emu.cli.perfstat import Tally
+        from emu.cli.running.perfstat import Tally
 
         tally = Tally(" ".join([arguments.program, *arguments.arguments]), asked.runs)
     for _ in range(asked.runs):
@@ -141,9 +141,9 @@ def _run_once(arguments: argparse.Namespace, asked: Watched, tally: Tally | None
     """The exit status of a run, and whether another one may follow it."""
     with _without_collections():
         import_engine()
-        from emu.cli.ending import TIMED_OUT
-        from emu.cli.launch import build_machine, start_program
-        from emu.cli.outputs import Outputs, Unread, check_that_they_differ
+        from emu.cli.running.ending import TIMED_OUT
+        from emu.cli.running.launch import build_machine, start_program
+        from emu.cli.running.outputs import Outputs, Unread, check_that_they_differ
         from emu.cli.streams import Stopper
         from emu.machine import LaunchError
 
@@ -176,7 +176,7 @@ def _run_once(arguments: argparse.Namespace, asked: Watched, tally: Tally | None
 
 
 def _check_tlb_options(arguments: argparse.Namespace) -> None:
-    from emu.cli.accesses import check as check_record
+    from emu.cli.running.accesses import check as check_record
 
     check_record(arguments)
     modelled = check_tlb_options(arguments)
@@ -192,7 +192,7 @@ def _check_tlb_options(arguments: argparse.Namespace) -> None:
         arguments.trace_accesses = True
     if arguments.trace_accesses and not modelled:
         raise UsageError("--trace-accesses needs --tlb or --tlb-from-cpuid: it records lookups in a modelled TLB")
-    from emu.cli.recording import check as check_selection
+    from emu.cli.running.recording import check as check_selection
 
     check_selection(arguments)
     if arguments.trace_accesses and not arguments.trace:
@@ -223,13 +223,13 @@ def _kept_output(arguments: argparse.Namespace) -> KeptOutput | None:
 
     if not on_terminal():
         return None
-    from emu.cli.live import KeptOutput
+    from emu.cli.running.live import KeptOutput
 
     return KeptOutput()
 
 
 def _live_view(machine: Machine, arguments: argparse.Namespace, kept: KeptOutput) -> LiveView:
-    from emu.cli.live import LiveView
+    from emu.cli.running.live import LiveView
 
     return LiveView(machine, " ".join([arguments.program, *arguments.arguments]), kept)
 
@@ -238,7 +238,7 @@ def _run_to_the_end(
     machine: Machine, first: Task, stopper: Stopper, outputs: Outputs, live: LiveView | None
 ) -> tuple[Ending, float]:
     """Run to the end; returns how the run ended, and how many seconds it took."""
-    from emu.cli.ending import ending_of
+    from emu.cli.running.ending import ending_of
 
     def interrupted() -> bool:
         return stopper.cause is not None
@@ -262,7 +262,7 @@ def _run_to_the_end(
 def keyboard_of(machine: Machine, stopper: Stopper) -> contextlib.AbstractContextManager[object]:
     """Gives the guest the keys of its terminal that make signals, if it has one."""
     for tty in machine.kernel.ttys.of_host.values():
-        from emu.cli.keyboard import Keyboard
+        from emu.cli.running.keyboard import Keyboard
 
         return Keyboard(machine, tty, stopper)
     return contextlib.nullcontext()
@@ -279,7 +279,7 @@ def _report(
     stale = machine.stale_translations() if arguments.check_tlb else None
     status = AUDIT_FAILED if findings or stale else ending.status
     if arguments.stats or outputs.json is not None:
-        from emu.cli.report import figures, stats_text, to_json
+        from emu.cli.running.report import figures, stats_text, to_json
 
         run = figures(machine, status, ending.reason, wall_s, findings, stale, outputs.counts)
         if arguments.stats and tally is None:

@@ -23,7 +23,7 @@ from unicorn import x86_const as x86
 
 from emu.cpu.registers import RegisterFile
 from emu.cpu.trap import DR6_BS, SLICE_TRAP, SYSCALL_TRAP, Trap, TrapKind
-from emu.hooks import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState
+from emu.engine.records import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState
 from emu.inline.inlining import Inlining, watch_hooks
 from emu.inline.proof import Unproven, prove
 from emu.instructions.block import Patch, Steps
@@ -101,7 +101,7 @@ class Cpu(RegisterFile):
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
         granted = ctypes.addressof(self.mmu.state) + MmuState.granted.offset  # type: ignore[attr-defined]
         self.trap = TrapState(count=granted)
-        self._library = load("emu.hooks")
+        self._library = load("emu.engine.hooks")
         self._begin_slice, self._limit_slice = (self._library[f"{word}_slice"].call for word in ("begin", "limit"))
         self._trap_at, self._thread = ctypes.addressof(self.trap), threading.get_ident()
         self._count = Count.from_address(self.trap.count)
@@ -140,7 +140,7 @@ class Cpu(RegisterFile):
         self._library.guards[self._engine] = self.guard
         at, on_block = ctypes.addressof(trap), self._library["on_block"]
         if self.mmu.tlb is not None:
-            modelled = load("emu.exact_hooks")
+            modelled = load("emu.engine.exact_hooks")
             modelled.guards[self._engine] = self.guard
             on_block = modelled["on_modelled_block"]
         unicorn_abi.hook_add(self.uc, UC_HOOK_BLOCK, on_block.address, at | FAR)

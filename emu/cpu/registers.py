@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from unicorn import Uc
 from unicorn import x86_const as x86
 
-from emu.fpu import Fpu
+from emu.engine.fpu import Fpu
 from mmu import unicorn_abi
 
 _u64 = ctypes.c_uint64

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.cpu.trap import SYSCALL_TRAP, Trap, TrapKind
-from emu.hooks import TrapReason
+from emu.engine.records import TrapReason
 from emu.instructions.raised import DB
 
 if TYPE_CHECKING:

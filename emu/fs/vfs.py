@@ -15,7 +15,8 @@ from emu.fs.libfs import PseudoFsType
 from emu.fs.mount import MountNamespace, MountTable, VfsMount
 from emu.fs.namei import PathWalk
 from emu.fs.open import open_unnamed
-from emu.fs.pipe import PIPEFS_MAGIC, PipeFile, PipeInode, Pipes
+from emu.fs.pipe import Pipes
+from emu.fs.pipefile import PIPEFS_MAGIC, PipeFile, PipeInode, open_end, open_fifo
 from emu.fs.resources import Resources
 from emu.fs.shmemfile import TmpfsInode
 from emu.fs.superblock import FileSystemType
@@ -51,7 +52,7 @@ class Vfs:
         #: The initial tree.
         self.mount_ns = MountNamespace(self.take_down)
         self.pipes = Pipes(resources.frames.total, resources.kmem)
-        resources.register_fifo(self.pipes.open_fifo)
+        resources.register_fifo(lambda path, flags: open_fifo(self.pipes, path, flags))
         internal = (PseudoFsType("pipefs", PIPEFS_MAGIC), ShmemType(), Hugetlbfs())
         self._internal_types: dict[str, FileSystemType] = {fs.name: fs for fs in internal}
         self._internal = self.mount_table.internal
@@ -312,7 +313,7 @@ class Vfs:
         inode = PipeInode(mount.sb, pipe)
         path = unnamed_path(mount, inode, f"pipe:[{inode.ino}]")
         kept = flags & (OpenFlags.NONBLOCK | OpenFlags.DIRECT)
-        reader = self.pipes.open(PipeFile, path, OpenFlags.RDONLY | kept & OpenFlags.NONBLOCK, pipe)
+        reader = open_end(PipeFile, path, OpenFlags.RDONLY | kept & OpenFlags.NONBLOCK, pipe)
         try:
             return reader, PipeFile(path, OpenFlags.WRONLY | kept, pipe)
         except LinuxError:

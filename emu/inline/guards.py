@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import ctypes
 
-from emu.hooks import GUARDED, Guards, KnownBlock
+from emu.engine.records import GUARDED, Guards, KnownBlock
 from emu.inline.halves import shorten_second
 from emu.inline.sites import SIZE, Inline, code_of_call, have_stubs, put_distance, signed
 from mmu.native import entry, load8, load32, load64, native, store8

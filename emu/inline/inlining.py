@@ -12,7 +12,7 @@ from typing import Any
 
 from unicorn import Uc
 
-from emu.hooks import Count, InlineBlock, TrapState
+from emu.engine.records import Count, InlineBlock, TrapState
 from emu.inline.sites import MOST_BLOCKS, MOST_MISSED, Inline
 from emu.inline.stubs import Stubs
 from emu.instructions.listed import with_listed

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from unicorn import UC_ARCH_X86, UC_HOOK_BLOCK, UC_HOOK_INTR, UC_MODE_64, Uc
 from unicorn import x86_const as x86
 
-from emu.hooks import BLOCK_BYTES, FAR, SPECIAL, TABLE_ENTRIES, KnownBlock, TrapReason, TrapState, guards_of, set_limit
+from emu.engine.hooks import set_limit
+from emu.engine.records import BLOCK_BYTES, FAR, SPECIAL, TABLE_ENTRIES, KnownBlock, TrapReason, TrapState, guards_of
 from emu.inline import stubs
 from emu.inline.inlining import Inlining
 from emu.instructions.plain import PlainBlocks

@@ -15,8 +15,8 @@ The engine begins the code of each block with a call of the hook, and a call tha
 
 The code on the left, of which each byte is compared, becomes that on the right, as long as it is.  The stub, which lies
 near (:mod:`emu.inline.stubs`), asks the hook, which decides as ever where a slice ends, or something is to be done
-before a block (:class:`emu.hooks.TrapState` has ``aside``), and looks whether emulation is to stop.  Then RIP is
-stored.
+before a block (:class:`emu.engine.records.TrapState` has ``aside``), and looks whether emulation is to stop.  Then RIP
+is stored.
 
 And where a block ends with a conditional branch, whose both ways the engine leads to the next block by a jump that it
 changes, it changes the branch itself for one of them::
@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import ctypes
 
-from emu.hooks import FAR, INLINE_BLOCK_BYTES, PLACES, Count, Guards, InlineBlock, KnownBlock, TrapState
+from emu.engine.records import FAR, INLINE_BLOCK_BYTES, PLACES, Count, Guards, InlineBlock, KnownBlock, TrapState
 from emu.instructions.opcodes import MODE_SHIFT, Mode
 from emu.instructions.plain import PlainBlocks
 from emu.instructions.scan import look

@@ -33,7 +33,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from emu.hooks import Count
+from emu.engine.records import Count
 from emu.inline.sites import PALIGNR_BYTES, PALIGNR_NUMBER
 
 #: The engine's code lies within so much; a jump reaches so far.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from emu.hooks import CodeCopy, Hit
+    from emu.engine.records import CodeCopy, Hit
 
 
 class Patch:

@@ -22,15 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from unicorn.x86_const import UC_X86_REG_RFLAGS
 
-from emu.hooks import (
-    ENDS_REPEATING,
-    REPEATS,
-    SPECIAL,
-    STOPS,
-    CodeCopy,
-    TrapState,
-    guards_of,
-)
+from emu.engine.records import ENDS_REPEATING, REPEATS, SPECIAL, STOPS, CodeCopy, TrapState, guards_of
 from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, Steps
 from emu.instructions.blocktable import APART, SPACES, BlockTable
 from emu.instructions.cut import Cuts
@@ -49,8 +41,8 @@ from mmu.registers import Access
 from mmu.state import MmuState
 
 if TYPE_CHECKING:
-    from emu.fpu import Fpu
-    from emu.hooks import Hit
+    from emu.engine.fpu import Fpu
+    from emu.engine.records import Hit
     from emu.instructions.hits import Hits, Listed
     from emu.instructions.watch import Watch
 
@@ -79,7 +71,7 @@ class Blocks:
         self.pages = CodePages(mmu, trap)
         self._library = load("emu.instructions.scan")
         self._look = self._library["look_through"].call
-        self._limit_slice = load("emu.hooks")["limit_slice"].call
+        self._limit_slice = load("emu.engine.hooks")["limit_slice"].call
         self.cuts = Cuts(mmu, trap)
         #: By mode.
         self._tables: dict[int, HostArray] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, TrapState
+from emu.engine.records import BLOCK_BYTES, TABLE_ENTRIES, TrapState
 from mmu.host_array import HostArray
 
 #: The fields of a KnownBlock; of a plain one those behind the third are 0.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from emu.fpu import INITIAL_FCW
+from emu.engine.fpu import INITIAL_FCW
 from emu.instructions.executed.masks import Loaded
 from emu.instructions.instruction import Instruction
 from emu.instructions.opcodes import Mode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from emu.hooks import TrapState
+from emu.engine.records import TrapState
 from emu.instructions.block import Block, Patch, Steps
 from emu.instructions.opcodes import lengths
 from mmu import Mmu, unicorn_abi

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from emu.hooks import NO_REGISTER, Hit, HitKind
+from emu.engine.records import NO_REGISTER, Hit, HitKind
 from emu.instructions.catalogue import Catalogue
 from emu.instructions.instruction import Instruction
 from emu.instructions.opcodes import Mode

@@ -10,7 +10,7 @@ import ctypes
 import mmap
 import struct
 
-from emu.fpu import FXSAVE_BYTES
+from emu.engine.fpu import FXSAVE_BYTES
 from emu.instructions.instruction import Instruction
 
 #: In the bytes of the FXSAVE image that are for software: RFLAGS, before and after; behind it RAX.

@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from emu.hooks import TrapState
+from emu.engine.records import TrapState
 from emu.instructions.opcodes import MODE_SHIFT, lengths
 from emu.instructions.scan import LONGEST
 from mmu import Mmu

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 
-from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, KnownBlock, TrapState
+from emu.engine.records import BLOCK_BYTES, TABLE_ENTRIES, KnownBlock, TrapState
 from emu.instructions.opcodes import MODE_SHIFT
 from emu.instructions.scan import look
 from mmu.native import entry, load8, native

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from emu.fpu import ES_AND_BUSY
+from emu.engine.fpu import ES_AND_BUSY
 from emu.instructions.host import Host
 from emu.instructions.instruction import Instruction
 from emu.instructions.opcodes import Mode

@@ -14,7 +14,7 @@ from mmu import Access, GeneralProtection, PageFault, unicorn_abi
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.fpu import Fpu
+    from emu.engine.fpu import Fpu
     from emu.instructions.host import Host
     from emu.instructions.opcodes import Mode
     from mmu import Mmu

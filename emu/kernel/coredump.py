@@ -26,7 +26,7 @@ from emu.linux.limits import INFINITY, Rlimit
 from emu.linux.mman import Prot
 from emu.mm.flags import VmFlags
 from emu.mm.gup import read_remote
-from emu.mm.hugememory import leaves
+from emu.mm.hugepmd import leaves
 from emu.mm.pagetable import SPECIAL, P
 from emu.mm.swapops import is_swapped
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE

@@ -347,7 +347,10 @@ def _commit(kernel: Kernel, task: Task, mm: AddressSpace, program: Program, argv
     task.signals.alt_stack = AltStack(flags=task.signals.alt_stack.flags)
     if task.group.timers is not None:
         task.group.timers.delete_posix()
-    task.thread_keyring = task.group.process_keyring = None
+    if task.thread_keyring is not None or task.group.process_keyring is not None:
+        from emu.kernel.process_keys import has_new_program  # few programs have keys
+
+        has_new_program(kernel.keys, task)
     task.comm = program.comm
     more = _size_of(argv) - _size_of(task.argv)
     task.kmem.charge_reserved(more)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from unicorn.x86_const import UC_X86_REG_CR3
 
-from emu.hooks import TrapState, set_limit
+from emu.engine.hooks import set_limit
+from emu.engine.records import TrapState
 from emu.kernel.fastreturn import done, is_syscall, returns
 from emu.kernel.fastsignals import kill, sigprocmask, sigreturn
 from emu.kernel.faststate import (

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING
 
-from emu.hooks import TrapState
+from emu.engine.records import TrapState
 from emu.kernel.fastfaults import FastFaults
 from emu.kernel.fastpairs import FastPairs
 from emu.kernel.faststate import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emu.hooks import TrapState
+from emu.engine.records import TrapState
 from emu.kernel.faststate import FastState
 from emu.kernel.usermemory import NOWHERE, READABLE, translated
 from mmu.native import load8, load64, native, store64

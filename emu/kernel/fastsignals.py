@@ -4,7 +4,7 @@ return from its handler, and changes of the mask.
 
 from __future__ import annotations
 
-from emu.hooks import TrapState
+from emu.engine.records import TrapState
 from emu.kernel.fastreturn import done, is_syscall
 from emu.kernel.faststate import FastState
 from emu.kernel.sigregs import SignalRegisters, make_frame, take_frame

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 
-from emu.hooks import TrapState, set_limit
+from emu.engine.hooks import set_limit
+from emu.engine.records import TrapState
 from emu.kernel.faststate import FastState
 from emu.linux.clock import KTIME_MAX, LOOKS
 from emu.linux.cost import Cost

@@ -293,7 +293,8 @@ def _new_group(task: Task, pid: int, flags: int) -> ThreadGroup:
         tgid=pid, ppid=ppid, pgid=task.pgid, sid=task.sid, parent=parent, maker=maker, tty=group.tty,
         exit_signal=exit_signal, limits=dict(task.limits), barriers=group.barriers,
         oom_score_adj=group.oom_score_adj, oom_score_adj_min=group.oom_score_adj_min,
-        loginuid=group.loginuid, sessionid=group.sessionid, session_keyring=group.session_keyring,
+        loginuid=group.loginuid, sessionid=group.sessionid,
+        session_keyring=None if group.session_keyring is None else group.session_keyring.get(),
     )  # fmt: skip
 
 

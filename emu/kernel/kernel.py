@@ -38,7 +38,7 @@ from emu.mm.context import MmContext
 from emu.mm.flags import FaultResult
 from emu.mm.frames import FrameAllocator
 from emu.mm.hugetlb import HugePagePool
-from emu.mm.pagetable import ShareCounts
+from emu.mm.sharecounts import ShareCounts
 from emu.mm.tlbflush import TlbFlusher
 from mmu import PhysicalMemory
 
@@ -303,8 +303,11 @@ class Kernel:
     def keys(self) -> Keys:
         """The keys, made for the first who asks."""
         from emu.ipc.keys import Keys
+        from emu.kernel.process_keys import has_ended
 
-        return Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
+        made = Keys(self.clock, self.frames.kmem, self.random.getrandbits(28))
+        self.thread_exit_hooks.append(lambda task: has_ended(made, task))
+        return made
 
     @cached_property
     def cgroups(self) -> Hierarchy:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from emu.ipc.keys import ALL, KEYRING, LINK, POSSESSOR, READ, SEARCH, USER, VIEW, Key, Keys
+from emu.ipc.key import ALL, KEYRING, LINK, POSSESSOR, READ, USER, VIEW, Key
 from emu.linux.errors import LinuxError
 
 if TYPE_CHECKING:
-    from emu.kernel.kernel import Kernel
+    from emu.ipc.keys import Keys
     from emu.kernel.task import Task
 
 #: The special keyrings.
@@ -18,35 +18,26 @@ _THREAD, _PROCESS, _SESSION, _USER, _USER_SESSION, _GROUP, _REQKEY_AUTH, _REQUES
 OWNED = VIEW << USER
 
 
-def reachable_keys(kernel: Kernel) -> Keys:
-    """The keys, without those that nobody can reach any more."""
-    keys = kernel.keys
-    alive = [task for task in kernel.tasks.values() if task.alive]
-    rings = [task.thread_keyring for task in alive]
-    rings += [ring for task in alive for ring in (task.group.process_keyring, task.group.session_keyring)]
-    keys.sweep({ring for ring in rings if ring is not None})
-    return keys
-
-
-def searched_rings(kernel: Kernel, task: Task) -> list[Key]:
+def searched_rings(keys: Keys, task: Task) -> list[Key]:
     """The keyrings in which a thread's keys are looked for: without a session keyring, its user's
     (search_cred_keyrings_rcu).
     """
     group = task.group
     rings = [ring for ring in (task.thread_keyring, group.process_keyring, group.session_keyring) if ring is not None]
     if group.session_keyring is None:
-        rings.append(kernel.keys.user_rings(task.credentials.uid)[1])
+        rings.append(keys.user_rings(task.credentials.uid)[1])
     return rings
 
 
-def _possesses(kernel: Kernel, task: Task, key: Key) -> bool:
+def _possesses(keys: Keys, task: Task, key: Key) -> bool:
     """Whether a key can be found in the process's keyrings."""
-    return any(key in ring.inside() for ring in searched_rings(kernel, task))
+    around = key.around()
+    return any(ring in around for ring in searched_rings(keys, task))
 
 
-def _special(kernel: Kernel, task: Task, number: int, *, create: bool) -> Key:
+def _special(keys: Keys, task: Task, number: int, *, create: bool) -> Key:
     """One of the process's own keyrings.  LinuxError(ENOKEY, EINVAL)."""
-    keys, group, who = kernel.keys, task.group, task.credentials
+    group, who = task.group, task.credentials
     perm = ALL << POSSESSOR | OWNED
     if number == _THREAD:
         if task.thread_keyring is None and create:
@@ -58,7 +49,10 @@ def _special(kernel: Kernel, task: Task, number: int, *, create: bool) -> Key:
         found = group.process_keyring
     elif number == _SESSION:
         if group.session_keyring is None:
-            group.session_keyring = join_session(kernel, task, None) if create else keys.user_rings(who.uid)[1]
+            if create:
+                join_session(keys, task, None)
+            else:
+                group.session_keyring = keys.user_rings(who.uid)[1].get()
         found = group.session_keyring
     elif number in (_USER, _USER_SESSION):
         found = keys.user_rings(who.uid)[number == _USER_SESSION]
@@ -71,35 +65,60 @@ def _special(kernel: Kernel, task: Task, number: int, *, create: bool) -> Key:
     return found
 
 
-def join_session(kernel: Kernel, task: Task, name: str | None) -> Key:
-    """A session keyring: a new one, or one that has the name already."""
-    who, keys = task.credentials, kernel.keys
+def join_session(keys: Keys, task: Task, name: str | None) -> int:
+    """The process gets another session keyring, a new one or one that has the name already; returns its number, or 0
+    where it is the one that the process has.  LinuxError(EDQUOT, ENOMEM).
+    """
+    who, group = task.credentials, task.group
     shown = (VIEW | READ) << USER
-    if name is None:
-        return keys.make(KEYRING, "_ses", who.uid, who.gid, ALL << POSSESSOR | shown)
-    for key in keys.all.values():
-        if key.is_ring and key.description == name and key.allows(SEARCH, who, False):
-            return key
-    return keys.make(KEYRING, name, who.uid, who.gid, ALL << POSSESSOR | shown | LINK << USER)
+    found = None if name is None else keys.find_ring(name, who)
+    if found is not None:
+        if found is group.session_keyring:
+            return 0
+        ring = found.get()
+    elif name is None:
+        ring = keys.make(KEYRING, "_ses", who.uid, who.gid, ALL << POSSESSOR | shown)
+    else:
+        ring = keys.make(KEYRING, name, who.uid, who.gid, ALL << POSSESSOR | shown | LINK << USER)
+    keys.put(group.session_keyring)
+    group.session_keyring = ring
+    return ring.serial
+
+
+def has_new_program(keys: Keys, task: Task) -> None:
+    """execve(2): the keyrings of the thread and of the process are not the new program's."""
+    keys.put(task.thread_keyring)
+    keys.put(task.group.process_keyring)
+    task.thread_keyring = task.group.process_keyring = None
+
+
+def has_ended(keys: Keys, task: Task) -> None:
+    """A thread has ended, and perhaps its process (exit_creds)."""
+    group = task.group
+    keys.put(task.thread_keyring)
+    task.thread_keyring = None
+    if not group.threads:
+        keys.put(group.process_keyring)
+        keys.put(group.session_keyring)
+        group.process_keyring = group.session_keyring = None
 
 
 def lookup(
-    kernel: Kernel, task: Task, number: int, need: int, *, create: bool = False, partial: bool = False
+    keys: Keys, task: Task, number: int, need: int, *, create: bool = False, partial: bool = False
 ) -> tuple[Key, bool]:
     """lookup_user_key(): the key, and whether the process possesses it.
 
     LinuxError(EINVAL, ENOKEY, EACCES, EKEYREVOKED, EKEYEXPIRED).
     """
-    keys = reachable_keys(kernel)
     if number < 0:
-        key, possessed = _special(kernel, task, number, create=create), True
+        key, possessed = _special(keys, task, number, create=create), True
     else:
         if not number:
             raise LinuxError(errno.EINVAL)
         found = keys.all.get(number)
         if found is None:
             raise LinuxError(errno.ENOKEY)
-        key, possessed = found, _possesses(kernel, task, found)
+        key, possessed = found, _possesses(keys, task, found)
     problem = keys.error_of(key)
     if problem and not partial:
         raise LinuxError(problem)
@@ -108,9 +127,9 @@ def lookup(
     return key, possessed
 
 
-def lookup_ring(kernel: Kernel, task: Task, number: int, need: int, *, create: bool = False) -> Key:
+def lookup_ring(keys: Keys, task: Task, number: int, need: int, *, create: bool = False) -> Key:
     """A keyring.  LinuxError(ENOTDIR) for another key."""
-    key, _ = lookup(kernel, task, number, need, create=create)
+    key, _ = lookup(keys, task, number, need, create=create)
     if not key.is_ring:
         raise LinuxError(errno.ENOTDIR)
     return key

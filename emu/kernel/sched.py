@@ -13,13 +13,14 @@ from enum import Enum
 from random import Random
 from typing import TYPE_CHECKING
 
-from emu.hooks import TrapState
+from emu.engine.records import TrapState
 from emu.kernel.runqueue import RunQueues, Vcpu
 from emu.kernel.task import Task, TaskState
+from emu.kernel.taskstates import TaskStates
 from emu.linux.cost import Cost
 from emu.linux.host_events import HostEvents
 from emu.linux.stop import Stop
-from emu.linux.wait import WaitQueue, what_to_wait_for
+from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
     from emu.cpu.cpu import Cpu
@@ -30,15 +31,11 @@ if TYPE_CHECKING:
 TIME_SLICE = 1_000_000
 #: The same for a vCPU's turn if there are several.
 TURN = 20_000
-#: How soon a signal that ends or stops a task does so, in nanoseconds (10 to 60 us on Linux, by another CPU).
-SIGNAL_LATENCY = 20_000
 #: Which of these it is.
 _ITERATIONS: int = TrapState.iterations.offset // 8  # type: ignore[attr-defined]
 _SWITCH, _ZOMBIE = Cost.SWITCH, int(TaskState.ZOMBIE)
 #: The affinity system calls use a single word as CPU mask.
 MAX_CPUS = 64
-
-
 #: How many tasks may wait in the middle of the kernel's work at once, and the frames of Python that each takes.
 _DEEPEST, _FRAMES = 500, 60
 
@@ -55,7 +52,7 @@ class StopReason(Enum):
     CONDITION = "the caller's condition holds"
 
 
-class Scheduler:
+class Scheduler(TaskStates):
     """Chooses the next task: on each vCPU first come, first served, one time slice each."""
 
     def __init__(
@@ -71,15 +68,13 @@ class Scheduler:
         """``tasks``: every task, by number; ``turn``: ns of a vCPU's turn (of one vCPU: the time slice), or the least
         and the most, between which each is chosen by ``random``.
         """
-        self._cpu, self._state = cpu, cpu.mmu.state
+        super().__init__(cpu, clock, RunQueues(cpus, self._new_slice))
+        self._state = cpu.mmu.state
         #: The words of the TrapState.
         self._trap = memoryview(cpu.trap).cast("B").cast("Q")
-        self._clock = clock
         self._flusher = flusher
         self._tasks = tasks
         cpu.guard.signals_wait_in(Scheduler.run, wait=False)
-        #: The vCPU whose turn it is.
-        self.current: Task | None = None
         #: Ends the run from outside.
         self.stop = Stop(cpu.end_slice)
         clock.limit_turn = cpu.limit_slice
@@ -87,26 +82,20 @@ class Scheduler:
         self.on_idle: Callable[[int], None] | None = None
         #: Tasks that wait for the host.
         self.host = HostEvents()
-        self.queues = RunQueues(cpus, self._new_slice)
-        self.vcpus = self.queues.vcpus
         most = turn[1] if isinstance(turn, tuple) else turn
         self.time_slice = TIME_SLICE if most is None or cpus > 1 else most
         self.turn = None if cpus == 1 else most or TURN
         #: Turns are that long at least and no longer than ``turn``, by chance.
         self._shortest, self._random = (turn[0], random) if isinstance(turn, tuple) else (0, None)
-        #: Tasks that wait in the middle of the kernel's work for them: it goes on where it is, and nowhere else.
-        self._in_kernel: set[Task] = set()
         #: What is to be done once the turn of a task is over that has waited so.
         self._after_turn: dict[Task, list[Callable[[], object]]] = {}
         #: Why the run ends, where that was found while such a task waited.
         self._ending: StopReason | None = None
         #: What the run was called with.
         self._run_with: RunWith | None = None
-        self._loaded: Task | None = None
-        self.yielded = False
         #: Whether the current task has used up its turn.
         self.slice_over = False
-        self._since = self._system_since = self._turn_start = 0
+        self._since = self._system_since = 0
         #: Whether somebody sees each turn, so that none may be taken natively; and is told of the task that is the
         #: current one now, before anything is done for it.
         self.turns_are_seen = False
@@ -148,47 +137,7 @@ class Scheduler:
         """Nanoseconds that the kernel has worked for it since then."""
         return self._clock.system_ns - self._system_since
 
-    # -- states ----------------------------------------------------------------------------------------------------
-
-    def add(self, task: Task) -> None:
-        """A new task is runnable."""
-        self.queues.add(task)
-
-    def wake(self, task: Task) -> None:
-        """Make a sleeping task runnable; does nothing to a task that does not sleep."""
-        if task.state != TaskState.SLEEPING:
-            return
-        self._forget_sleep(task)
-        task.state = TaskState.RUNNABLE
-        if task not in self._in_kernel:
-            self.queues.enqueue(task)
-
-    def hurry(self, task: Task) -> None:
-        """A task has got a signal that ends or stops it: it is its vCPU's next, and soon, as by an interrupt."""
-        vcpu = self.vcpus[task.cpu]
-        if task not in vcpu.queue:
-            return
-        vcpu.queue.remove(task)
-        vcpu.queue.appendleft(task)
-        if self.current is not None and vcpu.task is self.current:
-            self._clock.shorten_turn(SIGNAL_LATENCY)
-            spent = self._cpu.spent + self._clock.system_ns - self._turn_start
-            vcpu.slice_left = min(vcpu.slice_left, spent + SIGNAL_LATENCY)
-
-    def suspend(self, task: Task, state: TaskState = TaskState.STOPPED) -> None:
-        """The task runs no more until :meth:`resume`; a call in which it sleeps then looks at its condition again."""
-        if task.state == TaskState.SLEEPING:
-            self._forget_sleep(task)
-        else:
-            self.queues.take_off(task)
-        task.state = state
-
-    def resume(self, task: Task) -> None:
-        """Let a stopped task go on, unless its control group is frozen."""
-        if task.state in (TaskState.STOPPED, TaskState.TRACED, TaskState.FROZEN):
-            task.state = TaskState.FROZEN if task.frozen else TaskState.RUNNABLE
-            if not task.frozen and task not in self._in_kernel:
-                self.queues.enqueue(task)
+    # -- waiting in the middle of the kernel's work ------------------------------------------------------------------
 
     def wait_in_kernel(self, task: Task, queue: WaitQueue) -> bool:
         """The current task waits in the middle of the kernel's work for it, while others run; then the work goes on.
@@ -250,56 +199,6 @@ class Scheduler:
         cpu.begin_slice(left)
         clock.begin_turn(left, cpu.clock)
 
-    def wake_unseen(self, task: Task) -> None:
-        """A task that sleeps, or is queued, runs already."""
-        if task.state == TaskState.SLEEPING:
-            self._forget_sleep(task)
-            task.state = TaskState.RUNNABLE
-        else:
-            self.queues.take_off(task)
-
-    def _forget_sleep(self, task: Task) -> None:
-        for queue in task.sleeping_on:
-            queue.remove(task)
-        task.sleeping_on = ()
-        if task.timer is not None:
-            self._clock.cancel(task.timer)
-            task.timer = None
-
-    def sleep(self, task: Task, wanted: object) -> None:
-        """Put the current task to sleep on what its system call yielded: one or more queues, a deadline, or both."""
-        queues, deadline = what_to_wait_for(wanted)
-        task.state = TaskState.SLEEPING
-        task.usage.voluntary_switches += 1
-        task.sleeping_on = queues
-        for queue in queues:
-            queue.add(task, self.wake)
-        if deadline is not None:
-            task.timer = self._clock.add_timer(deadline, lambda: self._timed_out(task))
-
-    def _timed_out(self, task: Task) -> None:
-        task.timer = None
-        self.wake(task)
-
-    def remove(self, task: Task) -> None:
-        """The task has ended."""
-        self._forget_sleep(task)
-        self.queues.take_off(task)
-        for vcpu in self.vcpus:
-            if vcpu.last is task:
-                vcpu.last = None
-        if self._loaded is task:
-            self._loaded = None
-
-    def current_ends(self, task: Task) -> None:
-        """The same of the current task."""
-        for vcpu in self.vcpus:
-            if vcpu.last is task:
-                vcpu.last = None
-            if vcpu.task is task:
-                vcpu.task = None
-        self._loaded = None
-
     def account(self, task: Task) -> None:
         """Add the instructions that the current task has retired, and the kernel's work for it, to its usage."""
         instructions, system_ns = self._state.clock, self._clock.system_ns
@@ -312,16 +211,6 @@ class Scheduler:
         self._since, self._system_since = instructions, system_ns
         for told in self.on_account:
             told(task)
-
-    def set_affinity(self, task: Task, mask: int) -> None:
-        """Let a task run on these vCPUs only; it moves at once if its own is none of them."""
-        task.affinity = mask
-        if not mask >> task.cpu & 1 and task.state == TaskState.RUNNABLE:
-            if task is self.current:
-                self.yielded = True  # it is queued again when it has left the CPU
-            else:
-                self.queues.take_off(task)
-                self.queues.enqueue(task)
 
     # -- turns that are taken natively (emu.kernel.fastpath) ---------------------------------------------------------
 

@@ -12,7 +12,7 @@ import errno
 import struct
 from typing import TYPE_CHECKING
 
-from emu.fpu import FXSAVE_BYTES, with_initial
+from emu.engine.fpu import FXSAVE_BYTES, with_initial
 from emu.kernel.signal_state import NO_STACK, SS_AUTODISARM, UNBLOCKABLE, AltStack, SaFlags, SigAction, SigInfo
 from emu.kernel.sigregs import SignalRegisters
 from emu.kernel.task import Task

@@ -16,7 +16,7 @@ from mmu.record import field, record
 if TYPE_CHECKING:
     from emu.fs.dentry import Path
     from emu.fs.fdtable import FdTable
-    from emu.ipc.keys import Key
+    from emu.ipc.key import Key
     from emu.kernel.cgroup.group import Cgroup
     from emu.kernel.nsproxy import NsProxy
     from emu.kernel.seccomp import Seccomp

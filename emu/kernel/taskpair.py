@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
-from emu.fs.pipe import Pipe, PipeFile
+from emu.fs.pipe import Pipe
+from emu.fs.pipefile import PipeFile
 from emu.kernel.faststate import DESCRIPTORS, MOST_BYTES, NONBLOCKING, READ_END, WRITE_END, Party, PipeRecord, Run
 from emu.kernel.task import Task, TaskState
 from emu.linux.fileflags import PAGE_SIZE, OpenFlags

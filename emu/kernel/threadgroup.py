@@ -10,7 +10,7 @@ from emu.linux.wait import WaitQueue
 from mmu.record import field, record
 
 if TYPE_CHECKING:
-    from emu.ipc.keys import Key
+    from emu.ipc.key import Key
     from emu.kernel.task import Task
     from emu.kernel.timers import ProcessTimers
     from emu.tty.tty import Tty

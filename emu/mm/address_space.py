@@ -13,7 +13,7 @@ from emu.linux.stop import Stop
 from emu.mm.context import MmContext
 from emu.mm.exitmm import exit_mmap
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.hugememory import split_at
+from emu.mm.hugesplit import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
 from emu.mm.pageflags import PG_SWAPCACHE
 from emu.mm.pagetable import PageTables
@@ -447,6 +447,12 @@ class AddressSpace(UserCopy):
         while (result := self.handle_fault(address, access)) is FaultResult.RETRY:
             self.wait_userfault()
         return result
+
+    def handle_userfault(self, vma: Vma, address: int, access: Access, reason: VmFlags) -> FaultResult:
+        """A fault that a program resolves: who has taken it waits (:attr:`userfault`)."""
+        assert vma.uffd is not None
+        self.userfault = Userfault(vma.uffd, address, access, reason)
+        return FaultResult.RETRY
 
     def wait_userfault(self) -> None:
         fault, self.userfault = self.userfault, None

@@ -13,7 +13,7 @@ from emu.linux.stop import Stop
 from emu.mm.commit import Commit
 from emu.mm.fastentries import FastEntries
 from emu.mm.frames import FrameAllocator
-from emu.mm.pagetable import ShareCounts
+from emu.mm.sharecounts import ShareCounts
 from emu.mm.swapcache import Swap
 from emu.mm.thp import TransparentHugePages
 from emu.mm.tlbflush import TlbFlusher

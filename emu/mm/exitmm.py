@@ -11,8 +11,8 @@ from emu.linux.errors import NoIntr
 from emu.mm.entrystate import MARKERS, MOST_RANGES, RECENT, SHARED
 from emu.mm.fastentries import NO_RECENCY
 from emu.mm.flags import VmFlags
-from emu.mm.memory import drop_used
 from emu.mm.ordinary import ORDINARY
+from emu.mm.zap import drop_used
 from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:

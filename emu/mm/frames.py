@@ -1,4 +1,4 @@
-"""Frames: the use of each 4 KiB of physical memory, and its number of references."""
+"""Frames: the use of each 4 KiB of physical memory, and its number of references (mm/page_alloc.c)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakSet
 
 from emu.linux.errors import LinuxError, NoPage
-from emu.mm.freeframes import ZERO_PAGE, Frames, FreeFrames, ascending
+from emu.mm.freearea import FreeArea
+from emu.mm.freeframes import ZERO_PAGE, Frames, ascending
 from emu.mm.kmem import Kmem
 from emu.mm.lruorder import MANY
 from emu.mm.pageflags import BLOCK_FRAMES, PG_SWAPCACHE, PG_UNREAD, FrameKind, PageFlags
@@ -43,7 +44,7 @@ class Coming(NamedTuple):
     zero: bool
 
 
-class FrameAllocator(PageFlags):
+class FrameAllocator(FreeArea, PageFlags):
     """Allocates frames, lowest first, and counts references.
 
     Every mapping entry holds one reference, and so does a page cache.  A frame is free when its count falls to 0.
@@ -59,21 +60,12 @@ class FrameAllocator(PageFlags):
         """``on_write(frame)`` is called when the kernel changes the contents of a frame (code coherence), and
         ``on_write_many`` for an array of frames; ``has_code``: for which of them at least.
         """
-        self.ram = ram
-        self.total = ram.frames
+        FreeArea.__init__(self, ram, on_write_many)
+        PageFlags.__init__(self, ram.frames)
         self._on_write, self._has_code = on_write, bytes([1]) * ram.frames if has_code is None else has_code
-        self._on_write_many = on_write_many
-        super().__init__(ram.frames)
         self._counts = HostArray(ram.frames, "i")
         self._count: memoryview[int] = self._counts.view
         self._added = self.order.single
-        self._freed = FreeFrames(ram)
-        self._next = 0
-        #: Frames from here on have been taken in blocks; blocks that were given back whole are in ``_spare``.
-        self._end = self.total
-        self._spare: list[int] = []
-        #: Blocks that are free, and not zeroed.
-        self._worn: list[int] = []
         self.used = [0] * len(FrameKind)
         #: For what use no frame was found the last time.
         self.missing = FrameKind.ANON
@@ -90,8 +82,6 @@ class FrameAllocator(PageFlags):
         #: Ends a process, if that is another one than the one whose turn it is, and says whether it has; where nobody
         #: holds an entry of a table.
         self.out_of_memory: Callable[[], bool] = lambda: False
-        #: Moves pages so that a block of frames is free, and says whether it has; likewise.
-        self.compact: Callable[[], bool] = lambda: False
         #: Which group pays for each frame, once there are groups.
         self.memcg: Charges | None = None
         self.alloc(FrameKind.RESERVED)  # frame 0: no table and no page is ever at physical address 0
@@ -102,11 +92,6 @@ class FrameAllocator(PageFlags):
     def counts(self) -> npt.NDArray[np.int32]:
         """How many references each frame has."""
         return self._counts.array
-
-    @property
-    def free(self) -> int:
-        """How many frames are left."""
-        return self._end - self._next + len(self._freed) + BLOCK_FRAMES * (len(self._spare) + len(self._worn))
 
     def has_room(self, number: int) -> bool:
         """Whether so many frames are free, perhaps after others have been made so."""
@@ -119,11 +104,6 @@ class FrameAllocator(PageFlags):
         """Make so many frames free, if possible, that hold pages which nobody maps; whether there were any."""
         dropped = 0 if self.reclaimer is None else self.reclaimer.unmapped(number)
         return bool(dropped < number and self.swap_out(number - dropped)) or dropped > 0
-
-    @property
-    def high_water(self) -> int:
-        """No frame from this one on has ever been used, except in blocks."""
-        return self._next if self._end == self.total else self.total
 
     def alloc(self, kind: FrameKind, mm: Payer | None = None) -> int:
         """A zeroed frame with one reference, for an address space or for the current task.  LinuxError(ENOMEM) if none
@@ -204,22 +184,6 @@ class FrameAllocator(PageFlags):
         self.order.add_many(frames)
         return frames if self.memcg is None else self.memcg.charge_many(frames, mm)
 
-    def take_block(self) -> int:
-        """The first of 512 zeroed frames, contiguous and aligned, from the upper end of memory.  They belong to the
-        caller, and are not counted here.
-
-        LinuxError(ENOMEM) if there is none; frames that have been used singly are not gathered into blocks.
-        """
-        if self._spare:
-            return self._spare.pop()
-        head = (self._end - BLOCK_FRAMES) & -BLOCK_FRAMES
-        if head < self._next:
-            raise LinuxError(errno.ENOMEM, "no block of frames is left")
-        if head + BLOCK_FRAMES < self._end:
-            self._freed.push_many(np.arange(head + BLOCK_FRAMES, self._end))
-        self._end = head
-        return head
-
     def alloc_block(self, kind: FrameKind, mm: Payer | None = None, flags: int = 0, *, compact: bool = False) -> int:
         """The head of 512 zeroed frames with one reference and these PG_* each, contiguous and aligned; free frames are
         gathered if no block is left, and with ``compact`` pages are moved so that one is.  LinuxError(ENOMEM) if no 512
@@ -235,34 +199,6 @@ class FrameAllocator(PageFlags):
         if self.memcg is not None and kind != FrameKind.RESERVED:
             self.memcg.charge_block(head, mm)
         return head
-
-    def take_any_block(self) -> int:
-        """The same from anywhere: free frames are gathered, and pages moved."""
-        return self._take_for_block(compact=True)
-
-    def _take_for_block(self, *, compact: bool) -> int:
-        if not self._worn:
-            try:
-                return self.take_block()
-            except LinuxError:
-                self._worn = self._freed.take_blocks()
-                if not self._worn and compact and self.compact():
-                    self._worn = self._freed.take_blocks()
-                if not self._worn:
-                    raise
-        head = self._worn.pop()
-        self.ram.words[head << 9 : (head + BLOCK_FRAMES) << 9] = 0
-        self._block_written(head)
-        return head
-
-    def single_frames(self) -> npt.NDArray[np.bool_]:
-        """Which frames are free, but form no block that is known; what is left below the blocks is among them if it is
-        less than one.
-        """
-        if self._end - self._next < BLOCK_FRAMES:
-            self._freed.push_many(np.arange(self._next, self._end))
-            self._next = self._end
-        return self._freed.mask(self.total)
 
     def move(self, source: Frames, target: Frames) -> None:
         """Pages come to other frames, which are free; who maps them is to be told."""
@@ -311,33 +247,6 @@ class FrameAllocator(PageFlags):
             for run in np.split(used, np.flatnonzero(np.diff(used) != 1) + 1):
                 self.ram.discard(int(run[0]) << PAGE_SHIFT, len(run) << PAGE_SHIFT)
         return number
-
-    def give_block(self, head: int) -> None:
-        """Take a block back."""
-        self.clear_block(head)
-        self._spare.append(head)
-
-    def _split_spares(self, wanted: int) -> None:
-        """Turn blocks into single frames, at least ``wanted`` if there are so many."""
-        while wanted > 0 and (self._spare or self._worn):
-            head = (self._worn or self._spare).pop()
-            self._freed.push_many(np.arange(head, head + BLOCK_FRAMES))
-            wanted -= BLOCK_FRAMES
-
-    def clear_block(self, head: int) -> None:
-        """Zero a block."""
-        start = head << PAGE_SHIFT
-        self.ram.view[start : start + BLOCK_FRAMES * PAGE_SIZE] = ZERO_PAGE * BLOCK_FRAMES
-        self._block_written(head)
-
-    def copy_block(self, target: int, source: int) -> None:
-        """Copy a block to another."""
-        to, start, size = target << PAGE_SHIFT, source << PAGE_SHIFT, BLOCK_FRAMES * PAGE_SIZE
-        self.ram.view[to : to + size] = self.ram.view[start : start + size]
-        self._block_written(target)
-
-    def _block_written(self, head: int) -> None:
-        self._on_write_many(np.arange(head, head + BLOCK_FRAMES))
 
     def kind(self, frame: int) -> FrameKind:
         """The use of the frame."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from emu.mm import rss
 from emu.mm.flags import VmFlags
-from emu.mm.hugememory import split_range
+from emu.mm.hugesplit import split_range
 from emu.mm.pagetable import ADDRESS, P, PageTables, span
 from emu.mm.vma import Vma
 from mmu.entries import PS

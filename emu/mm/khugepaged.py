@@ -17,7 +17,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import UFFD_FLAGS, VmFlags
-from emu.mm.hugememory import PMD, PMD_SIZE, huge_slot, suitable
+from emu.mm.hugepmd import PMD, PMD_SIZE, huge_slot, suitable
 from emu.mm.pageflags import BLOCK_FRAMES, PG_LARGE, PG_REFERENCED, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, TABLE_FLAGS, UFFD_WP_BIT, A
 from emu.mm.swapops import here, swapped

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from emu.mm import hugememory, rss
+from emu.mm import hugememory, hugepmd, hugesplit, rss
 from emu.mm.flags import VmFlags
 from emu.mm.freeframes import Frames
 from emu.mm.pageflags import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, FrameKind
@@ -36,16 +36,16 @@ Entries: TypeAlias = "npt.NDArray[np.uint64]"
 def madvise_free(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
     """Pages that are not written again may be dropped: clean from now on (madvise_free_pte_range)."""
     mm.frames.lru_add_drain()
-    for address, slot in list(hugememory.huge_entries(mm, start, end)):
+    for address, slot in list(hugepmd.huge_entries(mm, start, end)):
         if start < address:
             _free_small(mm, vma, start, address)
         if hugememory.make_old(mm, address, slot, start, end, lazyfree=True):
-            start = min(address + hugememory.PMD_SIZE, end)
+            start = min(address + hugepmd.PMD_SIZE, end)
     _free_small(mm, vma, start, end)
 
 
 def _free_small(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-    left = hugememory.split_partly_meant(mm, start, end)
+    left = hugesplit.split_partly_meant(mm, start, end)
     flush = mm.obligation(start, end, "MADV_FREE")
     found = False
     for _, slot, number in mm.tables.pte_tables(start, end):
@@ -84,15 +84,15 @@ def madvise_cold(mm: AddressSpace, vma: Vma, start: int, end: int, *, pageout: b
             madvise_cold(host, inner, low, high, pageout=pageout)
         return
     private_only = pageout and vma.file is not None and not mm.context.may_write(vma.file)
-    for address, slot in list(hugememory.huge_entries(mm, start, end)):
+    for address, slot in list(hugepmd.huge_entries(mm, start, end)):
         if pageout:
             hugememory.page_out(mm, vma, address, slot, start, end)
         else:
             hugememory.make_old(mm, address, slot, start, end, lazyfree=False)
-    left = hugememory.split_partly_meant(mm, start, end)
+    left = hugesplit.split_partly_meant(mm, start, end)
     indexes = list[int]()
     if pageout and mm.context.swap.areas.free:
-        for address in hugememory.split_to_swap(mm, start, end):
+        for address in hugesplit.split_to_swap(mm, start, end):
             indexes += range(vma.index_of(address), vma.index_of(address) + BLOCK_FRAMES)
     flush = mm.obligation(start, end, "MADV_PAGEOUT" if pageout else "MADV_COLD")
     found, gone, out = False, list[Entries](), list[Frames]()
@@ -163,7 +163,7 @@ def shrink_lazyfree(context: MmContext, wanted: int, among: npt.NDArray[np.bool_
 
 def _given_up(mm: AddressSpace, vma: Vma, among: npt.NDArray[np.bool_] | None) -> Iterator[Mapped]:
     """The pages of a mapping that can be dropped."""
-    hugememory.split_given_up(mm, vma.start, vma.end)
+    hugesplit.split_given_up(mm, vma.start, vma.end)
     for vaddr, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         view = mm.tables.words[slot : slot + number]
         at = _counted(view)

@@ -6,20 +6,20 @@ from __future__ import annotations
 
 import functools
 from abc import abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import hugememory, rss, thpfault
+from emu.mm import hugememory, hugepmd, rss, thpfault
+from emu.mm.cow import can_follow_write, copy_page, write_protected
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.pageflags import PG_DIRTY, PG_LAZYFREE, PG_MAYBE_SHARED
+from emu.mm.pageflags import PG_DIRTY, PG_MAYBE_SHARED
 from emu.mm.pagetable import ADDRESS, FEW, HERE, PROTNONE, RW, SPECIAL, UFFD_WP_BIT, XD, A, D, P, span
 from emu.mm.swapops import (
     GUARD,
     POISONED,
-    POISONED_ENTRY,
     SWP_UFFD_WP,
     UFFD_WP_ENTRY,
     here,
@@ -28,8 +28,8 @@ from emu.mm.swapops import (
     marked,
     swapped,
 )
-from emu.mm.userfault import Userfault
 from emu.mm.vmops import VmOperations
+from emu.mm.zap import locked_pages, zap_cached, zap_range
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -44,11 +44,9 @@ _CONTENT, _READ_ONLY = ~_RIGHTS & (1 << 64) - 1, ~RW & (1 << 64) - 1
 _OLD, _OLD_AND_CLEAN = ~A & (1 << 64) - 1, ~(A | D) & (1 << 64) - 1
 _ALL = (1 << 64) - 1
 _PTE_TABLE_SPAN = span(2)
-#: What is used there says nothing of what will be (vma_has_recency).
-_NO_RECENCY = VmFlags.SEQ_READ | VmFlags.RAND_READ
 _PFNMAP, _WIPEONFORK, _MAYBE_GUARD = int(VmFlags.PFNMAP), int(VmFlags.WIPEONFORK), int(VmFlags.MAYBE_GUARD)
 _MINOR = FaultResult.MINOR
-_MAPPED, _PAGE = Cost.MAPPED, Cost.PAGE
+_MAPPED = Cost.MAPPED
 
 
 class PageMemory(VmOperations):
@@ -114,7 +112,7 @@ class PageMemory(VmOperations):
                     return _swapped_out(mm, vma, address, access, slot)
                 return self._marked(mm, vma, address, access, slot)
             if access == Access.WRITE and not pte & RW:
-                return _write_protected(mm, vma, address, slot, pte)
+                return write_protected(mm, vma, address, slot, pte)
         except LinuxError:
             mm.tables.free_tables(address & -PAGE_SIZE, (address & -PAGE_SIZE) + PAGE_SIZE)
             raise
@@ -139,7 +137,7 @@ class PageMemory(VmOperations):
         return result
 
     def touch(self, mm: AddressSpace, vma: Vma, address: int, access: Access) -> None:
-        if mm.tables.transparent and (large := hugememory.huge_slot(mm, address)) is not None:
+        if mm.tables.transparent and (large := hugepmd.huge_slot(mm, address)) is not None:
             if access == Access.WRITE:  # a read leaves no trace (pmdp_set_access_flags of x86)
                 mm.frames.ram.qwords[large] |= A | D
             return
@@ -154,7 +152,7 @@ class PageMemory(VmOperations):
         return fault_with_more_rights(mm, vma, address, access)
 
     def gup_unshare(self, mm: AddressSpace, vma: Vma, address: int) -> None:
-        if (large := hugememory.huge_slot(mm, address)) is not None and not thpfault.unshare(mm, address, large):
+        if (large := hugepmd.huge_slot(mm, address)) is not None and not thpfault.unshare(mm, address, large):
             return
         slot = mm.tables.entry_slot(address, 1)
         assert slot is not None, "gup_unshare: the page is present"
@@ -165,7 +163,7 @@ class PageMemory(VmOperations):
         if mm.frames.count(frame) == 1:
             mm.frames.clear_flag(frame, PG_MAYBE_SHARED)
         else:
-            _copy_page(mm, vma, address, slot, pte, vma.page_bits | pte & UFFD_WP_BIT)
+            copy_page(mm, vma, address, slot, pte, vma.page_bits | pte & UFFD_WP_BIT)
         mm.count_kernel_fault(FaultResult.MINOR)
 
     # -- changing entries ------------------------------------------------------------------------------------------
@@ -174,9 +172,9 @@ class PageMemory(VmOperations):
         if mm.tables.transparent:
             hugememory.zap(mm, start, end)
         if not even_cows and not vma.shared:
-            _zap_cached(mm, vma, start, end)
+            zap_cached(mm, vma, start, end)
         else:
-            _zap(mm, vma, start, end, markers=False)
+            zap_range(mm, vma, start, end, markers=False)
 
     def unmap(self, mm: AddressSpace, vma: Vma) -> None:
         self.unmap_range(mm, vma, vma.start, vma.end)
@@ -186,7 +184,7 @@ class PageMemory(VmOperations):
         """Clear all entries of a range, of this VMA or of several like it."""
         if mm.tables.transparent:
             hugememory.zap(mm, start, end)
-        _zap(mm, vma, start, end, markers=True)
+        zap_range(mm, vma, start, end, markers=True)
 
     def copy(self, parent: AddressSpace, child: AddressSpace, vma: Vma, copy: Vma) -> None:
         """Map private pages in both, without write access, and the kernel's own; the child faults pages of the page
@@ -307,13 +305,6 @@ def rights_of(vma: Vma) -> int:
     return (P if prot else PROTNONE) | (0 if prot & Prot.EXEC else XD) | (RW if prot & Prot.WRITE and vma.shared else 0)
 
 
-def userfault(mm: AddressSpace, vma: Vma, address: int, access: Access, reason: VmFlags) -> FaultResult:
-    """A fault that a program resolves: who has taken it waits (:attr:`AddressSpace.userfault`)."""
-    assert vma.uffd is not None
-    mm.userfault = Userfault(vma.uffd, address, access, reason)
-    return FaultResult.RETRY
-
-
 def forget_protection(entries: rss.Entries) -> None:
     """No userfaultfd hears of writes through these entries any more (clear_uffd_wp_pte)."""
     mapping = here(entries)
@@ -336,7 +327,7 @@ def fault_with_more_rights(mm: AddressSpace, vma: Vma, address: int, access: Acc
     """
     allowed, page_size, q = vma.prot, vma.ops.page_size, mm.frames.ram.qwords
     slot = mm.tables.leaf_slot(address)
-    if slot is None or not is_here(q[slot]) or (access == Access.WRITE and not _can_follow_write(mm, q[slot])):
+    if slot is None or not is_here(q[slot]) or (access == Access.WRITE and not can_follow_write(mm, q[slot])):
         page = address & -page_size
         vma.prot = allowed | Prot.READ | (Prot.WRITE if access == Access.WRITE else Prot.NONE)
         flush = mm.obligation(page, page + page_size)
@@ -376,119 +367,5 @@ def _swapped_out(mm: AddressSpace, vma: Vma, address: int, access: Access, slot:
     q = mm.frames.ram.qwords
     result, major = do_swap_page(mm, vma, address, access, slot, q[slot])
     if result is None:
-        result = _write_protected(mm, vma, address, slot, q[slot])
+        result = write_protected(mm, vma, address, slot, q[slot])
     return FaultResult.MAJOR if major and result.resolved else result
-
-
-def _can_follow_write(mm: AddressSpace, entry: int) -> bool:
-    """Whether a page may be written by force as it is (can_follow_write_common)."""
-    return not entry & UFFD_WP_BIT and rss.is_exclusive(mm, entry)
-
-
-def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int) -> FaultResult:
-    """do_wp_page(): make the page writable, copying it if another mapping can see it."""
-    frames = mm.frames
-    if pte & UFFD_WP_BIT:
-        if vma.uffd is not None and vma.flags & VmFlags.UFFD_WP and not vma.uffd.wp_async:
-            return userfault(mm, vma, address, access=Access.WRITE, reason=VmFlags.UFFD_WP)
-        pte &= ~UFFD_WP_BIT
-    page = address & -PAGE_SIZE
-    frame = (pte & ADDRESS) >> PAGE_SHIFT
-    if vma.shared or (frames.is_anon(frame) and frames.mapcount(frame) == 1 and mm.gives_slot_up(frame)):
-        if vma.shared:
-            frames.set_page_flags(frame, PG_DIRTY)
-        frames.ram.qwords[slot] = pte | RW | D | A
-        if not vma.shared:
-            frames.clear_flag(frame, PG_MAYBE_SHARED)
-        elif vma.file is not None:
-            vma.file.update_time()
-        mm.obligation(page, page + PAGE_SIZE, "copy on write").rights_added()
-        return FaultResult.MINOR
-    _copy_page(mm, vma, page, slot, pte, vma.page_bits | RW | D)
-    return FaultResult.MINOR
-
-
-def _copy_page(mm: AddressSpace, vma: Vma, address: int, slot: int, pte: int, bits: int) -> None:
-    """Put a copy of a page in its place, with these bits (wp_page_copy).  LinuxError(ENOMEM)."""
-    page = address & -PAGE_SIZE
-    flush = mm.obligation(page, page + PAGE_SIZE, "copy on write")
-    frame = (pte & ADDRESS) >> PAGE_SHIFT
-    try:
-        copy = rss.new_copy(mm, frame)
-        if vma.flags & VmFlags.DROPPABLE:
-            mm.frames.set_page_flags(copy, PG_LAZYFREE)
-    except LinuxError:
-        flush.none_needed("the entry was not changed")
-        raise
-    mm.context.clock.charge(_PAGE)
-    mm.frames.ram.qwords[slot] = copy << PAGE_SHIFT | bits
-    flush.flush()
-    if vma.anon_vma is None:
-        mm.vmas.anon_vma_prepare(vma)
-    if not pte & SPECIAL:
-        rss.put_page(mm, frame)
-
-
-def locked_pages(vma: Vma, entries: rss.Entries | list[int]) -> Collection[int]:
-    """The pages that are locked (PG_mlocked): those of a VMA's entries, or those that others have locked."""
-    if vma.flags & VmFlags.LOCKED:
-        return rss.pages_of(entries)
-    return () if vma.page_cache is None else vma.page_cache.locked_frames()
-
-
-def drop_used(mm: AddressSpace, vma: Vma, frames: list[int]) -> None:
-    """These pages of a page cache have been used through entries of a VMA which native code has cleared."""
-    for frame in frames:
-        mm.frames.mark_accessed(frame, functools.partial(locked_pages, vma, [frame << PAGE_SHIFT | P]))
-    for frame in sorted(frames, reverse=True):
-        mm.frames.put(frame)
-
-
-def _zap(mm: AddressSpace, vma: Vma, start: int, end: int, *, markers: bool) -> None:
-    """Zap every page of [start, end), with ``markers`` what the other entries say too."""
-    entries_of = mm.context.entries
-    if entries_of.can_clear(mm, vma, start, end):
-        mm.note_peak()
-        number = entries_of.clear(mm, vma, start, end, markers=markers)
-        if number is not None:
-            if number:
-                mm.context.flusher.flush_range(mm, start, end, "unmap", entries_of.mapped)
-                if entries_of.used:
-                    drop_used(mm, vma, entries_of.used)
-                mm.context.clock.charge(number * _MAPPED)
-            return
-    found = False
-    mm.note_peak()
-    stays = bool(vma.flags & VmFlags.UFFD_WP) and not markers and not vma.anonymous
-    keeps = (UFFD_WP_BIT, UFFD_WP_ENTRY) if stays else None
-    used = vma.page_cache is not None and not vma.flags & _NO_RECENCY
-    away = mm.drop_swapped if mm.rss_swap else None
-    for entries in mm.tables.clear_range(start, end, markers=markers, keeps=keeps, drops=POISONED_ENTRY, away=away):
-        mm.obligation(start, end, "unmap").flush()
-        if vma.shared:
-            rss.note_dirty(mm, entries)
-        if used:
-            rss.note_used(mm, entries, functools.partial(locked_pages, vma, entries))
-        rss.put_pages(mm, entries)
-        mm.context.clock.charge(len(entries) * _MAPPED)
-        found = True
-    if not found:
-        mm.obligation(start, end).nothing_present()
-
-
-def _zap_cached(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:
-    """Zap those of a private mapping's pages that belong to the page cache."""
-    assert vma.page_cache is not None
-    for first, slot, number in mm.tables.pte_tables(start, end):
-        entries = mm.tables.words[slot : slot + number]
-        at = np.flatnonzero(here(entries))
-        frames = ((entries[at] & ADDRESS) >> PAGE_SHIFT).astype(np.int64)
-        at = at[frames == vma.page_cache.find_each(at + vma.index_of(first))]
-        if len(at):
-            cleared = entries[at]
-            entries[at] = 0
-            low, high = (first + (int(at[edge]) << PAGE_SHIFT) for edge in (0, -1))
-            mm.obligation(low, high + PAGE_SIZE, "unmap").flush()
-            if not vma.flags & _NO_RECENCY:
-                rss.note_used(mm, cleared, functools.partial(locked_pages, vma, cleared))
-            rss.put_pages(mm, cleared)

@@ -11,7 +11,7 @@ from emu.linux.limits import Rlimit
 from emu.mm.address_space import AddressSpace, page_align
 from emu.mm.flags import LOCK_FLAGS, VmFlags
 from emu.mm.gup import access_to_populate, fault_in
-from emu.mm.hugememory import leaves
+from emu.mm.hugepmd import leaves
 from emu.mm.pageflags import FrameKind
 from emu.mm.rss import pages_of
 from emu.mm.vma import Vma

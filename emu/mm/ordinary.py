@@ -8,7 +8,7 @@ from emu.linux.cost import Cost
 from emu.linux.errors import LinuxError, NoPage
 from emu.mm import rss, thpfault
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.memory import PageMemory, set_new_entry, userfault
+from emu.mm.memory import PageMemory, set_new_entry
 from emu.mm.pageflags import BLOCK_FRAMES, PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, PG_UNREAD
 from emu.mm.pagetable import HERE, RW, SPECIAL, D, span
 from mmu.late import np
@@ -41,7 +41,7 @@ class OrdinaryMemory(PageMemory):
         if vma.page_cache is not None:
             return _file_page(mm, vma, vma.page_cache, address, access, slot)
         if vma.uffd is not None and vma.flags & VmFlags.UFFD_MISSING:
-            return userfault(mm, vma, address, access, VmFlags.UFFD_MISSING)
+            return mm.handle_userfault(vma, address, access, VmFlags.UFFD_MISSING)
         # do_anonymous_page(): a page of zeros; for a read, the zero page
         if access == Access.WRITE:
             if mm.may_have_huge and mm.context.thp.small_orders and thpfault.map_folio(mm, vma, address, slot):
@@ -108,7 +108,7 @@ def _file_page(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
     if vma.uffd is not None and cache.is_shmem and cache.check_index(index):
         reason = VmFlags.UFFD_MINOR if cache.holds(index) else VmFlags.UFFD_MISSING
         if vma.flags & reason:
-            return userfault(mm, vma, address, access, reason)
+            return mm.handle_userfault(vma, address, access, reason)
     done = FaultResult.MAJOR if cache.must_be_read(index) else FaultResult.MINOR
     if access is not _WRITE and not vma.bits & _ONE_BY_ONE:
         if cache.find(index) is None and cache.peek(index) is None and cache.check_index(index):

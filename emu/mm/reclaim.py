@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emu.mm import hugememory, rss
+from emu.mm import hugesplit, rss
 from emu.mm.lazyfree import shrink_lazyfree
 from emu.mm.lru import Lru
 from emu.mm.pageflags import PG_DIRTY, PG_LAZYFREE, PG_SWAPCACHE, FrameKind
@@ -182,7 +182,7 @@ class Reclaim:
         for mm in self._spaces():
             if mm.tables.transparent:
                 for vma in mm.vmas:
-                    hugememory.split_to_swap(mm, vma.start, vma.end, spares=spares)
+                    hugesplit.split_to_swap(mm, vma.start, vma.end, spares=spares)
 
     def _may_go(self, pages: PageMap, owners: PageOwners, only: Mask | None) -> Mask:
         """Which frames have pages that could go to swap, and have no user that is not known."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emu.mm.filepages import FilePages
-from emu.mm.hugememory import leaves
+from emu.mm.hugepmd import leaves
 from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL
 from emu.mm.rss import pages_of

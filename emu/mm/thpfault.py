@@ -11,7 +11,8 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.hugememory import PMD, PMD_SIZE, block, head_of, huge_slot, is_exclusive, split, suitable
+from emu.mm.hugepmd import PMD, PMD_SIZE, block, head_of, huge_slot, is_exclusive, suitable
+from emu.mm.hugesplit import split
 from emu.mm.pageflags import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_MAYBE_SHARED, PG_UNREAD, FrameKind
 from emu.mm.pagetable import PS, RW, SPECIAL, UFFD_WP_BIT, A, D
 from emu.mm.thp import PMD_ORDER, is_disabled

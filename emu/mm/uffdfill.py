@@ -10,7 +10,7 @@ from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
 from emu.mm import rss
 from emu.mm.flags import VmFlags
-from emu.mm.hugememory import huge_slot
+from emu.mm.hugepmd import huge_slot
 from emu.mm.memory import set_new_entry
 from emu.mm.pageflags import PG_DIRTY, PG_UNREAD
 from emu.mm.pagetable import RW, SPECIAL, UFFD_WP_BIT, D

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import hugememory
+from emu.mm import hugememory, hugepmd, hugesplit
 from emu.mm.flags import VmFlags
 from emu.mm.memory import set_new_entry
 from emu.mm.pagetable import ADDRESS, RW, SPECIAL, D
@@ -37,7 +37,7 @@ def move_pages(mm: AddressSpace, context: UserfaultContext, dst: int, src: int, 
         mm.stop.check()
         try:
             if _move_huge_page(mm, dst + done, src + done, length - done):
-                done += hugememory.PMD_SIZE
+                done += hugepmd.PMD_SIZE
                 continue
             _move_page(mm, target, dst + done, src + done, holes=holes)
         except LinuxError:
@@ -67,22 +67,22 @@ def _move_huge_page(mm: AddressSpace, dst: int, src: int, length: int) -> bool:
     """Move 2 MiB as a whole if they are one page, and nothing is at the target; else split it (move_pages_huge_pmd).
     LinuxError: EEXIST, EBUSY for a page that is not known to be the process's alone, ENOMEM.
     """
-    size, q = hugememory.PMD_SIZE, mm.frames.ram.qwords
-    if hugememory.huge_slot(mm, dst) is not None:
+    size, q = hugepmd.PMD_SIZE, mm.frames.ram.qwords
+    if hugepmd.huge_slot(mm, dst) is not None:
         raise LinuxError(errno.EEXIST)
-    slot = hugememory.huge_slot(mm, src)
+    slot = hugepmd.huge_slot(mm, src)
     if slot is None:
         return False
     if dst % size or src % size or length < size:
-        part = hugememory.split if q[slot] & SPECIAL else hugememory.split_page
+        part = hugesplit.split if q[slot] & SPECIAL else hugesplit.split_page
         part(mm, src & -size, slot)
         return False
     entry = q[slot]
-    if not entry & SPECIAL and not hugememory.is_exclusive(mm, entry):
+    if not entry & SPECIAL and not hugepmd.is_exclusive(mm, entry):
         raise LinuxError(errno.EBUSY)
-    target = mm.tables.entry_slot_alloc(dst, hugememory.PMD)
+    target = mm.tables.entry_slot_alloc(dst, hugepmd.PMD)
     if q[target]:
-        hugememory.split(mm, src, slot)
+        hugesplit.split(mm, src, slot)
         return False
     hugememory.move(mm, src, size, dst)
     mm.obligation(src, src + size, "UFFDIO_MOVE").flush()

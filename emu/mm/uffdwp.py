@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.linux.mman import Prot
-from emu.mm import hugememory, rss
+from emu.mm import hugememory, hugepmd, hugesplit, rss
 from emu.mm.flags import VmFlags
 from emu.mm.pagetable import RW, UFFD_WP_BIT, span
 from emu.mm.swapops import SWP_UFFD_WP, UFFD_WP_ENTRY, here, swapped
@@ -47,7 +47,7 @@ def uses_markers(vma: Vma) -> bool:
 def uffd_wp_range(mm: AddressSpace, vma: Vma, start: int, end: int, *, on: bool) -> None:
     """Protect [start, end) of a VMA, or take the protection away.  LinuxError(ENOMEM)."""
     if on and vma.page_cache is not None:  # protected entry by entry (pgtable_split_needed)
-        hugememory.split_range(mm, start, end)
+        hugesplit.split_range(mm, start, end)
     if on and uses_markers(vma):
         _mark(mm, start, end)
     flush = mm.obligation(start, end, "userfaultfd")
@@ -86,7 +86,7 @@ def _mark(mm: AddressSpace, start: int, end: int) -> None:
     for address in range(start & -covered, end, covered):
         mm.stop.check()
         low, high = max(address, start), min(address + covered, end)
-        if hugememory.huge_slot(mm, low) is not None:
+        if hugepmd.huge_slot(mm, low) is not None:
             continue
         slot = mm.tables.entry_slot_alloc(low, 1)
         view = mm.tables.words[slot : slot + ((high - low) >> PAGE_SHIFT)]

@@ -11,7 +11,7 @@ import numpy as np
 from emu.linux.errors import LinuxError
 from emu.mm.buddy import MAX_ORDER, free_by_order
 from emu.mm.frames import FrameAllocator
-from emu.mm.hugememory import mapped_heads
+from emu.mm.hugepmd import mapped_heads
 from emu.mm.pageflags import (
     BLOCK_FRAMES,
     PG_ACTIVE,

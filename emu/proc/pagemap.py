@@ -13,7 +13,7 @@ from emu.fs.pseudo import anywhere
 from emu.linux.caller import may_access
 from emu.linux.capability import SYS_ADMIN
 from emu.linux.errors import LinuxError
-from emu.mm.hugememory import huge_slot
+from emu.mm.hugepmd import huge_slot
 from emu.mm.pageflags import BLOCK_FRAMES, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
 from emu.mm.swapops import GUARD, SWP_UFFD_WP, UFFD_WP, is_here, is_swapped, marked, swap_offset, swap_type

@@ -11,7 +11,7 @@ from emu.linux.layout import Layout
 from emu.mm.address_space import page_align
 from emu.mm.flags import VmFlags
 from emu.mm.hugefault import PMD, head_of
-from emu.mm.hugememory import PMD_SIZE, huge_entries
+from emu.mm.hugepmd import PMD_SIZE, huge_entries
 from emu.mm.pageflags import FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, UFFD_WP_BIT
 from emu.mm.swapops import GUARD, SWP_UFFD_WP, UFFD_WP, is_here, is_swapped, marked

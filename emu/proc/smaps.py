@@ -14,7 +14,8 @@ from emu.linux.mman import Prot
 from emu.mm.filepages import FilePages
 from emu.mm.flags import VmFlags
 from emu.mm.hugefault import head_of
-from emu.mm.hugememory import anon_bytes, cached_bytes, clear_young, is_eligible, leaves
+from emu.mm.hugememory import clear_young
+from emu.mm.hugepmd import anon_bytes, cached_bytes, is_eligible, leaves
 from emu.mm.pageflags import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
 from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
 from emu.mm.rss import pages_of

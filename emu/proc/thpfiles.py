@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from emu.linux.errors import LinuxError
 from emu.mm import thp
-from emu.mm.hugememory import PMD_SIZE
+from emu.mm.hugepmd import PMD_SIZE
 from emu.mm.pageflags import BLOCK_FRAMES
 from mmu.memory import PAGE_SIZE
 

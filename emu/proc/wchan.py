@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emu.fs.eventfd import EventFd
-from emu.fs.pipe import PipeFile
+from emu.fs.pipefile import PipeFile
 from emu.fs.timerfd import TimerFd
 from emu.kernel.signalfd import SignalFd
 from emu.kernel.task import TaskState

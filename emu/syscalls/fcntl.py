@@ -13,7 +13,7 @@ from emu.fs.file import File
 from emu.fs.fileattr import APPEND
 from emu.fs.hugetlbfs import HugetlbInode
 from emu.fs.lease import get_lease, set_lease
-from emu.fs.pipe import PipeFile
+from emu.fs.pipefile import PipeFile
 from emu.fs.seals import add_seals, get_seals
 from emu.fs.shmemfile import TmpfsInode
 from emu.kernel.sigio import own, owner_of, owners

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from emu.fs.devfs import ENDLESS
 from emu.fs.file import BrokenPipe, File, WouldBlock
 from emu.fs.operations import remove_privileges
-from emu.fs.pipe import Pipe, PipeFile
+from emu.fs.pipe import Pipe
+from emu.fs.pipefile import PipeFile
 from emu.linux.argument import BUFFER, FD, FILLED, HEX32, OFFSET, SIZE, Named, Pointer, Unused
 from emu.linux.errors import LinuxError, NoIntr
 from emu.linux.fileflags import CHUNK, MAX_RW_COUNT, PAGE_SIZE, OpenFlags, Whence

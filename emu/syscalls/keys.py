@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.fs.dentry import decode_name, encode_name
-from emu.ipc.keys import (
+from emu.ipc.key import (
     ALL,
     KEYRING,
     LINK,
@@ -21,10 +21,9 @@ from emu.ipc.keys import (
     USER_TYPE,
     VIEW,
     WRITE,
-    check_payload,
-    may_administer,
 )
-from emu.kernel.process_keys import OWNED, join_session, lookup, lookup_ring, reachable_keys, searched_rings
+from emu.ipc.keys import check_payload, may_administer
+from emu.kernel.process_keys import OWNED, join_session, lookup, lookup_ring, searched_rings
 from emu.linux.argument import ADDRESS, INT, S32, SIZE, U32, Named, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import PAGE_SIZE
@@ -61,6 +60,8 @@ def _type(task: Task, address: int) -> str:
 
 def sys_add_key(kernel: Kernel, task: Task, kind_at: int, name: int, payload_at: int, size: int, ring_id: int) -> int:
     """add_key(2): the types keyring, user and logon."""
+    keys, who = kernel.keys, task.credentials
+    keys.collect()
     if size > _PAYLOAD_MAX:
         raise LinuxError(errno.EINVAL)
     kind = _type(task, kind_at)
@@ -68,13 +69,12 @@ def sys_add_key(kernel: Kernel, task: Task, kind_at: int, name: int, payload_at:
     if kind == KEYRING and description[:1] == ".":
         raise LinuxError(errno.EPERM)
     payload = task.mm.read(payload_at, size) if size else b""
-    ring, possessed = lookup(kernel, task, ring_id, WRITE, create=True)
+    ring, possessed = lookup(kernel.keys, task, ring_id, WRITE, create=True)
     check_payload(kind, description, b"" if kind == KEYRING and not payload else payload)
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
     if not description:
         raise LinuxError(errno.EINVAL)
-    keys, who = kernel.keys, task.credentials
     old = ring.links.get((kind, description))
     if old is not None and kind != KEYRING and not keys.error_of(old):
         if not old.allows(WRITE, who, possessed):
@@ -85,19 +85,23 @@ def sys_add_key(kernel: Kernel, task: Task, kind_at: int, name: int, payload_at:
     if kind == LOGON:
         perm &= ~(READ << POSSESSOR)
     made = keys.make(kind, description, who.fsuid, who.fsgid, perm, payload)
-    keys.link(ring, made)
+    try:
+        keys.link(ring, made)
+    finally:
+        keys.put(made)
     return made.serial
 
 
 def sys_request_key(kernel: Kernel, task: Task, kind_at: int, name: int, callout: int, ring_id: int) -> int:
     """request_key(2): there is no program that makes a missing key (ENOENT where one is asked for)."""
+    keys = kernel.keys
+    keys.collect()
     kind = _type(task, kind_at)
     description = _text(task, name, _DESCRIPTION_MAX)
     if callout:
         _text(task, callout, PAGE_SIZE)
-    target = lookup_ring(kernel, task, ring_id, WRITE, create=True) if ring_id else None
-    keys = reachable_keys(kernel)
-    for ring in searched_rings(kernel, task):
+    target = lookup_ring(kernel.keys, task, ring_id, WRITE, create=True) if ring_id else None
+    for ring in searched_rings(kernel.keys, task):
         try:
             found = keys.search(ring, kind, description, task.credentials)
         except LinuxError:
@@ -143,23 +147,21 @@ Arguments = tuple[int, int, int, int]
 
 
 def _get_ring_id(kernel: Kernel, task: Task, a: Arguments) -> int:
-    return lookup(kernel, task, S32(a[0]), SEARCH, create=bool(U32(a[1])))[0].serial
+    return lookup(kernel.keys, task, S32(a[0]), SEARCH, create=bool(U32(a[1])))[0].serial
 
 
 def _join_session(kernel: Kernel, task: Task, a: Arguments) -> int:
     name = _text(task, a[0], _DESCRIPTION_MAX) if a[0] else None
     if name is not None and name[:1] == ".":
         raise LinuxError(errno.EPERM)
-    reachable_keys(kernel)
-    task.group.session_keyring = ring = join_session(kernel, task, name)
-    return ring.serial
+    return join_session(kernel.keys, task, name)
 
 
 def _update(kernel: Kernel, task: Task, a: Arguments) -> int:
     if a[2] > PAGE_SIZE:
         raise LinuxError(errno.EINVAL)
     payload = task.mm.read(a[1], a[2]) if a[1] and a[2] else b""
-    key, _ = lookup(kernel, task, S32(a[0]), WRITE)
+    key, _ = lookup(kernel.keys, task, S32(a[0]), WRITE)
     if key.is_ring:
         raise LinuxError(errno.EOPNOTSUPP)
     check_payload(key.kind, key.description, payload)
@@ -168,7 +170,7 @@ def _update(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _revoke(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, possessed = lookup(kernel, task, S32(a[0]), 0)
+    key, possessed = lookup(kernel.keys, task, S32(a[0]), 0)
     who = task.credentials
     if not (key.allows(WRITE, who, possessed) or key.allows(SETATTR, who, possessed)):
         raise LinuxError(errno.EACCES)
@@ -182,11 +184,12 @@ def _chown(kernel: Kernel, task: Task, a: Arguments) -> int:
     uid, gid, who = U32(a[1]), U32(a[2]), task.credentials
     if uid == gid == _SAME:
         return 0
-    key, _ = lookup(kernel, task, S32(a[0]), SETATTR, partial=True)
+    key, _ = lookup(kernel.keys, task, S32(a[0]), SETATTR, partial=True)
     if not may_administer(who):
         if uid not in (_SAME, key.uid) or (gid not in (_SAME, key.gid) and not who.in_group(gid)):
             raise LinuxError(errno.EACCES)
-    key.uid = key.uid if uid == _SAME else uid
+    if uid != _SAME:
+        kernel.keys.give_to(key, uid)
     key.gid = key.gid if gid == _SAME else gid
     return 0
 
@@ -195,7 +198,7 @@ def _setperm(kernel: Kernel, task: Task, a: Arguments) -> int:
     perm = U32(a[1])
     if perm & ~PERMISSIONS:
         raise LinuxError(errno.EINVAL)
-    key, _ = lookup(kernel, task, S32(a[0]), SETATTR, partial=True)
+    key, _ = lookup(kernel.keys, task, S32(a[0]), SETATTR, partial=True)
     if key.uid != task.credentials.fsuid and not may_administer(task.credentials):
         raise LinuxError(errno.EACCES)
     key.perm = perm
@@ -203,7 +206,7 @@ def _setperm(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _describe(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, _ = lookup(kernel, task, S32(a[0]), VIEW, partial=True)
+    key, _ = lookup(kernel.keys, task, S32(a[0]), VIEW, partial=True)
     text = encode_name(f"{key.kind};{S32(key.uid)};{S32(key.gid)};{key.perm:08x};{key.description}") + b"\0"
     return _answer(task, text, a[1], a[2])
 
@@ -216,13 +219,13 @@ def _answer(task: Task, data: bytes, buffer: int, size: int) -> int:
 
 
 def _clear(kernel: Kernel, task: Task, a: Arguments) -> int:
-    kernel.keys.clear(lookup_ring(kernel, task, S32(a[0]), WRITE, create=True))
+    kernel.keys.clear(lookup_ring(kernel.keys, task, S32(a[0]), WRITE, create=True))
     return 0
 
 
 def _link(kernel: Kernel, task: Task, a: Arguments) -> int:
-    ring, _ = lookup(kernel, task, S32(a[1]), WRITE, create=True)
-    key, _ = lookup(kernel, task, S32(a[0]), LINK, create=True)
+    ring, _ = lookup(kernel.keys, task, S32(a[1]), WRITE, create=True)
+    key, _ = lookup(kernel.keys, task, S32(a[0]), LINK, create=True)
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
     kernel.keys.link(ring, key)
@@ -230,8 +233,8 @@ def _link(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _unlink(kernel: Kernel, task: Task, a: Arguments) -> int:
-    ring, _ = lookup(kernel, task, S32(a[1]), WRITE)
-    key, _ = lookup(kernel, task, S32(a[0]), 0, partial=True)
+    ring, _ = lookup(kernel.keys, task, S32(a[1]), WRITE)
+    key, _ = lookup(kernel.keys, task, S32(a[0]), 0, partial=True)
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
     kernel.keys.unlink(ring, key)
@@ -241,8 +244,8 @@ def _unlink(kernel: Kernel, task: Task, a: Arguments) -> int:
 def _search(kernel: Kernel, task: Task, a: Arguments) -> int:
     kind = _type(task, a[1])
     description = _text(task, a[2], _DESCRIPTION_MAX)
-    ring, _ = lookup(kernel, task, S32(a[0]), SEARCH)
-    target = lookup(kernel, task, S32(a[3]), WRITE, create=True)[0] if S32(a[3]) else None
+    ring, _ = lookup(kernel.keys, task, S32(a[0]), SEARCH)
+    target = lookup(kernel.keys, task, S32(a[3]), WRITE, create=True)[0] if S32(a[3]) else None
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
     found = kernel.keys.search(ring, kind, description, task.credentials)
@@ -254,7 +257,7 @@ def _search(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _read(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, possessed = lookup(kernel, task, S32(a[0]), 0)
+    key, possessed = lookup(kernel.keys, task, S32(a[0]), 0)
     if not key.allows(READ, task.credentials, possessed) and not possessed:
         raise LinuxError(errno.EACCES)
     if key.kind == LOGON:
@@ -282,7 +285,7 @@ def _set_default(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _set_timeout(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, _ = lookup(kernel, task, S32(a[0]), SETATTR, partial=True)
+    key, _ = lookup(kernel.keys, task, S32(a[0]), SETATTR, partial=True)
     kernel.keys.expire(key, U32(a[1]))
     return 0
 
@@ -297,19 +300,19 @@ def _assume(kernel: Kernel, task: Task, a: Arguments) -> int:
 
 
 def _security(kernel: Kernel, task: Task, a: Arguments) -> int:
-    lookup(kernel, task, S32(a[0]), VIEW, partial=True)
+    lookup(kernel.keys, task, S32(a[0]), VIEW, partial=True)
     return _answer(task, b"\0", a[1], a[2])
 
 
 def _invalidate(kernel: Kernel, task: Task, a: Arguments) -> int:
-    key, _ = lookup(kernel, task, S32(a[0]), SEARCH)
-    key.invalid = True
+    key, _ = lookup(kernel.keys, task, S32(a[0]), SEARCH)
+    kernel.keys.invalidate(key)
     return 0
 
 
 def _restrict(kernel: Kernel, task: Task, a: Arguments) -> int:
     """No keyring is restricted by a type here."""
-    lookup_ring(kernel, task, S32(a[0]), SETATTR)
+    lookup_ring(kernel.keys, task, S32(a[0]), SETATTR)
     raise LinuxError(errno.EOPNOTSUPP)
 
 
@@ -317,8 +320,8 @@ def _move(kernel: Kernel, task: Task, a: Arguments) -> int:
     flags = U32(a[3])
     if flags & ~1:
         raise LinuxError(errno.EINVAL)
-    key, _ = lookup(kernel, task, S32(a[0]), LINK)
-    source, target = (lookup_ring(kernel, task, S32(number), WRITE) for number in a[1:3])
+    key, _ = lookup(kernel.keys, task, S32(a[0]), LINK)
+    source, target = (lookup_ring(kernel.keys, task, S32(number), WRITE) for number in a[1:3])
     if source is target:
         return 0
     if source.links.get(key.place) is not key:
@@ -351,6 +354,7 @@ def sys_keyctl(kernel: Kernel, task: Task, operation: int, a: int, b: int, c: in
     handler = _OPERATIONS.get(operation)
     if handler is None:
         raise LinuxError(errno.EOPNOTSUPP)
+    kernel.keys.collect()
     return handler(kernel, task, (a, b, c, d))
 
 

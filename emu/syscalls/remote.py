@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from emu.fs.file import BrokenPipe
-from emu.fs.pipe import Pipe, PipeFile
+from emu.fs.pipe import Pipe
+from emu.fs.pipefile import PipeFile
 from emu.kernel.signal_state import Sig
 from emu.linux.argument import FD, HEX, HEX32, PID, S32, SIZE, Named, Pointer
 from emu.linux.caller import may_access

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from emu.fs.devfs import NullFile
 from emu.fs.file import BrokenPipe, File
-from emu.fs.pipe import Pipe, PipeFile
+from emu.fs.pipe import Pipe
+from emu.fs.pipefile import PipeFile
 from emu.linux.argument import FD, OFFSET, SIZE, Bits, Pointer
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MAX_FILE_SIZE, MAX_RW_COUNT, PAGE_SIZE, OpenFlags

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-import emu.cli.against
+import emu.cli.running.against
 import emu.syscalls
 import guests
 from emu.against.isolation import NotIsolated, Start, may_isolate
 from emu.against.launch import NotRunnable, run_natively
 from emu.against.tape import Tape
-from emu.cli.launch import build_machine
+from emu.cli.running.launch import build_machine
 from emu.linux import syscall_names
 from emu.linux.errors import LinuxError
 from emu.linux.likeness import Likeness
@@ -57,7 +57,7 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[..., Any]]
             machine.kernel.entry.register(row._replace(handler=handler), replace=True)
             return machine
 
-        monkeypatch.setattr(emu.cli.against, "build_machine", built)
+        monkeypatch.setattr(emu.cli.running.against, "build_machine", built)
 
     return with_handler
 
@@ -239,7 +239,7 @@ def test_a_host_without_namespaces(unimmu: Unimmu, monkeypatch: pytest.MonkeyPat
     def refuse() -> None:
         raise NotIsolated("namespaces of its own (user, mount, pid): Operation not permitted")
 
-    monkeypatch.setattr(emu.cli.against, "may_isolate", refuse)
+    monkeypatch.setattr(emu.cli.running.against, "may_isolate", refuse)
     ran = unimmu("run", "--against-host", "hello")
     assert (ran.status, ran.out) == (2, "")
     assert ran.err == (

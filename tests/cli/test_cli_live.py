@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from emu.cli.live import KeptOutput
+from emu.cli.running.live import KeptOutput
 from tests.cli.conftest import Unimmu, command, environment, unimmu
 
 __all__ = ["unimmu"]
@@ -206,7 +206,7 @@ def test_progress_is_silent_where_there_is_no_terminal(capfd: pytest.CaptureFixt
 def test_of_very_much_output_the_last_is_kept(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emu.cli.live._MOST_KEPT", 1000)
+    monkeypatch.setattr("emu.cli.running.live._MOST_KEPT", 1000)
     kept = KeptOutput()
     descriptor = kept._file.fileno()  # which the guest has
     for number in range(10):

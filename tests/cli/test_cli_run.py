@@ -328,9 +328,9 @@ def test_our_own_mistakes_come_with_a_traceback(unimmu: Unimmu, monkeypatch: pyt
 
 
 def test_what_is_not_installed_is_named(unimmu: Unimmu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "emu.cli.launch", None)
+    monkeypatch.setitem(sys.modules, "emu.cli.running.launch", None)
     assert "Traceback" in unimmu("run", "hello").err  # a part of our own is missing
-    monkeypatch.delitem(sys.modules, "emu.cli.launch")
+    monkeypatch.delitem(sys.modules, "emu.cli.running.launch")
 
     def missing(*_: object, **__: object) -> None:
         raise ModuleNotFoundError("No module named 'unicorn'", name="unicorn")

@@ -22,7 +22,7 @@ NEVER = (
     "mmu.cpuid", "mmu.exact", "mmu.model", "mmu.perf_events", "mmu.presets",
     "mmu.tlb",
     "emu.kernel.sigframe", "emu.audit", "emu.mm.stale", "mmu.batch", "mmu.geometry",
-    "mmu.stale", "mmu.codekey", "mmu.compiler", "emu.cli.report", "emu.trace.report", "emu.linux.syscall_names",
+    "mmu.stale", "mmu.codekey", "mmu.compiler", "emu.cli.running.report", "emu.trace.report", "emu.linux.syscall_names",
     "guests.build",
 )  # fmt: skip
 #: Of the standard library: each takes as long as twenty modules of ours, and unicorn would import some of them.

@@ -10,7 +10,7 @@ import pytest
 
 from emu.cli.arguments import Parser
 from emu.cli.run import add_arguments
-from emu.cli.watched import Watched, watched
+from emu.cli.running.watched import Watched, watched
 from tests.cli.conftest import Unimmu
 
 

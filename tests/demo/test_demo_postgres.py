@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import pytest
 
 import guests
-from emu.cli import postgres
+from emu.cli.demos import postgres
+from emu.cli.demos.postgresguest import blocks_of, environment, rows_read
+from emu.cli.demos.postgresserver import Cluster, Mode, Work, serve
 from emu.cli.main import main
-from emu.cli.postgresguest import blocks_of, environment, rows_read
-from emu.cli.postgresserver import Cluster, Mode, Work, serve
 from emu.trace.formats.registry import format_of
 from emu.trace.report.postgres import ServerFigures, grid, in_words
 from emu.trace.report.sharing import draw_sharing

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from emu.fs.mounting import attach, clone, set_propagation
-from emu.fs.pipe import MAX_FULL_PIPES, PipeFile
+from emu.fs.pipe import MAX_FULL_PIPES
+from emu.fs.pipefile import PipeFile
 from emu.linux.errors import LinuxError
 from emu.linux.fileflags import MountFlags
 from emu.linux.mman import MapFlags, Prot

@@ -223,7 +223,7 @@ def test_an_interrupt_at_moments_by_chance() -> None:
 
 PROGRAM = """
 import msharefs.module, guests
-from emu import hooks
+from emu.engine import hooks
 from emu.machine import Machine
 booted = Machine(8 << 20, modules={}, log=print)
 booted.spawn(guests.path("hello"))

@@ -9,7 +9,7 @@ import pytest
 from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 from unicorn import x86_const as x86
 
-from emu.fpu import FXSAVE_BYTES, INITIAL_FCW, INITIAL_MXCSR, Fpu
+from emu.engine.fpu import FXSAVE_BYTES, INITIAL_FCW, INITIAL_MXCSR, Fpu
 
 _ST, _XMM, _SOFTWARE = 32, 160, 416
 

@@ -11,7 +11,7 @@ import pytest
 
 import emu.cpu.cpu
 import guests
-from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES
+from emu.engine.records import BLOCK_BYTES, TABLE_ENTRIES
 from emu.mm import kmem
 from tests.booted import MIB, MakeMachine
 

@@ -126,7 +126,7 @@ def test_indirect_jumps_and_returns_find_the_next_block() -> None:
 
 def test_where_the_engine_finds_blocks_in_another_way_its_function_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emu.inline.stubs._FINDS", b"something else")
-    _prove(load("emu.hooks"))
+    _prove(load("emu.engine.hooks"))
     machine = GuestMachine(modules={}, engine_fast=True)
     assert machine.run_guest("hello_musl_pie").stdout
     inlining = machine.kernel.cpu.inlining
@@ -199,10 +199,10 @@ def test_what_is_not_as_expected_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     real = unicorn_abi.symbol_address
     monkeypatch.setattr(unicorn_abi, "symbol_address", lambda name: real(name) + ("check" in name))
     with pytest.raises(Unproven, match="not as expected"):
-        _prove(load("emu.hooks"))
+        _prove(load("emu.engine.hooks"))
 
 
 def test_the_proof_where_there_was_a_machine_in_exact_mode() -> None:
     """The engine's code calls the helpers of exact mode then."""
     GuestMachine(modules={}, tlb="textbook", engine_fast=True)
-    _prove(load("emu.hooks"))
+    _prove(load("emu.engine.hooks"))

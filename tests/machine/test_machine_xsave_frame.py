@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emu.fpu import with_initial
+from emu.engine.fpu import with_initial
 from emu.testing.compiled import compile_guest
 from tests.booted import MakeMachine, native
 from tests.machine.native_host import needs_host

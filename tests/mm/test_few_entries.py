@@ -12,7 +12,8 @@ from emu.mm import pagecache, pagetable, rss
 from emu.mm.frames import FrameAllocator
 from emu.mm.pagecache import PageCache
 from emu.mm.pageflags import FrameKind
-from emu.mm.pagetable import RW, SPECIAL, UFFD_WP_BIT, P, PageTables, ShareCounts
+from emu.mm.pagetable import RW, SPECIAL, UFFD_WP_BIT, P, PageTables
+from emu.mm.sharecounts import ShareCounts
 from emu.mm.swapcache import Swap
 from emu.mm.swapops import GUARD_ENTRY, POISONED_ENTRY, UFFD_WP_ENTRY
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory

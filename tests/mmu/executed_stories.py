@@ -10,7 +10,7 @@ from typing import Any
 
 from unicorn import x86_const as x86
 
-from emu.hooks import NO_REGISTER, Hit
+from emu.engine.records import NO_REGISTER, Hit
 from emu.instructions.executed import engine as names
 from emu.instructions.executed.build import FUNCTIONS
 from emu.instructions.executed.engine import Engine

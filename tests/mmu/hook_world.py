@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emu.hooks import BLOCK_BYTES, TABLE_ENTRIES, Count, TrapState
+from emu.engine.records import BLOCK_BYTES, TABLE_ENTRIES, Count, TrapState
 from mmu import CR4, EventRing, PhysicalMemory, Registers
 from mmu.geometry import Array, Geometry, Kinds, PageSizes, Replacement
 from mmu.instruction import InstructionTables

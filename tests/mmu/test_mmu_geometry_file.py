@@ -11,7 +11,7 @@ import pytest
 
 from emu.cli import presets as command
 from emu.cli.arguments import Parser, UsageError
-from emu.cli.launch import _tlb as tlb_of
+from emu.cli.running.launch import _tlb as tlb_of
 from emu.cli.tlb import preset_or_file, with_settings
 from mmu.geometry import Geometry, IndexHash, Replacement, StructureShape
 from mmu.geometry_file import BadPreset, read_file, read_text

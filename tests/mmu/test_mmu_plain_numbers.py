@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emu.hooks import (
+from emu.engine.records import (
     BLOCK_BYTES,
     FAR,
     INLINE_BLOCK_BYTES,
@@ -62,11 +62,10 @@ _EXECUTED = tuple(
     f"emu.instructions.executed.{name}" for name in ("crossing", "integer", "masks", "sse", "stores", "x87")
 )
 MODULES = (
-    "emu.bench.empty", "emu.exact_hooks", "emu.hooks", "emu.inline.guards", "emu.inline.sites", *_EXECUTED,
-    "emu.instructions.plain",
-    "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill", "emu.kernel.sigregs", "emu.mm.entrywork",
-    "emu.mm.pagecopy", "emu.trace.encoding", "emu.trace.packing", "emu.trace.told",
-    "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks", "mmu.said",
+    "emu.bench.empty", "emu.engine.exact_hooks", "emu.engine.hooks", "emu.inline.guards", "emu.inline.sites",
+    *_EXECUTED, "emu.instructions.plain", "emu.instructions.scan", "emu.kernel.fastcalls", "emu.kernel.faultfill",
+    "emu.kernel.sigregs", "emu.mm.entrywork", "emu.mm.pagecopy", "emu.trace.encoding", "emu.trace.packing",
+    "emu.trace.told", "mmu.batch", "mmu.exact", "mmu.helpers", "mmu.hooks", "mmu.said",
 )  # fmt: skip
 load = objectcode.load.__wrapped__  # without its memory, which may have the other mode
 #: Every opcode of two maps, then chance.
@@ -678,8 +677,8 @@ def nothing(world: HookWorld, call: Call) -> None:
 
 STORIES: dict[Callable[[HookWorld, Call], None], str] = {
     walks: "mmu.hooks", instructions: "mmu.hooks", batches: "mmu.batch", modelled: "mmu.exact", exact: "mmu.exact",
-    windows: "mmu.exact", modelled_blocks: "emu.exact_hooks",
-    slices: "emu.hooks", pieces: "emu.hooks", decoding: "emu.instructions.scan",
+    windows: "mmu.exact", modelled_blocks: "emu.engine.exact_hooks",
+    slices: "emu.engine.hooks", pieces: "emu.engine.hooks", decoding: "emu.instructions.scan",
     plain: "emu.instructions.plain", inline: "emu.inline.sites", guarding: "emu.inline.guards", helpers: "mmu.helpers",
     nothing: "emu.bench.empty", signals: "emu.kernel.sigregs", answers: "emu.kernel.fastcalls",
     page_faults: "emu.kernel.faultfill",

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from emu.cli.rooted import SEARCHED
+from emu.cli.running.rooted import SEARCHED
 
 ROOT = Path(__file__).resolve().parents[2]
 #: How long a program may take on the host, or in the machine (s).

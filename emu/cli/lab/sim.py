@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_that_it_stays(arguments.file, arguments.json)
     models = geometries_of(arguments.tlb, arguments.tlb_set, latency=arguments.tlb_latency, size=arguments.nested)
     geometries = [geometry for _, geometry in models]
-    from emu.cli.accesses import needs_library
+    from emu.cli.running.accesses import needs_library
 
     needs_library(arguments.file)
     from emu.lab.batch import StreamError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from emu.hooks import Hit, effective_address
+from emu.engine.hooks import effective_address
+from emu.engine.records import Hit
 from emu.instructions.executed.engine import Engine, reachable
 from mmu.native import entry
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from emu.hooks import Hit, effective_address
+from emu.engine.hooks import effective_address
+from emu.engine.records import Hit
 from emu.instructions.executed.engine import Engine, reachable
 from mmu.native import cold, entry, load8, load64
 

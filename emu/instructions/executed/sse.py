@@ -7,7 +7,8 @@ from emu.arithmetic.extended import DE, IE
 from emu.arithmetic.horizontal import folded
 from emu.arithmetic.strings import STATUS_FLAGS, explicit_length, index, length_to_zero, mask, matches
 from emu.arithmetic.wide import M64, Wide
-from emu.hooks import Hit, effective_address
+from emu.engine.hooks import effective_address
+from emu.engine.records import Hit
 from emu.instructions.executed.engine import (
     FPSW,
     FPTAG,

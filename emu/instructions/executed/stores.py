@@ -5,7 +5,8 @@ from __future__ import annotations
 from emu.arithmetic.conversion import fbstp, fisttp
 from emu.arithmetic.extended import C1, IE, SF
 from emu.arithmetic.wide import M64
-from emu.hooks import Hit, effective_address
+from emu.engine.hooks import effective_address
+from emu.engine.records import Hit
 from emu.instructions.executed.engine import (
     FCS,
     FDP,

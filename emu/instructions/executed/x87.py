@@ -7,7 +7,7 @@ from emu.arithmetic.exponential import constant, f2xm1, fyl2x, fyl2xp1
 from emu.arithmetic.extended import C0, C1, C2, C3, IE, SF, Kind, Result, indefinite, kind
 from emu.arithmetic.remainder import fprem, fscale, fxtract
 from emu.arithmetic.wide import TOP
-from emu.hooks import Hit
+from emu.engine.records import Hit
 from emu.instructions.executed.engine import FPCW, FPSW, FPTAG, Engine, read_fp, read_register, write_fp, write_register
 from emu.instructions.executed.operation import Code, Outcome
 from emu.instructions.executed.stack import is_empty, physical, set_status, traps, with_top

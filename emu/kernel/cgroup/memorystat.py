@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emu.mm.hugememory import mapped_heads
+from emu.mm.hugepmd import mapped_heads
 from emu.mm.kmem import SLAB_RECLAIMABLE, SLAB_UNRECLAIMABLE, SOCKETS
 from emu.mm.lru import list_sizes
 from emu.mm.memcontrol import MemCgroup, MemControl

@@ -27,9 +27,7 @@ class Code:
         elif note.kind == "fork":
             self._mapped[note.fields["child"]] = self._mapped.get(pid, ())
         elif note.kind == "mmap" and (mapped := Mapped.of(note.fields)) is not None:
-            others = self._mapped.get(pid, ())
-            kept = (one for one in others if one.end <= mapped.start or mapped.end <= one.start)
-            self._mapped[pid] = (*kept, mapped)
+            self._mapped[pid] = (*mapped.apart(self._mapped.get(pid, ())), mapped)
 
     def place(self, pid: int, rip: int) -> str:
         """``symbol+offset (file)`` as perf script says it."""
@@ -42,8 +40,8 @@ class Code:
         return "[unknown] ([unknown])"
 
     def _symbol(self, mapped: Mapped, rip: int) -> str:
-        elf = self._files.find(mapped.path)
-        if elf is None or (mapped.build_id and mapped.build_id != elf.build_id):
+        elf = mapped.symbols(self._files.find(mapped.path))
+        if elf is None:
             return "[unknown]"
         address = rip - elf.bias(mapped.start, mapped.offset) & (1 << 64) - 1
         place = int(elf.places(np.array([address], np.uint64))[0])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,15 @@ class Mapping:
             return None
         fits = 0 <= start < start + length < 1 << 64 and 0 <= offset < 1 << 64
         return cls(start, start + length, offset, path, build_id) if fits else None
+
+
+    def apart(self, others: Iterable[Mapping]) -> tuple[Mapping, ...]:
+        """Those in whose place this one is not."""
+        return tuple(one for one in others if one.end <= self.start or self.end <= one.start)
+
+    def symbols(self, elf: Elf | None) -> Elf | None:
+        """A file of this path, unless it is another one than was mapped."""
+        return None if elf is None or (self.build_id and self.build_id != elf.build_id) else elf
 
 
 @dataclass
@@ -107,12 +117,8 @@ class Image:
 
     def has_room(self, mapping: Mapping) -> bool:
         """Whether nothing was ever mapped there."""
-        return all(one.end <= mapping.start or mapping.end <= one.start for one in self.mappings)
+        return len(mapping.apart(self.mappings)) == len(self.mappings)
 
     def with_mapping(self, mapping: Mapping) -> Image:
         """The same after this has taken the place of others."""
-        kept = [one for one in self.mappings if one.end <= mapping.start or mapping.end <= one.start]
-        return Image(
-            self.path, self.elf, self.base, self.given, self.executed, self.settled, self.other, [*kept, mapping],
-            self.program,
-        )  # fmt: skip
+        return replace(self, mappings=[*mapping.apart(self.mappings), mapping])

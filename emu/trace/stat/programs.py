@@ -189,7 +189,7 @@ class Programs:
             lacks = "there is no such ELF file here; --elf FILE says where it is"
         elif elf.stripped:
             lacks = "it is stripped; --elf FILE says where it is with symbols"
-        elif given is None and mapping.build_id and elf.build_id != mapping.build_id:
+        elif given is None and mapping.symbols(elf) is None:
             lacks = _ANOTHER
         if lacks:
             self._lacking.setdefault(mapping.path, lacks)

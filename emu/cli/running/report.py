@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import format_size
-from emu.cli.regioncounts import RegionCounts, kernel_counts
+from emu.cli.running.regioncounts import RegionCounts, kernel_counts
 from emu.cpu.cpu import Cpu
 from emu.kernel.kernel import Kernel
 from emu.kernel.usage import Usage

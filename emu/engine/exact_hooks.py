@@ -1,14 +1,15 @@
 """The machine's block hook in exact mode: the TLB model handles the fetches of a block, and its instructions are
-counted (:mod:`emu.hooks`)."""
+counted (:mod:`emu.engine.hooks`)."""
 
 from __future__ import annotations
 
-from emu.hooks import FAR, TrapState, enter_block
+from emu.engine.hooks import enter_block
+from emu.engine.records import FAR, TrapState
 from mmu.exact import fetch_block
 from mmu.native import entry
 from mmu.state import MmuState
 
-#: What the clock is made of is a part of the state (:class:`emu.hooks.Count`).
+#: What the clock is made of is a part of the state (:class:`emu.engine.records.Count`).
 _COUNT = MmuState.granted.offset  # type: ignore[attr-defined]
 
 

@@ -10,10 +10,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emu.cli import hostmemory
 from emu.cli.arguments import UsageError
-from emu.cli.messages import version
-from emu.cli.postgresguest import (
+from emu.cli.demos import hostmemory
+from emu.cli.demos.postgresguest import (
     READY,
     WORKING,
     environment,
@@ -23,6 +22,7 @@ from emu.cli.postgresguest import (
     start,
     titles,
 )
+from emu.cli.messages import version
 from emu.cli.progress import on_terminal, progress
 from emu.kernel.report import describe_process
 from emu.kernel.sched import StopReason

@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from emu.cli.arguments import UsageError
-from emu.cli.liveprocesses import folded, processes_table
 from emu.cli.messages import complain
+from emu.cli.running.liveprocesses import folded, processes_table
 from emu.cli.screen import Screen
 from emu.cli.streams import Stopper, host_stream
 from emu.fs.hostfile import HostDescriptor

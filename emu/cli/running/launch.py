@@ -158,14 +158,14 @@ def _start(machine: Machine, arguments: argparse.Namespace, copied: Sequence[str
     name: str = arguments.program
     words = list(map(os.fsencode, arguments.arguments))  # the very bytes, whatever the locale
     if arguments.root is not None:
-        from emu.cli.rooted import default_environment, start_in_root, user_of
+        from emu.cli.running.rooted import default_environment, start_in_root, user_of
 
         user = user_of(machine, arguments)
         environment = parse_environment(arguments.env, default_environment(machine, user))
         return start_in_root(machine, arguments, words, environment, user)
     credentials = None
     if arguments.uid is not None or arguments.gid is not None:
-        from emu.cli.rooted import user_of
+        from emu.cli.running.rooted import user_of
 
         credentials = user_of(machine, arguments).credentials
     start = partial(

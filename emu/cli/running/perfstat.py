@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from emu.cli.events import Count, Counts
+from emu.cli.running.events import Count, Counts
 
 _NS = 1e9
 #: The event of which another one is a part.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import Parser, UsageError, format_size, output_path, parse_size, whole_number
-from emu.cli.hostmemory import available_memory
+from emu.cli.demos.hostmemory import available_memory
+from emu.cli.demos.postgresguest import BLOCK, VERSIONS
+from emu.cli.demos.postgresserver import Cluster, Mode, Work, initdb, serve
 from emu.cli.messages import version
-from emu.cli.postgresguest import BLOCK, VERSIONS
-from emu.cli.postgresserver import Cluster, Mode, Work, initdb, serve
 from emu.cli.screen import Screen
 from emu.cli.tlb import preset_or_file
 from emu.kernel.sched import MAX_CPUS

@@ -16,10 +16,10 @@ from emu.against.isolation import Entry, NotIsolated, Start, may_isolate
 from emu.against.launch import NotRunnable, run_natively
 from emu.against.report import Symbols, json_of, text_of
 from emu.cli.arguments import UsageError
-from emu.cli.ending import Deaths, ending_of
-from emu.cli.launch import build_machine, parse_bind, start_program
 from emu.cli.messages import complain
-from emu.cli.outputs import OutputFile
+from emu.cli.running.ending import Deaths, ending_of
+from emu.cli.running.launch import build_machine, parse_bind, start_program
+from emu.cli.running.outputs import OutputFile
 from emu.cli.streams import Stopper
 from emu.kernel.sched import StopReason
 from emu.machine import LaunchError

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from emu.cli.regioncounts import RegionCounts, kernel_counts
+from emu.cli.running.regioncounts import RegionCounts, kernel_counts
 from emu.kernel.tracer import Tracer
 from emu.kernel.usage import Usage
 from emu.linux.syscall_names import NAMES

@@ -12,19 +12,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import UsageError
-from emu.cli.ending import Deaths
 from emu.cli.messages import complain, complain_lines, version
+from emu.cli.running.ending import Deaths
+from emu.cli.running.watched import Watched, strace_options
 from emu.cli.streams import Stopper
-from emu.cli.watched import Watched, strace_options
 from emu.kernel.task import Task
 from emu.kernel.tracer import Tracer
 from emu.machine import Machine
 
 if TYPE_CHECKING:
-    from emu.cli.accesses import Accesses
-    from emu.cli.events import Events
-    from emu.cli.recording import Recording
-    from emu.cli.regioncounts import RegionCounts
+    from emu.cli.running.accesses import Accesses
+    from emu.cli.running.events import Events
+    from emu.cli.running.recording import Recording
+    from emu.cli.running.regioncounts import RegionCounts
     from emu.trace.recorder import Recorder
     from emu.trace.region import WatchedRegion
     from emu.trace.strace import Options
@@ -264,38 +264,38 @@ class Outputs:
 
 
 def _recording(machine: Machine, arguments: argparse.Namespace) -> Recording:
-    from emu.cli.recording import recording
+    from emu.cli.running.recording import recording
 
     return recording(machine, arguments)
 
 
 def _check_record(name: str) -> None:
-    from emu.cli.accesses import needs_library
+    from emu.cli.running.accesses import needs_library
 
     needs_library(f"--record {name}")
 
 
 def _accesses(machine: Machine, write: Callable[[bytes], None], arguments: argparse.Namespace) -> Accesses:
-    from emu.cli.accesses import Accesses
+    from emu.cli.running.accesses import Accesses
 
     return Accesses(machine, write, arguments)
 
 
 def _region(machine: Machine, arguments: argparse.Namespace, first: Task, program: str) -> WatchedRegion | None:
-    from emu.cli.recording import region
+    from emu.cli.running.recording import region
 
     return region(machine, arguments, first, program)
 
 
 def _region_counts(machine: Machine, text: str) -> RegionCounts:
-    from emu.cli.regioncounts import RegionCounts
+    from emu.cli.running.regioncounts import RegionCounts
 
     return RegionCounts(machine.kernel, text)
 
 
 def _events(machine: Machine, asked: Watched, region: RegionCounts | None) -> Events:
     """:class:`UsageError` for one that is not counted."""
-    from emu.cli.events import Events, UnknownEvent
+    from emu.cli.running.events import Events, UnknownEvent
 
     try:
         return Events(machine, asked.events, region)

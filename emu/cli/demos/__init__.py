@@ -1,0 +1,1 @@
+"""The larger demonstrations of ``unimmu demo``."""
