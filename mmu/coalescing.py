@@ -1,10 +1,12 @@
 """Pages of 4K that are one translation: AMD's coalesced pages, of which "a coalesced page is a 16k page created from
 four adjacent 4k pages" (Linux, tools/perf/pmu-events/arch/x86/amdzen4/memory.json).
 
-When such pages become one is not public.  Here it is so: a walk has read the line of 64 bytes with the PTE, and looks
-at those beside it.  If all are equal but for the address, A and D included, and the frames stand side by side from a
-multiple of their size on, an array that coalesces takes the translation of all.  It is one entry: an invalidation of
-one page, or a hit that cannot be used, takes it out as a whole.
+AMD's guide for family 19h (publication 56665) says which pages may be one, in both levels, for data and for fetches:
+four side by side from a multiple of 16K on, whose frames are so as well, with the same attributes.  The processor need
+not do so.  Here it always does: a walk has read the line of 64 bytes with the PTE, and looks at those beside it.  If
+all are equal but for the address, A and D included, and the frames stand side by side from a multiple of their size on,
+an array that coalesces takes the translation of all.  It is one entry: an invalidation of one page, or a hit that
+cannot be used, takes it out as a whole.
 """
 
 from __future__ import annotations

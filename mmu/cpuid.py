@@ -1,79 +1,30 @@
 """TLB geometry from CPUID: a dump, or this host's.
 
 Intel: leaf 18h (deterministic address translation parameters) or, before it, the descriptors of leaf 2.  AMD: leaves
-80000005h, 80000006h and 80000019h, with 80000021h for the unit of the sizes.  Leaf 4 is about caches only.  CPUID says
-nothing of replacement, index hashes, inclusion and paging-structure caches: those are assumptions, and the geometry's
-provenance says so.
+80000005h, 80000006h and 80000019h, with 80000021h for the unit of the sizes, and 0 and 1 for which Zen it is.  Leaf 4
+is about caches only.  CPUID says nothing of replacement, index hashes, coalesced pages, inclusion and paging-structure
+caches: those are assumptions, of a Zen those of its preset (:mod:`mmu.zen`), and the geometry's provenance says so.
 """
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import os
-import platform
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mmu.cpuid_descriptors import DESCRIPTORS, FULL, NO_TLBS_HERE, NOT_GIVEN
+from mmu.cpuid_leaves import CpuidError, CpuidResult, Leaves
 from mmu.geometry import Array, Geometry, Kinds, PageSizes
-
-
-class CpuidResult(NamedTuple):
-    """What CPUID returned."""
-
-    eax: int
-    ebx: int
-    ecx: int
-    edx: int
-
-
-#: (leaf, sub-leaf) -> what CPUID returned there.
-Leaves = dict[tuple[int, int], CpuidResult]
+from mmu.zen import with_assumptions, zen_of
 
 #: Sizes of the paging-structure caches, PML5E to PDE, which CPUID does not report: those of the simulator ChampSim.
 ASSUMED_STRUCTURE_CACHES = {5: 2, 4: 4, 3: 8, 2: 32}
 
-_ASSUMPTIONS = (
+_ASSUMPTIONS: tuple[str, ...] = (
     "CPUID does not tell: replacement (LRU assumed), index hash (linear assumed), inclusion (neither assumed)",
     "paging-structure caches: CPUID does not tell; sizes of the simulator ChampSim",
 )
-
-
-class CpuidError(ValueError):
-    """The leaves do not describe TLBs, or CPUID cannot be read."""
-
-
-# ---- dumps
-
-_HEX = "([0-9A-Fa-f]{8})"
-_INSTLATX64 = re.compile(rf"CPUID {_HEX}: {_HEX}-{_HEX}-{_HEX}-{_HEX}(?: \[SL ([0-9A-Fa-f]+)\])?")
-_CPUID_R = re.compile(
-    rf"\s*0x{_HEX} 0x([0-9A-Fa-f]+): eax=0x{_HEX} ebx=0x{_HEX} ecx=0x{_HEX} edx=0x{_HEX}",
-)
-
-
-def parse_dump(text: str) -> Leaves:
-    """Read a dump of InstLatx64 ("CPUID 00000002: ...") or of ``cpuid -r`` ("0x00000002 0x00: eax=...").
-
-    From a dump of several processors, the first is read.  Raises :class:`CpuidError` if there is no line of either
-    kind.
-    """
-    leaves: Leaves = {}
-    for line in text.splitlines():
-        if found := _INSTLATX64.match(line.strip()):
-            leaf, *values, subleaf = found.groups(default="0")
-        elif found := _CPUID_R.match(line):
-            leaf, subleaf, *values = found.groups()
-        else:
-            continue
-        leaves.setdefault((int(leaf, 16), int(subleaf, 16)), CpuidResult(*(int(value, 16) for value in values)))
-    if not leaves:
-        raise CpuidError("this is not a CPUID dump: it has no line in the format of InstLatx64 or `cpuid -r`")
-    return leaves
 
 
 # ---- geometry
@@ -93,8 +44,11 @@ def from_cpuid(leaves: Leaves, name: str = "cpuid") -> Geometry:
     Raises :class:`CpuidError` if they describe none: hypervisors often hide these leaves.
     """
     notes: list[str] = []
+    zen = None
     if any(leaves.get((0x80000005, 0), (0, 0))[:2]):
         found = list(_amd(leaves, notes))
+        zen, note = zen_of(leaves)
+        notes += [note] if note is not None else []
     elif _leaf_18h(leaves):
         found = _merged(list(_leaf_18h(leaves)))
     else:
@@ -106,12 +60,10 @@ def from_cpuid(leaves: Leaves, name: str = "cpuid") -> Geometry:
         )
     arrays = _named([one.array for one in found])
     lines = [f"{array.name}: {one.source}" for array, one in zip(arrays, found, strict=True)]
-    return Geometry(
-        name=name,
-        arrays=tuple(arrays),
-        structure_caches=dict(ASSUMED_STRUCTURE_CACHES),
-        provenance="\n".join([*lines, *notes, *_ASSUMPTIONS]),
-    )
+    geometry, assumptions = Geometry(name, tuple(arrays), dict(ASSUMED_STRUCTURE_CACHES)), _ASSUMPTIONS
+    if zen is not None:
+        geometry, assumptions = with_assumptions(geometry, zen)
+    return replace(geometry, provenance="\n".join([*lines, *notes, *assumptions]))
 
 
 def _array(name: str, level: int, kinds: Kinds, page_sizes: PageSizes, entries: int, ways: int) -> tuple[Array, str]:
@@ -154,8 +106,6 @@ def _base_name(level: int, kinds: Kinds) -> str:
 
 #: No processor has a TLB with more entries: a leaf with more does not describe a TLB.
 _MOST_ENTRIES = 1 << 20
-#: Nor has leaf 18h as many sub-leaves.
-_MOST_SUBLEAVES = 255
 _TYPES = {1: Kinds.DATA, 2: Kinds.FETCH, 3: Kinds.ALL, 4: Kinds.LOAD, 5: Kinds.STORE}
 
 
@@ -316,66 +266,3 @@ def _amd_arrays(level: int, data: bool, fields: tuple[_Field | None, ...], same:
             f"; {one.ways} ways for {_SIZE_NAMES[one.page_size]}" for one in group[1:] if one.ways != group[0].ways
         )
         yield _Found(shape, ", ".join(dict.fromkeys(one.source for one in group)) + shared + others + note)
-
-
-# ---- this host
-
-#: void cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
-_CODE = bytes.fromhex(
-    "53"  # push rbx, which the caller wants back
-    "89f8 89f1"  # mov eax, edi; mov ecx, esi
-    "4989d0"  # mov r8, rdx
-    "0fa2"  # cpuid
-    "418900 41895804 41894808 4189500c"  # mov [r8], eax; [r8+4], ebx; [r8+8], ecx; [r8+12], edx
-    "5b c3"  # pop rbx; ret
-)
-
-
-def host_leaves() -> Leaves:
-    """The leaves that this host's CPUID returns, on whichever processor this thread runs; a hypervisor may hide some.
-
-    Raises :class:`CpuidError` where the instruction cannot be executed: not x86-64 Linux, or no executable mappings.
-    """
-    if sys.platform != "linux" or platform.machine() != "x86_64" or ctypes.sizeof(ctypes.c_void_p) != 8:
-        raise CpuidError(f"CPUID can be read on x86-64 Linux only, not on {platform.machine()} {sys.platform}")
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    descriptor = os.memfd_create("cpuid", os.MFD_CLOEXEC)  # never a page that is writable and executable at once
-    try:
-        os.write(descriptor, _CODE)
-        code = libc.mmap(None, len(_CODE), mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, descriptor, 0)
-    finally:
-        os.close(descriptor)
-    if code == ctypes.c_void_p(-1).value:
-        raise CpuidError(f"CPUID cannot be read: no executable mapping ({os.strerror(ctypes.get_errno())})")
-    call = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32))(code)
-
-    def cpuid(leaf: int, subleaf: int) -> CpuidResult:
-        out = (ctypes.c_uint32 * 4)()
-        call(leaf, subleaf, out)
-        return CpuidResult(*out)
-
-    try:
-        return _read_all(cpuid)
-    finally:
-        libc.munmap(code, len(_CODE))
-
-
-def _read_all(cpuid: Callable[[int, int], CpuidResult]) -> Leaves:
-    leaves: Leaves = {}
-    highest, highest_extended = cpuid(0, 0).eax, cpuid(0x80000000, 0).eax
-    for leaf in (0, 1, 2, 4, 0x18, 0x80000000, 0x80000005, 0x80000006, 0x80000019, 0x80000021):
-        if leaf > (highest_extended if leaf >> 31 else highest):
-            continue
-        leaves[leaf, 0] = cpuid(leaf, 0)
-        if leaf == 4:
-            subleaf = 0
-            while leaves[leaf, subleaf].eax & 0x1F:
-                subleaf += 1
-                leaves[leaf, subleaf] = cpuid(leaf, subleaf)
-        elif leaf == 0x18:
-            for subleaf in range(1, min(leaves[leaf, 0].eax, _MOST_SUBLEAVES) + 1):
-                leaves[leaf, subleaf] = cpuid(leaf, subleaf)
-    return leaves

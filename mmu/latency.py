@@ -1,8 +1,9 @@
 """What translations cost, in cycles: data only, no behaviour.
 
 A hit in the first level costs nothing more than the access itself.  A hit in the second level costs ``stlb_hit``.  A
-walk costs ``walk``, and for each entry that it reads what the first of the ``walk_caches`` that has its line says, or
-``load``; where it begins behind an entry of a paging-structure cache, ``structure_hit`` besides.
+walk costs ``walk``, in which the lookup in the second level is that came before it, and for each entry that it reads
+what the first of the ``walk_caches`` that has its line says, or ``load``; where it begins behind an entry of a
+paging-structure cache, ``structure_hit`` besides.
 """
 
 from __future__ import annotations

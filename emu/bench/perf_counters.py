@@ -19,11 +19,13 @@ from emu.bench.loops import program, touch
 from emu.machine import Machine
 from mmu.geometry import Geometry
 from mmu.memory import PAGE_SIZE
+from mmu.perf_amd import amd_names
 from mmu.perf_events import perf_events
 
 #: The names of perf that every processor may have, and those of Intel's since Skylake.
 GENERIC = ("dTLB-loads", "dTLB-load-misses", "dTLB-stores", "dTLB-store-misses", "iTLB-load-misses")
 INTEL = ("DTLB_LOAD_MISSES.STLB_HIT", "DTLB_LOAD_MISSES.WALK_COMPLETED", "DTLB_LOAD_MISSES.WALK_ACTIVE")
+_AMD, _AMDS_DATA = "amdzen", "ls_l1_d_tlb_miss."
 _TEXT, _DATA, _MOST_PAGES = 0x40_0000, 0x50_0000, 16384
 _PR_SET_THP_DISABLE = 41
 #: A program takes a tenth of a second; who waits longer waits for something else.
@@ -67,9 +69,22 @@ class Compared:
     ours: int | None
 
 
+def names_of(geometry: Geometry) -> tuple[str, ...]:
+    """The events that perf knows on processors of this kind only: Intel's, or those of a Zen for data.
+
+    >>> from mmu.presets import load_preset
+    >>> names_of(load_preset("zen3"))[-1]
+    'ls_l1_d_tlb_miss.all'
+    """
+    if not geometry.counters.startswith(_AMD):
+        return INTEL
+    names = amd_names(int(geometry.counters.removeprefix(_AMD)))
+    return tuple(name for name in names if name.startswith(_AMDS_DATA))
+
+
 def compare(geometry: Geometry, chosen: Sequence[Job]) -> tuple[list[Compared], str | None]:
     """Every event of every program, and why the host counted none, if so."""
-    perf, why_not = shutil.which("perf"), None
+    perf, why_not, names = shutil.which("perf"), None, names_of(geometry)
     if perf is None:
         why_not = "perf is not installed"
     rows: list[Compared] = []
@@ -81,15 +96,15 @@ def compare(geometry: Geometry, chosen: Sequence[Job]) -> tuple[list[Compared], 
             host: dict[str, int] = {}
             if perf is not None and why_not is None:
                 try:
-                    host = {**_host(perf, path, GENERIC), **_intels(perf, path)}
+                    host = {**_host(perf, path, GENERIC), **_specific(perf, path, names)}
                 except NoCounters as error:
                     why_not = str(error)
-            rows += _rows(job, host, _ours(path, geometry))
+            rows += _rows(job, names, host, _ours(path, geometry))
     return rows, why_not
 
 
-def _rows(job: Job, host: dict[str, int], ours: dict[str, int]) -> Iterator[Compared]:
-    for event in (*GENERIC, *INTEL):
+def _rows(job: Job, names: Sequence[str], host: dict[str, int], ours: dict[str, int]) -> Iterator[Compared]:
+    for event in (*GENERIC, *names):
         if event in host or event in ours:
             yield Compared(job, event, host.get(event), ours.get(event))
 
@@ -101,10 +116,10 @@ def _ours(path: pathlib.Path, geometry: Geometry) -> dict[str, int]:
     return perf_events(machine.kernel.cpu.mmu)
 
 
-def _intels(perf: str, path: pathlib.Path) -> dict[str, int]:
-    """Events that perf knows on Intel's processors only."""
+def _specific(perf: str, path: pathlib.Path, names: Sequence[str]) -> dict[str, int]:
+    """Events that perf knows on some processors only: nothing on others."""
     try:
-        return _host(perf, path, INTEL)
+        return _host(perf, path, names)
     except NoCounters:
         return {}
 

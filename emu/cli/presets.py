@@ -26,6 +26,7 @@ from mmu.presets import all_presets
 
 _EXAMPLES = """\
 examples:
+  unimmu presets --list                    # names only, to choose one
   unimmu presets skylake-sp zen4
   unimmu presets --host --json
   unimmu presets --show zen4 > my.toml     # change it, then: unimmu run --tlb my.toml PROGRAM
@@ -44,6 +45,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--cpuid", metavar="FILE", help="show what a CPUID dump (InstLatx64 or `cpuid -r`) describes")
     parser.add_argument("--host", action="store_true", help="show what this host's CPUID describes")
     formats = parser.add_mutually_exclusive_group()
+    formats.add_argument("--list", action="store_true", help="print names only, and what each is")
     formats.add_argument("--json", action="store_true", help="print JSON")
     formats.add_argument(
         "--show", action="store_true", help="print the geometry as a file for --tlb FILE.toml, to change and to keep"
@@ -60,6 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(map(to_toml, presets)), end="")
         return 0
     screen = Screen()
+    if arguments.list:
+        screen.print(_names_table(presets))
+        return 0
     for preset in presets:
         screen.print(_as_text(preset))
     return 0
@@ -84,6 +89,20 @@ def _from_leaves(geometry: Geometry, title: str) -> Preset:
 
 
 # ---- text
+
+
+def _names_table(presets: Sequence[Preset]) -> Table:
+    """A line each: the name, the shorter one if that means it, and the processor."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for preset in presets:
+        base = preset.name.partition(":")[0]
+        names = ([base] if preset.default and base != preset.name else []) + [
+            preset.name, *(f"{base}:{variant}" for variant in preset.aliases)
+        ]  # fmt: skip
+        table.add_row(Text(printable(", ".join(names))), Text(printable(preset.title)))
+    return table
 
 
 def _as_text(preset: Preset) -> Group:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from emu.cli.arguments import UsageError
-from mmu.cpuid import CpuidError, from_cpuid, host_leaves, parse_dump
+from mmu.cpuid import from_cpuid
+from mmu.cpuid_leaves import CpuidError, host_leaves, parse_dump
 from mmu.geometry import Array, Geometry, PageSizes, Replacement, StructureShape, check_geometry
 from mmu.geometry_file import (
     INDEX_HASH,

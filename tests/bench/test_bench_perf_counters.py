@@ -23,6 +23,7 @@ IFS=,
 for event in $events; do
   case $event in
     dTLB-loads:u) echo "1000;;$event;5;100.00;;" >>"$out";;
+    ls_l1_d_tlb_miss.all:u) echo "88;;ls_l1_d_tlb_miss.all:u;5;100.00;;" >>"$out";;
     DTLB_LOAD_MISSES.STLB_HIT:u) echo "77;;dtlb_load_misses.stlb_hit:u;5;100.00;;" >>"$out";;
     *) echo "<not supported>;;$event;0;100.00;;" >>"$out";;
   esac
@@ -58,6 +59,18 @@ def test_the_same_programs_run_on_the_host_and_here(tmp_path: pathlib.Path, monk
     assert host == 77 and ours is not None and ours >= 9 * 256, "256 pages are too many for 64 entries"
     assert found["b", "dTLB-stores"] == (None, 160)
     assert found["b", "dTLB-store-misses"] == (None, 8)
+
+
+def test_of_a_zen_amds_counters_stand_beside_ours(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_perf(FAKE, tmp_path, monkeypatch)
+    rows, why_not = compare(find_preset("zen4").timed(), [Job("a", 4096, 4)])
+    assert why_not is None
+    found = {row.event: (row.host, row.ours) for row in rows}
+    host, ours = found["ls_l1_d_tlb_miss.all"]
+    assert host == 88 and ours is not None
+    parts = [count for event, (_, count) in found.items() if "tlb_reload_" in event and count is not None]
+    assert len(parts) == 8 and sum(parts) == ours > 0
+    assert not any(event.startswith("DTLB") for event in found)
 
 
 def test_a_host_without_counters_says_so(

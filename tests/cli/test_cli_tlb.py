@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from emu.machine import Machine
-from mmu.cpuid import CpuidError, CpuidResult, from_cpuid, host_leaves, parse_dump
+from mmu.cpuid import from_cpuid
+from mmu.cpuid_leaves import CpuidError, CpuidResult, host_leaves, parse_dump
 from tests.cli.conftest import Unimmu
 
 DUMP = "CPUID 00000002: 76036301-00F0B5FF-00000000-00C30000 [SL 00]\n"
@@ -58,6 +59,22 @@ def test_a_cpuid_dump(unimmu: Unimmu, tmp_path: Path) -> None:
     levels = json.loads((tmp_path / "figures").read_text())["mmu"]["tlb"]
     geometry = from_cpuid({(2, 0): _registers(DUMP)})
     assert {name for arrays in levels.values() for name in arrays} == {array.name for array in geometry.arrays}
+
+
+def test_a_cpuid_dump_of_a_zen_counts_as_its_preset(unimmu: Unimmu, tmp_path: Path) -> None:
+    dump = tmp_path / "zen3.txt"
+    dump.write_text(
+        "CPUID 00000000: 00000010-68747541-444D4163-69746E65\nCPUID 00000001: 00A20F10-00000000-00000000-00000000\n"
+        "CPUID 80000005: FF40FF40-FF40FF40-20080140-20080140\nCPUID 80000006: 48002200-68004200-02006140-02009140\n"
+        "CPUID 80000019: F040F040-F0400000-00000000-00000000\n"
+    )
+    counted = []
+    for tlb in (("--tlb-from-cpuid", dump), ("--tlb", "zen3")):
+        assert unimmu("run", *tlb, "--json", tmp_path / "figures", "touch_pages", "1M").status == 0
+        counted.append(json.loads((tmp_path / "figures").read_text())["mmu"])
+    assert counted[0].pop("geometry") == f"{dump}, as zen3 where CPUID does not tell"
+    assert counted[1].pop("geometry") == "zen3"
+    assert counted[0] == counted[1] and "ls_l1_d_tlb_miss.all" in counted[0]["perf"]
 
 
 def _registers(line: str) -> CpuidResult:

@@ -1,21 +1,23 @@
 """TLB geometry from CPUID.
 
 The dumps here have only the leaves about TLBs. What is called quoted is verbatim from a dump of InstLatx64/InstLatx64,
-which is named; the rest is encoded from the figures of a processor by the leaf layouts of the manuals.
+which is named; the rest is encoded from the figures of a processor by the leaf layouts of the manuals. What leaf 1 has
+in EAX is in the name of a dump.
 """
 
 from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import replace
 
 import pytest
 
-from mmu.cpuid import CpuidError, from_cpuid, host_leaves, parse_dump
+from mmu.cpuid import from_cpuid
 from mmu.cpuid_descriptors import DESCRIPTORS
+from mmu.cpuid_leaves import CpuidError, host_leaves, parse_dump
 from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes
 from mmu.presets import load_preset
+from mmu.zen import zen_of
 from tests.mmu.slow_tlb import SlowTlb
 
 # leaf 2 quoted, of 50654; that of 506E3 (GenuineIntel00506E3_Skylake_CPUID2, a Core i7-6700K) is the same
@@ -107,6 +109,14 @@ def geometry(dump: str) -> Geometry:
     return from_cpuid(parse_dump(dump))
 
 
+def amd(dump: str, eax: int, vendor: str = "68747541-444D4163-69746E65") -> str:
+    """A dump with the vendor, and the signature that leaf 1 has in EAX."""
+    return f"CPUID 00000000: 00000010-{vendor}\nCPUID 00000001: {eax:08X}-00000000-00000000-00000000\n{dump}"
+
+
+HYGON = "6F677948-656E6975-6E65476E"
+
+
 @pytest.mark.parametrize(
     ("dump", "preset"),
     [
@@ -117,26 +127,67 @@ def geometry(dump: str) -> Geometry:
         (GOLDEN_COVE, "alder-lake-p:cpuid"),
         (GRANITE_RAPIDS, "granite-rapids"),
         (GRACEMONT, "alder-lake-e"),
-        (ZEN_1_CLIENT, "zen1:client"),
-        (ZEN_1_SERVER, "zen1:server"),
-        (ZEN_2, "zen2"),
-        (ZEN_3, "zen3"),
-        (ZEN_4, "zen4"),
-        (ZEN_5, "zen5"),
+        (amd(ZEN_1_CLIENT, 0x800F11), "zen1:client"),
+        (amd(ZEN_1_SERVER, 0x800F12), "zen1:server"),
+        (amd(ZEN_2, 0x830F10), "zen2"),
+        (amd(ZEN_3, 0xA20F10), "zen3"),
+        (amd(ZEN_4, 0xA60F12), "zen4"),
+        (amd(ZEN_5, 0xB00F21), "zen5"),
     ],
 )
 def test_a_dump_gives_the_arrays_of_the_preset(dump: str, preset: str) -> None:
-    """But that pages are coalesced and ways skewed, of which CPUID says nothing."""
-    found = geometry(dump)
-    assert found.arrays == tuple(
-        replace(
-            array, coalesce=1, index_hash=IndexHash.LINEAR if array.index_hash == IndexHash.SKEWED else array.index_hash
-        )
-        for array in load_preset(preset).arrays
-    )
+    """Those of a Zen coalesce pages and are skewed, of which CPUID says nothing: its preset does."""
+    found, wanted = geometry(dump), load_preset(preset)
+    assert found.arrays == wanted.arrays
+    assert (found.counters, found.smash_1g) == (wanted.counters, wanted.smash_1g)
     SlowTlb(found)
     for array in found.arrays:
         assert f"{array.name}: CPUID leaf " in found.provenance
+
+
+@pytest.mark.parametrize("dump", [ZEN_1_SERVER, ZEN_2, ZEN_3, ZEN_4, ZEN_5])
+def test_nothing_is_assumed_of_a_zen_that_is_not_known_to_be_one(dump: str) -> None:
+    for text in (dump, amd(dump, 0xB50F00), amd(dump, 0x900F01, HYGON)):
+        found = geometry(text)
+        assert found.coalesce == 1 and all(array.index_hash == IndexHash.LINEAR for array in found.arrays)
+        assert (found.counters, found.name) == ("intel", "cpuid")
+        assert "no pages are assumed to be coalesced" in found.provenance
+
+
+#: What leaf 1 has in EAX, as in names of dumps of InstLatx64/InstLatx64, and the Zen.
+SIGNATURES = [
+    (1, (0x800F11, 0x800F82, 0x810F10, 0x810F81, 0x820F01)),
+    (2, (0x830F10, 0x860F01, 0x868F01, 0x870F10, 0x890F02, 0x8A0F00)),
+    (3, (0xA00F11, 0xA00F82, 0xA20F10, 0xA40F41, 0xA50F00)),
+    (4, (0xA10F11, 0xA60F12, 0xA70F41, 0xA70F80, 0xAA0F01)),
+    (5, (0xB00F21, 0xB10F10, 0xB20F40, 0xB40F40, 0xB60F00, 0xB70F00)),
+]
+
+
+@pytest.mark.parametrize(("number", "eax"), [(zen, eax) for zen, group in SIGNATURES for eax in group])
+def test_which_zen_it_is(number: int, eax: int) -> None:
+    zen, note = zen_of(parse_dump(amd(ZEN_2, eax)))
+    assert zen is not None and (zen.number, note) == (number, None)
+    assert load_preset(f"zen{number}").counters == f"amdzen{number}"
+
+
+@pytest.mark.parametrize("eax", [0x700F01, 0x660F01, 0x580F])  # Jaguar, Excavator, K8
+def test_an_older_core_is_no_zen(eax: int) -> None:
+    assert zen_of(parse_dump(amd(ZEN_2, eax))) == (None, None)
+
+
+def test_what_is_assumed_of_a_zen_is_said() -> None:
+    found = geometry(amd(ZEN_2, 0x870F10))
+    assert found.name == "cpuid, as zen2 where CPUID does not tell"
+    assumed, policies, structures = found.provenance.splitlines()[-3:]
+    assert assumed == (
+        "family 17h, model 71h is Zen 2; assumptions, as of the preset zen2, because CPUID does not tell: 4 pages of 4K"
+        " may be one entry (L1I, L1D, L2I, L2D), L2D is skewed, 1G pages enter the second level as 2M pieces"
+    )
+    assert policies == "CPUID does not tell: replacement (LRU assumed), inclusion (neither assumed)"
+    assert structures == "paging-structure caches: CPUID does not tell; those of the preset zen2, assumptions too"
+    assert found.structure_caches == load_preset("zen2").structure_caches
+    assert "1G pages enter" not in geometry(amd(ZEN_3, 0xA20F10)).provenance
 
 
 def test_provenance_names_leaf_and_what_was_assumed() -> None:

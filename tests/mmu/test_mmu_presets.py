@@ -53,10 +53,7 @@ def test_a_preset_can_be_modelled_and_says_where_its_numbers_are_from(name: str)
 
 
 def test_what_is_not_verified_says_so() -> None:
-    for name, array in [
-        ("ice-lake-sp", "L1I-4K"), ("sapphire-rapids", "L1D-load-4K"), ("alder-lake-p", "L1D-load-4K")
-    ]:  # fmt: skip
-        assert "unverified" in find_preset(name).sources[array]
+    assert "unverified" in find_preset("ice-lake-sp").sources["L1I-4K"]
 
 
 def test_sizes_of_structure_caches_that_nobody_published_are_called_assumptions() -> None:
@@ -210,6 +207,17 @@ def test_the_command_prints_every_preset_and_source(
         if columns == "200":
             assert all(name in text for name in preset.sources)
         assert all("".join(remark.split())[:20] in squeezed for remark in remarks)
+
+
+def test_the_command_lists_names(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    assert run("--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(preset_names())
+    for line, (name, preset) in zip(lines, all_presets().items(), strict=True):
+        assert name in line.split("  ")[0].split(", ") and line.rstrip().endswith(preset.title)
+    assert any(line.startswith("skylake, skylake:measured  ") for line in lines)
+    assert any(line.startswith("zen4, zen4:client, zen4:server  ") for line in lines)
 
 
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,10 @@ all, and with LRU none of the next round once each set has one page more than wa
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -84,62 +87,113 @@ def test_what_an_access_costs_on_each_step(name: str) -> None:
         assert found.cycles == pages * each
 
 
-def test_skylake_as_it_was_measured() -> None:
-    """RightMark Memory Analyzer 3.8 on a Core i7-6700K (news.mynavi.jp, 26 August 2015, Skylake part 2): fetches are
-    flat up to 128 pages, then flat again up to 1000, where Haswell and Broadwell rise at 512."""
-    geometry = load_preset("skylake")
-    assert Sweep(geometry, 128).round(FETCH).first_level == 128
-    found = Sweep(geometry, 1000).round(FETCH)
-    assert (found.first_level, found.second_level, found.walks) == (0, 1000, 0)
-
-
-def test_zen_2_as_it_was_described() -> None:
-    """7-cpu.com, Zen 2: 64 first-level entries for instructions, of all page sizes."""
-    geometry = load_preset("zen2")
-    assert Sweep(geometry, 64).round(FETCH).first_level == 64
-    assert Sweep(geometry, 65).round(FETCH).first_level == 0
-
-
-#: Of pointer chases over pages, as published: up to how many pages a load is flat, and what it costs more behind them.
-#: jia.je: "AMD Zen 5", 11 November 2024; "Intel Golden Cove", 10 January 2025; "Intel Gracemont", 12 January 2025;
-#: "Intel Redwood Cove" (Granite Rapids), 23 April 2025.  chipsandcheese.com on Goldmont Plus: "Skylake's 9 cycles of L2
-#: TLB latency, or AMD Zen 2's 7 cycles".
-MEASURED_LOADS = {
-    "zen5": (96, 7), "alder-lake-p:measured": (96, 7), "sapphire-rapids:measured": (96, 7), "granite-rapids": (96, 7),
-    "alder-lake-e": (48, None), "skylake": (64, 9), "zen2": (64, 7),
-}  # fmt: skip
-#: The same of jumps, a page each, by jia.je: up to how many pages they are flat.
-MEASURED_FETCHES = {
-    "zen5": 64, "alder-lake-p:measured": 256, "sapphire-rapids:measured": 256, "granite-rapids": 256,
-    "alder-lake-e": 64,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", MEASURED_LOADS)
-def test_loads_rise_where_they_were_measured_to(name: str) -> None:
-    pages, cycles = MEASURED_LOADS[name]
+@pytest.mark.parametrize("access", [READ, FETCH])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_step_is_higher_than_the_one_before(name: str, access: Access) -> None:
+    """As on every processor: a walk begins when the second level was asked in vain, and reads memory then."""
     geometry = find_preset(name).timed()
-    assert Sweep(geometry, pages).round().cycles == 0
-    behind = Sweep(geometry, 2 * pages).round()
-    assert (behind.first_level, behind.walks) == (0, 0)
-    if cycles is not None:
-        assert behind.cycles == 2 * pages * cycles
+    first, second = arrays(geometry, access)
+    steps = (first.entries, second.entries, 2 * second.entries, 8 * second.entries)
+    costs = [Sweep(geometry, pages).round(access).cycles / pages for pages in steps]
+    assert costs[0] == 0 < costs[1] < costs[2] <= costs[3]
 
 
-@pytest.mark.parametrize("name", MEASURED_FETCHES)
-def test_fetches_rise_where_they_were_measured_to(name: str) -> None:
-    geometry, pages = load_preset(name), MEASURED_FETCHES[name]
-    assert Sweep(geometry, pages).round(FETCH).first_level == pages
-    assert Sweep(geometry, 2 * pages).round(FETCH).first_level == 0
+class Published(NamedTuple):
+    """What somebody published of accesses that go round over so many pages of 4K, of a preset's processor."""
+
+    preset: str
+    access: Access
+    #: Up to so many pages an access costs no more than over one.
+    flat: int | None = None
+    #: Behind these it costs so many cycles more, from the least to the most that was said.
+    cycles: tuple[int, int] | None = None
+    #: Up to so many pages there is no walk.
+    held: int | None = None
+    #: Over so many pages there are walks.
+    walks: int | None = None
 
 
-def test_second_levels_rise_where_they_were_measured_to() -> None:
-    """jia.je: Gracemont's loads at 2048 pages, Zen 5's fetches at 2048.  (Golden Cove's loads rose at 1600 pages of its
-    2048; nobody knows why, and the model rises at 2048.)"""
-    for name, access in (("alder-lake-e", READ), ("zen5", FETCH)):
-        geometry = load_preset(name)
-        assert Sweep(geometry, 2048).round(access).walks == 0
-        assert Sweep(geometry, 4096).round(access).walks == 4096
+#: jia.je: "AMD Zen 5" (11 November 2024), "Intel Golden Cove" (10 January 2025), "Intel Gracemont" (12 January 2025),
+#: "Intel Redwood Cove" (Granite Rapids, 23 April 2025).
+#:
+#: chipsandcheese.com, C. Lam and G. Cozma: "AMD's Zen 4, Part 2: Memory Subsystem and Conclusion" (8 November 2022;
+#: 4K pages: 288K without a cost, 12M with 7 to 8 cycles; Zen 3 and Golden Cove walk at 12M); "Loongson's 3A5000"
+#: (9 April 2023; Zen 1: 7 to 8); "Deep Diving Neoverse N1" (22 October 2021; Zen 2: 7); "Goldmont Plus" (Skylake: 9,
+#: Zen 2: 7); "Lion Cove: Intel's P-Core Roars" (27 September 2024; Zen 5 and Redwood Cove: 7); "Meteor Lake's E-Cores"
+#: (13 May 2024; Gracemont: 9); "Sapphire Rapids: Golden Cove Hits Servers" (12 March 2023; 7).
+#:
+#: news.mynavi.jp, RightMark Memory Analyzer: "RYZEN", part 26 (2 March 2017; a Ryzen 7 1800X fetches from 64 pages as
+#: from 16, and slower from 128); "Skylake", part 2 (26 August 2015; a Core i7-6700K fetches flat up to 128 pages, and
+#: flat again up to 1000, where Haswell and Broadwell rise at 512).  7-cpu.com, Zen 2: 64 entries for fetches.
+#:
+#: anandtech.com, I. Cutress, "The Ice Lake Benchmark Preview" (1 August 2019): a Core i7-1065G7 is slower in the second
+#: half of the 512K of its second cache, which its first-level entries do not reach.  Ice Lake-SP has the same core.
+PUBLISHED = (
+    Published("zen1", READ, cycles=(7, 8)),
+    Published("zen1", FETCH, flat=64),
+    Published("zen2", READ, cycles=(7, 7)),
+    Published("zen2", FETCH, flat=64),
+    Published("zen3", READ, held=2048, walks=3072),
+    Published("zen4", READ, flat=72, cycles=(7, 8), held=3072),
+    Published("zen5", READ, flat=96, cycles=(7, 7)),
+    Published("zen5", FETCH, flat=64, held=2048, walks=4096),
+    Published("skylake", READ, cycles=(9, 9)),
+    Published("skylake", FETCH, flat=128, held=1000),
+    Published("ice-lake-sp", READ, flat=64),
+    Published("alder-lake-p:measured", READ, flat=96, cycles=(7, 7), walks=3072),
+    Published("alder-lake-p:measured", FETCH, flat=256),
+    Published("sapphire-rapids:measured", READ, flat=96, cycles=(7, 7), walks=3072),
+    Published("sapphire-rapids:measured", FETCH, flat=256),
+    Published("granite-rapids", READ, flat=96, cycles=(7, 7)),
+    Published("granite-rapids", FETCH, flat=256),
+    Published("alder-lake-e", READ, flat=48, cycles=(9, 9), held=2048, walks=4096),
+    Published("alder-lake-e", FETCH, flat=64),
+)
+
+
+@pytest.mark.parametrize("published", PUBLISHED, ids=lambda one: f"{one.preset}-{one.access.name.lower()}")
+def test_the_curve_is_as_it_was_published(published: Published) -> None:
+    """(Golden Cove's loads rose at 1600 pages of the 2048 of its second level; nobody knows why, and the model rises at
+    2048.)"""
+    geometry, access = find_preset(published.preset).timed(), published.access
+    first, second = arrays(geometry, access)
+    if published.flat is not None:
+        found = Sweep(geometry, published.flat).round(access)
+        assert (found.first_level, found.cycles) == (published.flat, 0)
+        assert Sweep(geometry, 2 * published.flat).round(access).first_level == 0
+    if published.cycles is not None:
+        for pages in (2 * first.entries, published.held or second.entries):
+            found = Sweep(geometry, pages).round(access)
+            assert (found.first_level, found.walks) == (0, 0)
+            assert published.cycles[0] <= found.cycles / pages <= published.cycles[1]
+    if published.held is not None:
+        assert Sweep(geometry, published.held).round(access).walks == 0
+    if published.walks is not None:
+        assert Sweep(geometry, published.walks).round(access).walks == published.walks
+
+
+def test_skylake_sp_is_as_the_client_with_its_core() -> None:
+    """No curve of it was found.  (jia.je has none, Chips and Cheese and news.mynavi.jp have clients', AnandTech has
+    caches only; VUSec's tlbdr has sets, ways and hashes.)"""
+    client, server = find_preset("skylake").timed(), find_preset("skylake-sp").timed()
+    for access, pages in [(READ, 64), (READ, 128), (READ, 1536), (FETCH, 128), (FETCH, 1000)]:
+        assert Sweep(client, pages).round(access) == Sweep(server, pages).round(access)
+
+
+def test_the_manual_has_what_was_published_of_every_processor() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "mmu.md").read_text(encoding="utf-8")
+    table = manual.partition("| preset | published | by |")[2].partition("\n\n")[0]
+    rows = [re.findall(r"`([\w-]+)`", line.split("|")[1]) for line in table.splitlines()[2:]]
+    assert sorted(name for row in rows for name in row) == sorted({name.partition(":")[0] for name in NAMES})
+
+
+def test_zen_3_over_pages_of_2m() -> None:
+    """chipsandcheese.com, "Deep Diving Zen 3 V-Cache" (G. Cozma, 21 January 2022): with pages of 2M translations cost
+    nothing up to 128M, 64 of them."""
+    geometry = find_preset("zen3").timed()
+    assert Sweep(geometry, 64, large=True).round().cycles == 0
+    found = Sweep(geometry, 128, large=True).round()
+    assert (found.first_level, found.second_level) == (0, 128)
 
 
 @pytest.mark.parametrize(("stride", "pages"), [(8, 32), (16, 16), (32, 8), (64, 8), (128, 8)])
@@ -174,8 +228,8 @@ def test_haswells_step_in_cycles() -> None:
         "haswell",
         (Array("L1D", 1, both, small, 16, 4), Array("STLB", 2, both, small, 128, 8)),
         structure_caches={4: 4, 3: 8, 2: 32},
-        latency=replace(find_preset("skylake").timed().latency, stlb_hit=8, walk=4),  # type: ignore[type-var]
+        latency=replace(find_preset("skylake").timed().latency, stlb_hit=8, walk=8 + 4),  # type: ignore[type-var]
     )
     costs = {pages: Sweep(haswell, pages).round().cycles / pages for pages in (64, 128, 1024, 2048, 16384)}
     assert costs[64] == 0 and costs[128] == costs[1024] == 8
-    assert costs[2048] == 4 + 4 and costs[2048] < costs[16384] < 20
+    assert costs[2048] == 16 < costs[16384] < 24
