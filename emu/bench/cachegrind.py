@@ -39,11 +39,16 @@ def is_installed() -> bool:
     return shutil.which(_TOOL) is not None
 
 
-def three_arrays(fetches: tuple[int, int], data: tuple[int, int], second: tuple[int, int]) -> Geometry:
+def three_arrays(
+    fetches: tuple[int, int],
+    data: tuple[int, int],
+    second: tuple[int, int],
+    policy: Replacement = Replacement.LRU,
+) -> Geometry:
     """A TLB as cachegrind can be one, with so many sets and ways of each array.  Each has two entries or more: of fewer
-    lines cachegrind knows no cache."""
+    lines cachegrind knows no cache; and it knows no policy but LRU."""
     arrays = (
-        Array(name, level, kinds, PageSizes.K4, sets, ways, Replacement.LRU)
+        Array(name, level, kinds, PageSizes.K4, sets, ways, policy)
         for (name, (level, kinds)), (sets, ways) in zip(_KINDS.items(), (fetches, data, second), strict=True)
     )
     return Geometry("cachegrind", tuple(arrays), {4: 4, 3: 8, 2: 32})
