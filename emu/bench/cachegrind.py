@@ -4,7 +4,8 @@ Its I1 is then a TLB of fetches, its D1 one of loads and stores, and its LL a se
 do not have.  Sets are looked up by the low bits of the line's number, and replace the line used longest ago; stores
 allocate; LL need not hold what the first level does.  A modify counts as a load.  An operand in two lines is one
 reference, and at most one miss; where it misses, LL is asked for both lines, and that is one miss there at most
-(cachegrind/cg_sim.c).
+(cachegrind/cg_sim.c).  It is for programs that step over no fault: by default it gives their handlers another RIP than
+that of the instruction (findings/cachegrind_signals_have_a_stale_rip.sh).
 
 Lackey, another tool of valgrind's, prints the same references, so that a replay of them can be held against it.
 """

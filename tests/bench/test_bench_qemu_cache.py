@@ -55,7 +55,7 @@ def qemu() -> str:
 def library(qemu: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plugin, as the source has it, in a library."""
     source, library = Path(os.environ[SOURCE]), tmp_path_factory.mktemp("plugin") / "cache.so"
-    options = ["-O2", "-shared", "-fPIC", "-I", source / "include/qemu", *glib_options()]
+    options = ["-O2", "-shared", "-fPIC", "-I", str(source / "include/qemu"), *glib_options()]
     subprocess.run([str(find_plugin().compiler), *options, "-o", library, source / PLUGIN], check=True)
     return library
 
