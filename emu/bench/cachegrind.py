@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -63,11 +64,10 @@ def cachegrind_of(geometry: Geometry, program: Sequence[str]) -> list[str]:
 
 def counted(geometry: Geometry, program: Sequence[str]) -> dict[str, Counts]:
     """What cachegrind counts of a program, by array.  RuntimeError with what it said if that cannot be understood."""
-    done = subprocess.run(
-        cachegrind_of(geometry, program), env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    return read_counts(done.stderr)
+    with tempfile.TemporaryDirectory(prefix="unimmu-bench-") as directory:
+        log = Path(directory) / "log"
+        _run(cachegrind_of(geometry, program), log)
+        return read_counts(log.read_text("utf-8", "replace") if log.exists() else "")
 
 
 def read_counts(text: str) -> dict[str, Counts]:
@@ -84,5 +84,14 @@ def read_counts(text: str) -> dict[str, Counts]:
 
 def trace(program: Sequence[str], path: Path) -> None:
     """Write the references of a program, as lackey prints them, to a file."""
-    command = [_TOOL, "--tool=lackey", "--trace-mem=yes", f"--log-file={path}", *program]
-    subprocess.run(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    _run([_TOOL, "--tool=lackey", "--trace-mem=yes", *program], path)
+
+
+def _run(command: Sequence[str], log: Path) -> None:
+    """Run a program under a tool; what the tool prints goes to a file.  The program has the same files each time, since
+    it may ask what they are."""
+    tool, *words = command
+    subprocess.run(
+        [tool, f"--log-file={log}", *words], env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
