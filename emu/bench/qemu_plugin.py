@@ -60,7 +60,7 @@ def build_plugin(found: QemuPlugin, directory: pathlib.Path) -> pathlib.Path:
     assert found.qemu is not None and found.compiler is not None and found.include is not None
     plugin, source = directory / "qemu_tlb.so", directory / "qemu_tlb.c"
     source.write_text((files("emu.bench") / source.name).read_text(encoding="utf-8"), encoding="utf-8")
-    options = ["-O2", "-shared", "-fPIC", "-I", str(found.include), *_glib(), *_geometry(load_preset(PRESET))]
+    options = ["-O2", "-shared", "-fPIC", "-I", str(found.include), *glib_options(), *_geometry(load_preset(PRESET))]
     command = [found.compiler, *options, "-o", str(plugin), str(source)]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode != 0:
@@ -72,6 +72,12 @@ def command_of(found: QemuPlugin, plugin: pathlib.Path, counts: pathlib.Path | N
     """The command that runs a program under it; ``counts``: the file for its counts."""
     assert found.qemu is not None
     return [found.qemu, "-plugin", str(plugin) if counts is None else f"{plugin},out={counts}"]
+
+
+def glib_options() -> list[str]:
+    """The options by which a compiler finds glib.h, which the header of newer versions includes."""
+    pkg_config = shutil.which("pkg-config")
+    return [] if pkg_config is None else _said([pkg_config, "--cflags", "glib-2.0"]).split()
 
 
 def read_counts(path: pathlib.Path) -> dict[str, Outcomes]:
@@ -87,12 +93,6 @@ def _include(qemu: str | None) -> pathlib.Path | None:
         if (pathlib.Path(directory) / HEADER).is_file():
             return pathlib.Path(directory)
     return None
-
-
-def _glib() -> list[str]:
-    """What the header of newer versions needs: it includes glib.h."""
-    pkg_config = shutil.which("pkg-config")
-    return [] if pkg_config is None else _said([pkg_config, "--cflags", "glib-2.0"]).split()
 
 
 def _said(command: Sequence[str]) -> str:

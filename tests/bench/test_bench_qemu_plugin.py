@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import struct
 import subprocess
 
 import pytest
@@ -15,23 +14,14 @@ from mmu.geometry import IndexHash, PageSizes, Replacement
 from mmu.memory import PAGE_SIZE
 from mmu.perf_events import perf_events
 from mmu.presets import load_preset
+from tests.bench.qemu_loops import random_stores
 
 TEXT, DATA, PAGES = 0x40_0000, 0x50_0000, 4096
-
-
-def random_stores(turns: int) -> bytes:
-    """Stores to pages in the order of a linear congruence: mov eax, 1; 1: imul eax, eax, 1664525; add eax, 1013904223;
-    mov edx, eax; shr edx, 20; shl edx, 12; mov [rbx+rdx], rax; dec rcx; jne 1b."""
-    body = bytes.fromhex("69c00d661900055ff36e3c89c2c1ea14c1e20c4889041348ffc9")
-    begin = b"\xbb" + struct.pack("<I", DATA) + b"\xb9" + struct.pack("<I", turns) + b"\xb8\1\0\0\0"
-    return begin + body + b"\x0f\x85" + struct.pack("<i", -len(body) - 6)
-
-
 #: None stores to a page that it has loaded from before: the fault that copies the page of zeros would be another miss.
 LOOPS = {
     "first level": touch(DATA, 60, PAGE_SIZE, 50),
     "second level": touch(DATA, 500, PAGE_SIZE, 20), "misses": touch(DATA, PAGES, PAGE_SIZE, 3),
-    "sets": touch(DATA, 9, 256 * PAGE_SIZE, 50, store=True), "random": random_stores(50_000),
+    "sets": touch(DATA, 9, 256 * PAGE_SIZE, 50, store=True), "random": random_stores(DATA, 50_000),
 }  # fmt: skip
 
 
