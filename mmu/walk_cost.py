@@ -97,8 +97,9 @@ def load_cycles(cost: WalkCost, paddr: int, side: int) -> int:
 
 @native
 def nested_cycles(state: MmuState, cost: WalkCost, gpaddr: int, side: int) -> int:
-    """What it costs to translate a guest-physical address through the second dimension; 0 if there is none."""
-    if cost.nested == 0:
+    """What it costs to translate a guest-physical address through the second dimension; 0 if there is none, and for an
+    address beyond the guest's memory, which EPT does not map."""
+    if cost.nested == 0 or gpaddr >= state.ram_bytes:
         return 0
     nested = NestedTables.from_address(cost.nested)
     if find_page(state, nested, gpaddr):

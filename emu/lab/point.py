@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,7 +19,9 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from emu.linux.event_kind import printable
 
 #: What a process is that runs one point: it ends when the one that waits for it does (prctl PR_SET_PDEATHSIG).
 _PROGRAM = """
@@ -31,6 +35,8 @@ main()
 _MOST_NAME = 4096
 #: The last lines of what a run complains of that are kept.
 _TOLD = 2000
+#: How much of that is read at a time.
+_PIECE = 1 << 16
 #: How lines begin that say what a run does, and not why it failed.
 _NOTES = ("unimmu: compiling ", "unimmu run: the program starts in ")
 #: How often somebody who waits for a run looks whether to stop, in seconds.
@@ -155,7 +161,7 @@ def _run(point: Point, stopped: threading.Event) -> dict[str, Any]:
         if point.replay:
             commands.append(["tlb", "sim", "--json", figures, *point.replay, stream])
         for command, ends in zip(commands, (point.ends, (0,)), strict=False):
-            if error := _error_of(command, ends, point, scratch, stopped):
+            if error := _error_of(command, ends, point, stopped):
                 return {"error": error}
         try:
             return {"figures": flat(_like_a_run(json.loads(Path(figures).read_bytes())))}
@@ -163,41 +169,47 @@ def _run(point: Point, stopped: threading.Event) -> dict[str, Any]:
             return {"error": f"the run wrote no figures: {error}"}
 
 
-def _error_of(words: list[str], ends: tuple[int, ...], point: Point, scratch: str, stopped: threading.Event) -> str:
+def _error_of(words: list[str], ends: tuple[int, ...], point: Point, stopped: threading.Event) -> str:
     """Run ``unimmu`` with these words; what went wrong, or nothing.  :class:`Killed`."""
-    with open(os.path.join(scratch, "told"), "w+b") as told:
-        status = _status_of(words, point, told, stopped)
-        if status is None:
-            return f"not ready after {point.timeout_s:g} seconds"
-        if status < 0:
-            raise Killed(f"ended by {signal.Signals(-status).name}")
-        if status in ends:
-            return ""
-        told.seek(max(0, told.seek(0, os.SEEK_END) - _TOLD))
-        said = told.read().decode("utf-8", "replace").splitlines()
-        lines = [line for line in said if line.strip() and not line.startswith(_NOTES)]
-        return f"exit status {status}{f': {lines[-1]}' if lines else ''}"
+    status, told = _ended(words, point, stopped)
+    if status is None:
+        return f"not ready after {point.timeout_s:g} seconds"
+    if status < 0:
+        raise Killed(f"ended by {signal.Signals(-status).name}")
+    if status in ends:
+        return ""
+    said = told.decode("utf-8", "replace").splitlines()
+    lines = [line for line in said if line.strip() and not line.startswith(_NOTES)]
+    return f"exit status {status}{f': {printable(lines[-1])}' if lines else ''}"
 
 
-def _status_of(words: list[str], point: Point, told: BinaryIO, stopped: threading.Event) -> int | None:
-    """The exit status of ``unimmu`` with these words; None if it took too long."""
+def _ended(words: list[str], point: Point, stopped: threading.Event) -> tuple[int | None, bytes]:
+    """The exit status of ``unimmu`` with these words, None if it took too long, and the end of what it has told: a
+    guest may write to standard error for as long as it runs."""
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, str(os.getpid()), *words], cwd=point.directory, stdin=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}, stdout=subprocess.DEVNULL, stderr=told,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )  # fmt: skip
-    until = time.monotonic() + point.timeout_s
+    until, told = time.monotonic() + point.timeout_s, b""
+    assert process.stderr is not None
     with process:
         try:
+            poll = select.poll()
+            poll.register(process.stderr, select.POLLIN)
             while (left := until - time.monotonic()) > 0 and not stopped.is_set():
-                try:
-                    return process.wait(min(left, _LOOK_S))
-                except subprocess.TimeoutExpired:
+                if not poll.poll(1000 * min(left, _LOOK_S)):
                     continue
+                some = os.read(process.stderr.fileno(), _PIECE)
+                told = (told + some)[-_TOLD:]
+                if not some:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        return process.wait(min(left, _LOOK_S)), told
         finally:
             process.kill()
-    return -signal.SIGKILL if stopped.is_set() else None
+    return -signal.SIGKILL if stopped.is_set() else None, told
 
 
 def _like_a_run(figures: dict[str, Any]) -> dict[str, Any]:

@@ -62,16 +62,17 @@ def _page_of(pages: int, at: int, i: int) -> int:
     return load64(pages + (load8(place) | load8(place + 1) << 8) * 8)
 
 
-@entry("u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64")
+@entry("u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64")
 def gather(
-    pages: int, at: int, kinds: int, number: int, controls: int, control_number: int, runs: int, apart: int
+    pages: int, at: int, kinds: int, number: int, controls: int, control_number: int, runs: int, apart: int, near: int
 ) -> int:
     """Gather ``number`` accesses into runs, and say how many these are.  ``pages``: the uint64 addresses of pages, by
     the uint16 numbers ``at``, or 0, and the addresses are there; ``kinds``: bytes, whose bits 1:0 count.
 
     The controls, whose ``at`` was the number of an access, get that of a run.  ``apart``: fetches look into other
-    arrays than loads and stores, so that neither changes what the others find.  A load and a store of one page do: the
-    first store may have to walk, for D, and drop what the load has found.
+    arrays than loads and stores, so that neither changes what the others find, but where both are within 1 << ``near``
+    bytes, which one translation may cover: an access that may not use it drops it everywhere.  So do a load and a store
+    of one page: the first store may have to walk, for D.
     """
     data_page: int = _NO_PAGE
     fetch_page: int = _NO_PAGE
@@ -90,7 +91,7 @@ def gather(
             if page == fetch_page:
                 _goes_on(runs, fetch_run)
                 continue
-            if page == data_page or apart == 0:
+            if (page ^ data_page) >> near == 0 or apart == 0:
                 data_page = _NO_PAGE
             fetch_page, fetch_run = page, made
         else:
@@ -101,7 +102,7 @@ def gather(
                 seen = _STORES if kind == Access.WRITE else seen | 1
             else:
                 data_page, seen = page, 1 << kind
-            if page == fetch_page or apart == 0:
+            if (page ^ fetch_page) >> near == 0 or apart == 0:
                 fetch_page = _NO_PAGE
             if kind == Access.WRITE:
                 store_run = made

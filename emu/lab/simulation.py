@@ -18,8 +18,8 @@ from emu.lab.batch import CONTROL, Batch, Controls, Op, Register
 from emu.lab.replay_loop import CONTROL_BYTES, RUN_BYTES, Replay
 from emu.lab.stream_file import PageBatch
 from mmu.events import EventRecord
-from mmu.geometry import Geometry, Kinds, PageSizes
-from mmu.memory import PhysicalMemory
+from mmu.geometry import COALESCED, Geometry, Kinds, PageSizes
+from mmu.memory import PAGE_SIZE, PhysicalMemory
 from mmu.model import TlbModel
 from mmu.model_figures import model_figures
 from mmu.objectcode import load
@@ -29,6 +29,8 @@ from mmu.registers import Registers
 from mmu.state import MmuState
 from mmu.translation import load_registers
 
+#: log2 of the bytes that one translation of pages of 4K covers, at most.
+_MOST_COALESCED = (max(COALESCED) * PAGE_SIZE - 1).bit_length()
 #: vCPUs are numbered by a byte.
 _MOST_VCPUS = 256
 _FIELD = {
@@ -78,7 +80,8 @@ class _Gathered:
                 library["single_runs"](*given, runs.ctypes.data)
                 made = len(batch)
             else:
-                made = library["gather"](*given, controls.ctypes.data, len(controls), runs.ctypes.data, apart)
+                near = max((_MOST_COALESCED, *self.shifts))
+                made = library["gather"](*given, controls.ctypes.data, len(controls), runs.ctypes.data, apart, near)
             self._made[apart] = runs, int(made), controls
         return self._made[apart]
 

@@ -7,7 +7,9 @@ reads the directory while a sweep goes on sees what is done.
 from __future__ import annotations
 
 import json
+import math
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,8 @@ from emu.lab.spec import Task
 
 _DONE, _FAILED = ".json", ".failed.json"
 RESULTS, PAGE = "results.parquet", "report.html"
+#: The largest number of a figure; and bytes of a point's file, at most: there are some thousands of figures.
+_MOST, _MOST_BYTES = (1 << 64) - 1, 1 << 26
 
 
 class Row(NamedTuple):
@@ -52,10 +56,10 @@ class Store:
         """What is known of a point: its result, else its failure; None if neither."""
         for suffix in (_DONE, _FAILED):
             try:
-                found = json.loads((self._points / f"{key}{suffix}").read_bytes())
-            except (FileNotFoundError, ValueError):
+                found = json.loads(_read_whole(self._points / f"{key}{suffix}"))
+            except (FileNotFoundError, ValueError, RecursionError):
                 continue
-            if isinstance(found, dict) and found.get("key") == key and ("figures" in found or "error" in found):
+            if isinstance(found, dict) and found.get("key") == key and _is_outcome(found):
                 return found
         return None
 
@@ -73,12 +77,43 @@ class Store:
         import pyarrow.parquet as pq
 
         scratch = self.directory / f".{RESULTS}.{os.getpid()}"
-        pq.write_table(table_of(rows), scratch, compression="zstd")
-        os.replace(scratch, self.directory / RESULTS)
+        try:
+            pq.write_table(table_of(rows), scratch, compression="zstd")
+            os.replace(scratch, self.directory / RESULTS)
+        finally:
+            scratch.unlink(missing_ok=True)
 
     def write_text(self, name: str, text: str) -> None:
         """Write the report, or a picture."""
         _write_whole(self.directory / name, text.encode("utf-8"))
+
+
+def _read_whole(path: Path) -> bytes:
+    """What is in a file.  ValueError for what is none, or larger than a result is; OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a regular file")
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"more than {_MOST_BYTES} bytes")
+    return data
+
+
+def _is_outcome(found: Mapping[str, Any]) -> bool:
+    """Whether this is what may come of a point: numbers by their names, or an error; and how long it took."""
+    if not _is_number(found.get("seconds", 0)):
+        return False
+    if "figures" in found:
+        figures = found["figures"]
+        return isinstance(figures, dict) and all(map(_is_number, figures.values()))
+    return isinstance(found.get("error"), str)
+
+
+def _is_number(value: object) -> bool:
+    """Whether this is a number that a table has room for."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST
 
 
 def _write_whole(path: Path, data: bytes) -> None:
@@ -117,6 +152,7 @@ def _numbers(values: Sequence[int | float | None]) -> Any:
     import pyarrow as pa
 
     known = [value for value in values if value is not None]
-    if any(isinstance(value, float) for value in known):
+    mixed = min(known, default=0) < 0 and max(known) > _MOST >> 1  # no type of whole numbers has both
+    if mixed or any(isinstance(value, float) for value in known):
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     return pa.array(values, pa.uint64() if all(value >= 0 for value in known) else pa.int64())

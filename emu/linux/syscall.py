@@ -46,6 +46,13 @@ class RestartByTimeout:
         self.position = position
 
 
+class RestartByFlag:
+    """Restart.NOHAND, which the same arguments do for, if the argument at a position has a flag; else Restart.BLOCK."""
+
+    def __init__(self, position: int, flag: int) -> None:
+        self.position, self.flag = position, flag
+
+
 class Returned:
     """The meaning of a call's result."""
 
@@ -82,7 +89,7 @@ class Syscall(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     returns: Returned = ZERO
     #: None: the call never waits.
-    restart: Restart | RestartByTimeout | None = None
+    restart: Restart | RestartByTimeout | RestartByFlag | None = None
 
     @property
     def in_registers(self) -> int:
@@ -93,6 +100,8 @@ class Syscall(NamedTuple):
         """What a signal does to this call with these arguments."""
         if isinstance(self.restart, RestartByTimeout):
             return Restart.BLOCK if registers[self.restart.position] else Restart.SYS
+        if isinstance(self.restart, RestartByFlag):
+            return Restart.NOHAND if registers[self.restart.position] & self.restart.flag else Restart.BLOCK
         return self.restart
 
 

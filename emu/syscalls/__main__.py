@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import re
 
-from emu.linux.syscall import Restart, RestartByTimeout, Syscall
+from emu.linux.syscall import Restart, RestartByFlag, RestartByTimeout, Syscall
 from emu.syscalls import all_tables
 
 _HEAD = """\
@@ -58,6 +58,8 @@ def restart_words(call: Syscall) -> str:
     """What a signal does to a call that waits."""
     if isinstance(call.restart, RestartByTimeout):
         return f"{Restart.SYS.value}; with a timeout {Restart.BLOCK.value}"
+    if isinstance(call.restart, RestartByFlag):
+        return f"{Restart.BLOCK.value}; until a point in time {Restart.NOHAND.value}"
     return call.restart.value if call.restart is not None else ""
 
 

@@ -22,7 +22,7 @@ from emu.linux.clock import (
 from emu.linux.errors import Interrupted, LinuxError
 from emu.linux.layout import TIMESPEC, TIMEVAL, Layout
 from emu.linux.likeness import Likeness
-from emu.linux.syscall import Restart, Returned, Syscall
+from emu.linux.syscall import Restart, RestartByFlag, Returned, Syscall
 from emu.linux.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -160,5 +160,11 @@ TABLE = (
     Syscall(201, "time", sys_time, (_SECONDS,), Returned("seconds", likeness=Likeness.FREE)),
     Syscall(228, "clock_gettime", sys_clock_gettime, (CLOCK, Out(TIMESPEC))),
     Syscall(229, "clock_getres", sys_clock_getres, (CLOCK, Out(TIMESPEC, null=True))),
-    Syscall(230, "clock_nanosleep", sys_clock_nanosleep, (CLOCK, INT, Pointer(TIMESPEC), _LEFT), restart=Restart.BLOCK),
+    Syscall(
+        230,
+        "clock_nanosleep",
+        sys_clock_nanosleep,
+        (CLOCK, INT, Pointer(TIMESPEC), _LEFT),
+        restart=RestartByFlag(1, _TIMER_ABSTIME),
+    ),
 )

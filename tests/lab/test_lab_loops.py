@@ -31,7 +31,9 @@ def accesses(seed: int, number: int) -> tuple[Words, npt.NDArray[np.uint8]]:
     return vaddrs, random.integers(0, 3, number, np.uint8)
 
 
-def slowly(vaddrs: Words, kinds: npt.NDArray[np.uint8], stops: set[int], apart: bool) -> list[tuple[int, int, int]]:
+def slowly(
+    vaddrs: Words, kinds: npt.NDArray[np.uint8], stops: set[int], apart: bool, near: int
+) -> list[tuple[int, int, int]]:
     """The runs: page, kind, how many accesses.  An access goes on with the last run of its page and kind if no other
     one that changes what it finds stands between them."""
     runs: list[list[int]] = []
@@ -46,7 +48,7 @@ def slowly(vaddrs: Words, kinds: npt.NDArray[np.uint8], stops: set[int], apart: 
         for other in list(last):
             same_page, fetches = runs[last[other]][0] == page, 2 in (kind, other)
             if fetches:
-                gone = other == kind or same_page or not apart
+                gone = other == kind or (runs[last[other]][0] ^ page) >> near == 0 or not apart
             else:
                 gone = not same_page or kind == 1
             if gone:
@@ -56,8 +58,9 @@ def slowly(vaddrs: Words, kinds: npt.NDArray[np.uint8], stops: set[int], apart: 
     return [(page, kind, number) for page, kind, number in runs]
 
 
+@pytest.mark.parametrize("near", [12, 13, 30])
 @pytest.mark.parametrize("apart", [0, 1])
-def test_runs(apart: int) -> None:
+def test_runs(apart: int, near: int) -> None:
     vaddrs, kinds = accesses(apart, 3000)
     places = [0, 7, 7, 1000, 3000]
     for gather in both_ways("emu.lab.replay_loop", replay_loop.gather):
@@ -67,10 +70,10 @@ def test_runs(apart: int) -> None:
             moved = controls.copy()
             made = gather(  # type: ignore[operator]
                 pages.ctypes.data if len(pages) else 0, at.ctypes.data, kinds.ctypes.data, 3000, moved.ctypes.data, 5,
-                runs.ctypes.data, apart,
+                runs.ctypes.data, apart, near,
             )  # fmt: skip
             found = [(int(page), int(word) & 0xFF, int(word) >> 8) for page, word in runs[:made]]
-            assert found == slowly(vaddrs, kinds, set(places), bool(apart))
+            assert found == slowly(vaddrs, kinds, set(places), bool(apart), near)
             before = np.concatenate(([0], np.cumsum([number for _, _, number in found])))
             assert moved["at"][0] == 0 and moved["at"][-1] == made and (np.diff(moved["at"].astype(int)) >= 0).all()
             assert made < 3000 and before[-1] == 3000

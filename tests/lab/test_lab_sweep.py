@@ -285,10 +285,48 @@ def test_a_failure_never_takes_the_place_of_a_result(made_up: Sweep) -> None:
     assert made_up.store.done() == set(done) and "figures" in (made_up.store.read(done[0]) or {})
 
 
-def test_a_damaged_file_is_no_result(made_up: Sweep) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '{"key": "',
+        '{"key": KEY, "figures": ["instructions"]}',
+        '{"key": KEY, "figures": {"instructions": "many"}}',
+        '{"key": KEY, "figures": {"instructions": NaN}}',
+        '{"key": KEY, "figures": {"instructions": 1e400}}',
+        '{"key": KEY, "figures": {"instructions": 36893488147419103232}}',
+        '{"key": KEY, "figures": {"instructions": 1}, "seconds": "long"}',
+        '{"key": KEY, "error": ["no", "text"]}',
+        "[" * 100_000,
+        "FIFO",
+    ],
+    ids=range(10),
+)
+def test_a_damaged_file_is_no_result(damage: str, made_up: Sweep) -> None:
     key = sorted(made_up.store.done())[0]
-    (made_up.store.directory / "points" / f"{key}.json").write_bytes(b'{"key": "')
+    path = made_up.store.directory / "points" / f"{key}.json"
+    path.unlink()
+    if damage == "FIFO":
+        os.mkfifo(path)
+    else:
+        path.write_text(damage.replace("KEY", f'"{key}"'))
     assert key not in made_up.store.done() and key in {point.key for point in made_up.missing()}
+    made_up.store.write_results(made_up.rows())
+    assert findings(made_up.spec, made_up.rows())
+
+
+def test_numbers_that_no_type_of_whole_numbers_has_are_kept(made_up: Sweep) -> None:
+    for number, key in zip((-1, 1 << 63), sorted(made_up.store.done()), strict=False):
+        made_up.store.write(key, {"figures": {"instructions": number}})
+    made_up.store.write_results(made_up.rows())
+    column = pq.read_table(made_up.store.directory / "results.parquet")["instructions"].to_pylist()
+    assert {-1.0, 2.0**63} <= set(column)
+
+
+def test_the_end_of_what_a_guest_complains_of_is_told(tmp_path: Path) -> None:
+    """More than a pipe holds, and at last what commands a terminal."""
+    script = "yes a line of complaints | head -n 5000 >&2; printf '\\033[31mred\\n' >&2; exit 3"
+    point = point_of(("run", "--root", "/", "sh", "-c", script), tmp_path, 60)
+    assert json.loads(run_point(point.to_bytes()))["error"] == r"exit status 3: \x1b[31mred"
 
 
 def test_two_values_that_come_to_one_command_are_run_once(tmp_path: Path) -> None:

@@ -150,6 +150,36 @@ def test_every_model_counts_the_same_replayed(seed: int) -> None:
         assert found == World(geometry, seed).run(steps), geometry.name
 
 
+class Unfit(World):
+    """A large page becomes executable, of which no processor is told, since that only adds rights."""
+
+    def run(self, steps: int) -> dict[str, Any]:
+        mmu = self.mmu
+        assert mmu.tlb is not None
+        slot = next(slot for slot, level, _ in self.leaves if level == 2)
+        page, (load, _, fetch) = PLACES[0] ^ 1 << 21, Access
+        self.ram.write_u64(slot, 0x200000 | P | RW | US | PS | A | D | XD)
+        mmu.tlb.access(page, load)
+        self.ram.write_u64(slot, 0x200000 | P | RW | US | PS | A | D)
+        for vaddr, access in ((page, load), (page + 0x5000, fetch), *[(page, load)] * steps):
+            mmu.tlb.access(vaddr, access)
+        return model_figures(mmu.tlb.geometry, mmu.tlbs, perf_events(mmu))
+
+
+@pytest.mark.parametrize("name", ["skylake-sp", "alder-lake-p"])
+def test_a_fetch_drops_a_large_page_that_loads_use(name: str) -> None:
+    """In the midst of loads of another part of that page, which miss the first level then."""
+    world, batches = Unfit(load_preset("textbook"), 1), list[Batch]()
+    recorder = StreamRecorder(world.mmu, batches.append)
+    world.run(3)
+    recorder.finish()
+    simulation = Simulation([load_preset(name)], MEMORY)
+    for batch in batches:
+        simulation.add(batch)
+    counted = Unfit(load_preset(name), 1).run(3)
+    assert simulation.figures() == [counted] and counted["perf"]["DTLB_LOAD_MISSES.STLB_HIT"] == 1
+
+
 def test_a_replay_in_python_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     world, batches = World(load_preset("textbook"), 7), list[Batch]()
     recorder = StreamRecorder(world.mmu, batches.append)

@@ -153,6 +153,20 @@ def test_a_walk_that_faults_translates_no_page() -> None:
     pair.check()
 
 
+@pytest.mark.parametrize("page_level", [1, 2, 3])
+def test_a_page_beyond_the_memory_is_translated_by_no_table(page_level: int) -> None:
+    """As a stream may say that was made to do harm: there is no table that could be read for it, or written to."""
+    pair = Pair(geometry(Nested(page_level, tlb=2)))
+    far = pair.state.ram_bytes + 5 * GIB
+    for ram in pair.rams:
+        Tables(ram).map_page(FIRST, far)
+    assert pair.model.lookup(FIRST, READ) is not None
+    assert loads(pair)[0] == 4
+    assert pair.model.second is not None
+    walks = pair.model.second.counts
+    assert walks.walks + walks.tlb_hits == 4, "the entries of the guest's tables, and not the page"
+
+
 @pytest.mark.parametrize(
     ("nested", "message"),
     [
