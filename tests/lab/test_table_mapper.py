@@ -24,6 +24,7 @@ from mmu.presets import load_preset
 from mmu.registers import CR4, CR4_LONG_MODE, EFER_LONG_MODE, Registers
 from tests.booted import Booted, MakeMachine, machine
 from tests.lab.recorded import counted
+from tests.pt.dumps import elf_dump, flattened, kdump_pieces, qemu_note
 
 __all__ = ["machine"]
 
@@ -303,3 +304,24 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         status, _, err = said(capsys, *words)
         assert status == 2, words
         assert len(err.splitlines()) == 1 and re.search(what, err), err
+
+
+def test_a_dump_of_a_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each format, by the CR3 of its vCPU, or another one."""
+    stream, dump = tmp_path / "t.csv", tmp_path / "vm"
+    stream.write_text("vaddr,kind\n0x1000,load\n0x200000,store\n0x40000000,load\n0x3000,load\n")
+    pages = {at >> 12: table.entries.tobytes() for at, table in TABLES.items()}
+    for data in (elf_dump(pages, qemu_note(0x1000)), flattened(kdump_pieces(pages, qemu_note(0x1000)))):
+        dump.write_bytes(data)
+        status, out, _ = said(capsys, "sim", stream, "--tlb", "textbook", "--tables", dump)
+        assert status == 0 and "t.csv: 3 accesses" in out and "1 access to 1 page, not mapped" in out
+        assert re.search(r"WALK_COMPLETED_2M_4M +1", out) and re.search(r"LOAD_MISSES.WALK_COMPLETED_1G +1", out)
+    dump.write_bytes(elf_dump(pages, b""))
+    status, _, err = said(capsys, "sim", stream, "--tlb", "textbook", "--tables", dump)
+    assert status == 2 and "no vCPU's registers in it; --cr3" in err
+    status, out, _ = said(capsys, "sim", stream, "--tlb", "textbook", "--tables", dump, "--cr3", "0x1000")
+    assert status == 0 and "3 accesses" in out
+    dump.write_bytes(elf_dump(pages, qemu_note(0x1000)))
+    stream.write_text("vaddr,pid\n0x1000,12\n")
+    status, _, err = said(capsys, "sim", stream, "--tlb", "textbook", "--tables", dump)
+    assert status == 2 and "the stream is of process 12, and" in err and "(there is vCPU 0: 0x1000)" in err
