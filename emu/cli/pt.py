@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from mmu import PhysicalMemory
 
 NOT_REACHED, OUTPUT_FAILED = 1, 74  # EX_IOERR
+#: What the PTE tables of 2 TiB are.
+_MOST_VISITS = 1 << 20
 _DEFAULT = Moment("exit")
 _ACCESSES = {"r": Access.READ, "w": Access.WRITE, "x": Access.FETCH}
 
@@ -270,6 +272,8 @@ def _show(arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Se
     chosen += [_space_below(snapshot, cr3, "--cr3") for cr3 in arguments.cr3]
     chosen = list(dict.fromkeys(chosen)) or list(snapshot.spaces)
     sharing = find_sharing(snapshot)
+    if not (walks or arguments.dot or arguments.tree) or arguments.html is not None:
+        _check_ranges(snapshot, sharing, snapshot.spaces if arguments.html is not None else chosen)
     for path, text in _files(arguments, snapshot, sharing, walks):
         try:
             path.write_text(text, encoding="utf-8")
@@ -279,6 +283,15 @@ def _show(arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Se
     for line in _lines(arguments, snapshot, sharing, chosen, walks):
         print(line)
     return 0
+
+
+def _check_ranges(snapshot: PageTablesSnapshot, sharing: Sharing, spaces: Sequence[Space]) -> None:
+    """:class:`UsageError` for tables whose ranges nobody could wait for: few, of which each is reached from many
+    entries."""
+    for space, times in zip(snapshot.spaces, sharing.apart, strict=True):
+        if space in spaces and times > _MOST_VISITS:
+            told = f"its tables are reached {times:,} times, more than {_MOST_VISITS:,}; --tree shows each once"
+            raise UsageError(f"{space.title}: {told}")
 
 
 def _files(

@@ -306,6 +306,18 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert len(err.splitlines()) == 1 and re.search(what, err), err
 
 
+def test_pcids_keep_what_a_process_had(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A load of CR3 for each change of process flushes, and with two PCIDs none does."""
+    stream, tables, figures = tmp_path / "t.csv", tmp_path / "t.json", tmp_path / "f.json"
+    snapshot = a_snapshot({**TABLES, 0x7000: TABLES[0x1000]}, ONE, Space("two", (8,), 0x7000))
+    tables.write_text(to_json(snapshot))
+    stream.write_text("vaddr,pid\n" + "0x1000,7\n0x1000,8\n" * 10)
+    for more, walks in ((), 20), (("--pcids", 2), 2), (("--pcids", 2, "--pid", 7), 1):
+        status, *_ = said(capsys, "sim", stream, "--tlb", "textbook", "--tables", tables, "--json", figures, *more)
+        perf = json.loads(figures.read_text())["models"][0]["perf"]
+        assert status == 0 and perf["DTLB_LOAD_MISSES.WALK_COMPLETED"] == walks, more
+
+
 def test_a_dump_of_a_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of each format, by the CR3 of its vCPU, or another one."""
     stream, dump = tmp_path / "t.csv", tmp_path / "vm"

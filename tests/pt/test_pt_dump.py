@@ -183,3 +183,30 @@ def test_what_is_no_dump_is_refused_in_a_line(
     assert main(["pt", path]) == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1 and re.search(what, err), err
+
+
+def test_damage_is_told_or_does_no_harm(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    for case in range(300):
+        data = bytearray((WHOLE, FLAT, KDUMP)[case % 3])
+        for _ in range(random.integers(1, 6)):
+            where = (200, 4300, len(data))[random.integers(3)]
+            data[random.integers(where)] = random.integers(256)
+        if random.integers(8) == 0:
+            del data[random.integers(len(data)) :]
+        try:
+            snapshot = open_tables(written(tmp_path / "vm", bytes(data)), (0x1000,))
+        except BadSnapshot as bad:
+            assert len(str(bad).splitlines()) == 1
+        else:
+            assert 0x1000 in snapshot.tables and len(snapshot.tables) <= 300
+
+
+def test_tables_that_are_reached_too_often_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four tables of which each has 512 entries for the next one."""
+    pages = {frame: table(dict.fromkeys(range(512), frame + 1 << 12 | USED)) for frame in (1, 2, 3)}
+    path = written(tmp_path / "vm", elf_dump({**pages, 4: table({0: 0x9000 | USED}), 9: table({})}, qemu_note(0x1000)))
+    assert main(["pt", path]) == 2
+    assert "vCPU 0: its tables are reached 134,480,385 times" in capsys.readouterr().err
+    assert main(["pt", "--walk", "0x1000:0xffff800000000000", path]) == 0
+    assert "The physical address of 0xffff800000000000 is 0x9000" in capsys.readouterr().out

@@ -185,18 +185,21 @@ def _simulation(
     """The models, and what they are to be given: the tables are those of the run, those of --tables, or made by a
     policy."""
     from emu.lab.page_policy import TABLE_BYTES, Frames, PageMapper, PagePolicy
+    from emu.lab.pcids import with_pcids
     from emu.lab.simulation import Simulation
     from emu.lab.stream import has_tables, open_stream
     from emu.lab.stream_file import facts_of, read_pages
 
     if not has_tables(arguments.file):
-        if arguments.pcids is not None:
+        if arguments.pcids is not None and arguments.tables is None:
             raise UsageError(f"--pcids {arguments.pcids}: {arguments.file} does not say when CR3 was loaded")
         if arguments.nested is not None:
             raise UsageError(f"--nested: {arguments.file} does not say what guest-physical memory there was")
         if arguments.tables is not None:
             given = tables.mapper_of(arguments)
             stream = given.mapped(open_stream(arguments.file, ("page", "kind", "space")))
+            if arguments.pcids is not None:
+                stream = with_pcids(stream, arguments.pcids)
             return Simulation(geometries, given.memory_bytes, arguments.seed or 0), stream, given
         frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
         mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
@@ -210,8 +213,6 @@ def _simulation(
     simulation = Simulation(geometries, int(facts["memory_bytes"]), seed)
     if arguments.pcids is None:
         return simulation, read_pages(arguments.file), None
-    from emu.lab.pcids import with_pcids
-
     recorded = open_stream(arguments.file, ("page", "kind", "space", "vcpu", "shift"))
     return simulation, with_pcids(recorded, arguments.pcids), None
 
