@@ -179,6 +179,17 @@ def number_from(least: int, most: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def physical_address(text: str) -> int:
+    """Reads the physical address of a table, without what else CR3 has in its low bits and its bit 63."""
+    try:
+        address = int(text, 0)
+    except ValueError:
+        address = -1
+    if not 0 <= address < 1 << 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no physical address (0x1a2b000)")
+    return address & 0x000F_FFFF_FFFF_F000
+
+
 def nested_size(text: str) -> str:
     """Reads the size of the second dimension's pages; "" if none is given."""
     if text not in ("", "4K", "2M", "1G"):

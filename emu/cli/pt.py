@@ -16,6 +16,7 @@ from emu.cli.arguments import (
     check_tlb_options,
     number_from,
     output_path,
+    physical_address,
     program_help,
 )
 from emu.cli.messages import complain
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from mmu import PhysicalMemory
 
 NOT_REACHED, OUTPUT_FAILED = 1, 74  # EX_IOERR
+#: What the PTE tables of 2 TiB are.
+_MOST_VISITS = 1 << 20
 _DEFAULT = Moment("exit")
 _ACCESSES = {"r": Access.READ, "w": Access.WRITE, "x": Access.FETCH}
 
@@ -37,6 +40,7 @@ _PROGRAM = """
 
 or, in place of PROG:
   SNAPSHOT                a file that `unimmu pt --save` has written: nothing is run
+  DUMP                    the memory of a machine, as QEMU's dump-guest-memory writes it: nothing is run
 
 The program's output goes to standard error; standard output has the tables.
 
@@ -51,24 +55,28 @@ examples:
   unimmu pt --html tables.html sharers mshare 8 8388608  the same as a page with a picture
   unimmu pt --walk 100:0x401000:x hello                  one walk step by step, in words
   unimmu pt --at syscall:write --save tables.json hello && unimmu pt --walk 100:0:w tables.json
+  unimmu pt --cr3 0x1a2b000 --walk 0x1a2b000:0xffffffff81000000:x vm.elf
   unimmu pt --root / --at 2000000 python3 -c 'print(1)'  after so many instructions
 """
 
 
 class Place(NamedTuple):
-    """What --walk is to translate."""
+    """What --walk is to translate: an address of a process, or below the top table that CR3 holds."""
 
     pid: int
     vaddr: int
     access: Access
+    cr3: int | None = None
 
 
 def place(text: str) -> Place:
-    """``PID:VADDR``, or with ``:r``, ``:w`` or ``:x``; argparse reports anything else."""
+    """``PID:VADDR`` or ``0xCR3:VADDR``, perhaps with ``:r``, ``:w`` or ``:x``; argparse reports anything else."""
     pid, _, rest = text.partition(":")
     vaddr, colon, access = rest.partition(":")
     try:
-        found = Place(int(pid), int(vaddr, 0), _ACCESSES[access] if colon else Access.READ)
+        top = physical_address(pid) if pid[:2].lower() == "0x" else None
+        number = int(pid) if top is None else 0
+        found = Place(number, int(vaddr, 0), _ACCESSES[access] if colon else Access.READ, top)
     except (ValueError, KeyError):
         found = Place(-1, 0, Access.READ)
     if found.pid < 0 or not 0 <= found.vaddr < 1 << 64:
@@ -80,7 +88,7 @@ def add_arguments(parser: Parser) -> None:
     """The command line of ``unimmu pt``."""
     parser.description = "Show the page tables of every process of a run, as they are at one moment."
     parser.add_program(lambda: program_help() + _PROGRAM)
-    parser.usage = "%(prog)s [options] PROG|SNAPSHOT [ARGS ...]"
+    parser.usage = "%(prog)s [options] PROG|SNAPSHOT|DUMP [ARGS ...]"
     parser.epilog = _EXAMPLES
     parser.set_defaults(check_tlb=False)
     shown = parser.add_argument_group("what is shown")
@@ -91,12 +99,16 @@ def add_arguments(parser: Parser) -> None:
         "more; N, so many instructions have run; syscall:NAME[:N], before the first (or the N-th) such system call",
     )  # fmt: skip
     add("--pid", type=number_from(1), action="append", default=[], metavar="N", help="only this process (repeatable)")
+    add(
+        "--cr3", type=physical_address, action="append", default=[], metavar="ADDRESS",
+        help="only the tables below this top table; of a dump, any that is in it (repeatable)",
+    )  # fmt: skip
     add("--tree", action="store_true", help="the tables as a tree, in place of ranges")
     add("--holes", action="store_true", help="with ranges: the addresses too for which there is no entry")
     add(
         "--walk", type=place, action="append", default=[], metavar="PID:VADDR[:r|w|x]",
-        help="one walk of that process step by step, in place of ranges: a read, a write, or an instruction fetch "
-        "(repeatable)",
+        help="one walk of that process, or of 0xCR3, step by step, in place of ranges: a read, a write, or an "
+        "instruction fetch (repeatable)",
     )  # fmt: skip
     add("--dot", action="store_true", help="the tables as a graph for Graphviz (dot -Tsvg), and nothing else")
     add(
@@ -143,23 +155,27 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _is_snapshot(name: str) -> bool:
-    """Whether it is a file of --save: JSON begins with a brace, and no program does."""
+    """Whether it is a file of --save or a dump: no program begins so."""
+    from emu.trace.pt.opened import holds_tables
+
     try:
-        with open(name, "rb") as file:
-            return file.read(1) == b"{" or name.endswith(".json")
+        return holds_tables(name)
     except (OSError, ValueError):
         return False
 
 
 def _loaded(arguments: argparse.Namespace) -> PageTablesSnapshot:
-    from emu.trace.pt.file import BadSnapshot, from_json
+    from emu.trace.pt.file import BadSnapshot, check_levels
+    from emu.trace.pt.opened import open_tables
 
     name: str = arguments.program
     if arguments.arguments or arguments.at is not None:
         what = "--at" if arguments.at is not None else f"the argument {arguments.arguments[0]!r}"
         raise UsageError(f"{name}: it is a file of tables, and nothing is run: {what} has no use")
     try:
-        return from_json(pathlib.Path(name).read_bytes())
+        snapshot = open_tables(name, [*arguments.cr3, *(each.cr3 for each in arguments.walk if each.cr3 is not None)])
+        check_levels(snapshot.spaces, snapshot.tables, snapshot.levels)
+        return snapshot
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from None
     except BadSnapshot as error:
@@ -220,7 +236,8 @@ def _not_reached(stopper: Stopper, reason: str, instructions: int) -> int:
 def _walk(snapshot: PageTablesSnapshot, to: Place, memory: PhysicalMemory | None) -> WalkStory:
     from emu.trace.pt.walk import walk
 
-    return walk(snapshot, _space(snapshot, to.pid, "--walk"), to.vaddr, to.access, memory)
+    space = _space(snapshot, to.pid, "--walk") if to.cr3 is None else _space_below(snapshot, to.cr3, "--walk")
+    return walk(snapshot, space, to.vaddr, to.access, memory)
 
 
 def _space(snapshot: PageTablesSnapshot, pid: int, option: str) -> Space:
@@ -230,8 +247,18 @@ def _space(snapshot: PageTablesSnapshot, pid: int, option: str) -> Space:
     if space is None:
         pids = sorted(pid for each in snapshot.spaces for pid in each.pids)
         there = f"there are {spelled(pids)}" if pids else "there is none"
+        if snapshot.is_dump:
+            there = "a dump names none; --cr3 says whose tables"
         raise UsageError(f"{option} {pid}: there is no such process at that moment ({there})")
     return space
+
+
+def _space_below(snapshot: PageTablesSnapshot, cr3: int, option: str) -> Space:
+    for space in snapshot.spaces:
+        if space.pgd == cr3:
+            return space
+    there = ", ".join(f"{space.pgd:#x} of {space.title}" for space in snapshot.spaces) or "none"
+    raise UsageError(f"{option} {cr3:#x}: no address space has its top table there ({there})")
 
 
 # -- showing -----------------------------------------------------------------------------------------------------------
@@ -241,8 +268,12 @@ def _show(arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Se
     """Write the files, print the text."""
     from emu.trace.pt.sharing import find_sharing
 
-    chosen = list(dict.fromkeys(_space(snapshot, pid, "--pid") for pid in arguments.pid)) or list(snapshot.spaces)
+    chosen = [_space(snapshot, pid, "--pid") for pid in arguments.pid]
+    chosen += [_space_below(snapshot, cr3, "--cr3") for cr3 in arguments.cr3]
+    chosen = list(dict.fromkeys(chosen)) or list(snapshot.spaces)
     sharing = find_sharing(snapshot)
+    if not (walks or arguments.dot or arguments.tree) or arguments.html is not None:
+        _check_ranges(snapshot, sharing, snapshot.spaces if arguments.html is not None else chosen)
     for path, text in _files(arguments, snapshot, sharing, walks):
         try:
             path.write_text(text, encoding="utf-8")
@@ -252,6 +283,15 @@ def _show(arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Se
     for line in _lines(arguments, snapshot, sharing, chosen, walks):
         print(line)
     return 0
+
+
+def _check_ranges(snapshot: PageTablesSnapshot, sharing: Sharing, spaces: Sequence[Space]) -> None:
+    """:class:`UsageError` for tables whose ranges nobody could wait for: few, of which each is reached from many
+    entries."""
+    for space, times in zip(snapshot.spaces, sharing.apart, strict=True):
+        if space in spaces and times > _MOST_VISITS:
+            told = f"its tables are reached {times:,} times, more than {_MOST_VISITS:,}; --tree shows each once"
+            raise UsageError(f"{space.title}: {told}")
 
 
 def _files(

@@ -11,7 +11,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from emu.linux.event_kind import printable
+
+from emu.lab.scratch import scratch_directory
 
 #: What a process is that runs one point: it ends when the one that waits for it does (prctl PR_SET_PDEATHSIG).
 _PROGRAM = """
@@ -98,10 +99,13 @@ def point_of(
 
 
 def _inputs(words: tuple[str, ...], directory: Path) -> Iterator[tuple[str, str]]:
-    """The files that a command names: a word, or what stands before a colon in one; and guests that come with us."""
+    """The files that a command names: a word, or a part of one between commas, behind the = of an option, or before a
+    colon; and guests that come with us."""
     import guests
 
-    names = [part for word in words for part in dict.fromkeys((word, word.partition(":")[0])) if part]
+    values = [value for word in words for value in (word, word.partition("=")[2] if word.startswith("-") else "")]
+    parts = [part for value in values for part in (value, *value.split(","))]
+    names = [name for part in parts for name in (part, part.partition(":")[0]) if name]
     for name in dict.fromkeys(names):
         path = directory / name
         if len(name) < _MOST_NAME and path.is_file():
@@ -153,7 +157,7 @@ def _refused(point: Point) -> dict[str, Any] | None:
 
 
 def _run(point: Point, stopped: threading.Event) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="unimmu-point-") as scratch:
+    with scratch_directory() as scratch:
         figures, stream = (os.path.join(scratch, name) for name in ("figures.json", "stream.parquet"))
         verbs = 2 if point.words[0] == "tlb" else 1
         output = ["--record", stream] if point.replay else ["--json", figures]
@@ -216,7 +220,7 @@ def _like_a_run(figures: dict[str, Any]) -> dict[str, Any]:
     """The figures of a replay of one model by the names that a run's have."""
     match figures:
         case {"models": [{**model}], "accesses": int(accesses)}:
-            return {"accesses": accesses, "mmu": model}
+            return {"accesses": accesses, "mmu": model, "left_out": figures.get("left_out", {})}
     return figures
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from emu.lab.scratch import remove_abandoned_files, scratch_file
 from emu.lab.spec import Task
 
 _DONE, _FAILED = ".json", ".failed.json"
@@ -39,6 +40,8 @@ class Store:
         self.directory = directory
         self._points = directory / "points"
         self._points.mkdir(parents=True, exist_ok=True)
+        for each in (directory, self._points):
+            remove_abandoned_files(each)
 
     def write(self, key: str, outcome: Mapping[str, Any]) -> None:
         """Keep what came of a point: ``figures`` or an ``error``.  A failure never takes the place of a result."""
@@ -76,12 +79,10 @@ class Store:
         ``error``, ``seconds``, and every figure."""
         import pyarrow.parquet as pq
 
-        scratch = self.directory / f".{RESULTS}.{os.getpid()}"
-        try:
+        path = self.directory / RESULTS
+        with scratch_file(path) as scratch:
             pq.write_table(table_of(rows), scratch, compression="zstd")
-            os.replace(scratch, self.directory / RESULTS)
-        finally:
-            scratch.unlink(missing_ok=True)
+            os.replace(scratch, path)
 
     def write_text(self, name: str, text: str) -> None:
         """Write the report, or a picture."""
@@ -117,12 +118,9 @@ def _is_number(value: object) -> bool:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    try:
+    with scratch_file(path) as scratch:
         scratch.write_bytes(data)
         os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def table_of(rows: Sequence[Row]) -> Any:

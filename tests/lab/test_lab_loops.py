@@ -8,12 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from emu.lab import page_policy_loop, replay_loop
+from emu.lab import page_policy_loop, replay_loop, table_mapper_loop
 from emu.lab.batch import CONTROL, Op, controls_of
 from emu.lab.foreign import lackey_loop
+from mmu.events import EventRecord
 from mmu.memory import PhysicalMemory
 from mmu.native import EntryPoint
 from mmu.objectcode import load
+from mmu.registers import Registers
+from mmu.state import MmuState
+from mmu.translation import load_registers
 
 Words = npt.NDArray[np.uint64]
 UPPER = 0xFFFF_FFFF_FFE0_0000
@@ -98,6 +102,37 @@ def test_tables_are_made_the_same_both_ways() -> None:
         assert map_pages(address, 0x1000, vaddrs.ctypes.data, 0, 500) == 500  # type: ignore[operator]
         made.append((mapper.made, controls.tobytes(), ram.read(0, ram.size)))
     assert made[0] == made[1] and made[0][0] == 3 + 2 + 3 + 2
+
+
+def test_tables_are_looked_up_the_same_both_ways() -> None:
+    """Two pages of the lower half, one of which is read-only, and none of the upper one; 40 controls at a time."""
+    vaddrs, kinds = accesses(6, 300)
+    found = []
+    for look_up in both_ways("emu.lab.table_mapper_loop", table_mapper_loop.look_up):
+        ram, frames = PhysicalMemory(1 << 16), PhysicalMemory(1 << 12)
+        for at, value in ((0, 0x1067), (0x1000, 0x2067), (0x2000, 0x3067), (0x3008, 0x9067), (0x3010, 0xA065)):
+            ram.write_u64(at, value)
+            frames.write_u64((at >> 12) * table_mapper_loop.FRAME_BYTES + 8, 1)
+        event, state, controls = EventRecord(), MmuState(), np.zeros(60, CONTROL)
+        state.ram, state.ram_bytes, state.read_only = ram.host, ram.size, 1
+        state.ring, state.ring_capacity = ctypes.addressof(event), 1
+        load_registers(state, Registers(cr3=0))
+        known = np.zeros((table_mapper_loop.REMEMBERED, table_mapper_loop.KNOWN_WORDS), np.uint64)
+        shifts, outcomes = np.zeros(300, np.uint8), np.zeros(300, np.uint8)
+        reader = table_mapper_loop.TableReader(
+            state=ctypes.addressof(state), frames=frames.host, known=known.ctypes.data, capacity=60,
+            controls=controls.ctypes.data, kinds=kinds.ctypes.data, shifts=shifts.ctypes.data,
+            outcomes=outcomes.ctypes.data,
+        )  # fmt: skip
+        address = reader if isinstance(look_up, EntryPoint) else ctypes.addressof(reader)
+        assert look_up(address, vaddrs.ctypes.data, 0, 300) == 300  # type: ignore[operator]
+        found.append((reader.made, reader.kept, controls.tobytes(), shifts.tobytes(), outcomes.tobytes()))
+    assert found[0] == found[1] and found[0][0] == 5
+    lower = vaddrs < np.uint64(UPPER)
+    may = lower & ((vaddrs < np.uint64(0x2000)) | (kinds != 1))
+    assert (np.frombuffer(found[0][3], np.uint8) == np.where(may, 12, 0)).all() and found[0][1] == may.sum()
+    outcome = np.where(lower, table_mapper_loop.NOT_ALLOWED, table_mapper_loop.NOT_MAPPED)
+    assert (np.frombuffer(found[0][4], np.uint8) == np.where(may, table_mapper_loop.FOUND, outcome)).all()
 
 
 def test_lines_of_lackey_are_read_the_same_both_ways() -> None:

@@ -170,7 +170,7 @@ def test_a_stream_without_tables_cannot_be_walked(tmp_path: Path, capsys: pytest
     path = str(tmp_path / "a.csv")
     Path(path).write_text("address\n0x1000\n")
     assert main(["tlb", "analyze", "--shared", "--tlb", "zen4", path]) == 2
-    assert "a model walks page tables, which only a recorded stream has" in capsys.readouterr().err
+    assert "a model walks page tables, which it does not have; --tables gives some" in capsys.readouterr().err
 
 
 def test_processes_that_map_a_file_alike_have_their_tables_counted() -> None:

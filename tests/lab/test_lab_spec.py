@@ -135,6 +135,8 @@ def test_the_key_is_of_the_content(tmp_path: Path) -> None:
     assert Point.from_bytes(first.to_bytes()) == first
     (there / "my.toml").write_text("another")
     assert point_of(words, there, 1).key != first.key
+    for word in ("--tlb=my.toml", "zen4,my.toml:a,none", "--tables=my.toml"):
+        assert [path for path, _ in point_of(("tlb", "sim", word), here, 1).inputs] == ["my.toml"], word
 
 
 def test_figures_are_flat() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import Parser, UsageError, number_from
+from emu.cli.lab import tables
 from emu.cli.lab.written import check_that_it_stays, write_text
 from emu.cli.progress import progress
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from emu.lab.analysis import Analysis
     from emu.lab.batch import Batch
     from emu.lab.by_function import Code
+    from emu.lab.table_mapper import TableMapper
 
 _EXAMPLES = """\
 examples:
@@ -27,6 +29,7 @@ examples:
   unimmu tlb analyze --huge --entries 1536 --json huge.json a.parquet
   unimmu tlb analyze --reasons --shared --tlb zen4 a.parquet
   unimmu tlb analyze --functions a.parquet
+  unimmu tlb analyze --reasons --tlb zen4 --tables tables.json a.lackey
   unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
 """
 _ANALYSES = ("reuse", "working_set", "large_pages", "reasons", "shared", "functions")
@@ -74,6 +77,8 @@ def add_arguments(parser: Parser) -> None:
         "--pcids", type=number_from(1, 4094), metavar="N",
         help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
     )  # fmt: skip
+    tables.add_tables(how.add_argument)
+    tables.add_spaces(how.add_argument)
     how.add_argument(
         "--kinds", type=_kinds, metavar="K,...",
         help="only these kinds of access, together: load, store, fetch (default: loads and stores, and fetches apart)",
@@ -102,7 +107,9 @@ def _kinds(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse and show."""
-    check_that_it_stays(arguments.file, arguments.json, arguments.output)
+    for read in (arguments.file, arguments.tables or ""):
+        check_that_it_stays(read, arguments.json, arguments.output)
+    tables.check(arguments)
     from emu.lab.analysis import analyse
     from emu.lab.batch import StreamError
     from emu.lab.finding import lines_of
@@ -115,12 +122,13 @@ def run(arguments: argparse.Namespace) -> int:
         stream = open_stream(arguments.file, [*fields, "rip"] if code is not None or arguments.elf else fields)
         with open(arguments.file, "rb"):  # pyarrow's own words for one that is not there are long
             pass
-        batches, sizes_known = _peeked(stream)
+        mapper = _mapper(arguments)
+        batches, sizes_known = _peeked(stream if mapper is None else mapper.mapped(stream))
         if arguments.pcids is not None:
             from emu.lab.pcids import with_pcids
 
             batches = with_pcids(batches, arguments.pcids)
-        analyses = _analyses(arguments, code, sizes_known)
+        analyses = _analyses(arguments, code, sizes_known, mapper)
         with progress("the stream is read", None) as report:
             total = analyse(_reported(batches, report), analyses)
     except StreamError as error:
@@ -133,9 +141,12 @@ def run(arguments: argparse.Namespace) -> int:
         print()
         for line in lines_of(finding):
             print(line)
+    tables.tell(arguments, mapper)
     status = 0
     if arguments.json is not None:
         figures = {"accesses": total, **{finding.key: finding.figures for finding in findings}}
+        if mapper is not None:
+            figures["left_out"] = mapper.left_out.figures()
         status |= write_text("unimmu tlb analyze", arguments.json, json.dumps(figures, indent=1) + "\n")
     if arguments.output is not None:
         from emu.lab.page import page_of
@@ -143,6 +154,16 @@ def run(arguments: argparse.Namespace) -> int:
         page = page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings)
         status |= write_text("unimmu tlb analyze", arguments.output, page)
     return status
+
+
+def _mapper(arguments: argparse.Namespace) -> TableMapper | None:
+    """What finds accesses in the tables of --tables, if that is given.  :class:`UsageError` if the stream has some."""
+    from emu.lab.stream import has_tables
+
+    if arguments.tables is None:
+        return None
+    tables.check_stream(arguments, has_tables(arguments.file))
+    return tables.mapper_of(arguments)
 
 
 def _peeked(batches: Iterator[Batch]) -> tuple[Iterator[Batch], bool]:
@@ -179,7 +200,9 @@ def _every(arguments: argparse.Namespace) -> bool:
     return not any(getattr(arguments, name) for name in _ANALYSES)
 
 
-def _analyses(arguments: argparse.Namespace, code: Code | None, sizes_known: bool) -> list[Analysis]:
+def _analyses(
+    arguments: argparse.Namespace, code: Code | None, sizes_known: bool, mapper: TableMapper | None
+) -> list[Analysis]:
     from emu.lab.analysis import CODE, DATA, HugeCandidates, Reuse, WorkingSets
 
     kinds = (DATA, CODE) if arguments.kinds is None else (arguments.kinds,)
@@ -193,7 +216,7 @@ def _analyses(arguments: argparse.Namespace, code: Code | None, sizes_known: boo
         chosen.append(HugeCandidates(arguments.entries, arguments.kinds or DATA, faults=not sizes_known))
     for name in ("reasons", "shared"):
         if getattr(arguments, name) or (every and arguments.tlb is not None):
-            chosen.append(_with_model(name, arguments))
+            chosen.append(_with_model(name, arguments, mapper))
     if arguments.functions or (every and (arguments.elf or code is not None)):
         chosen.append(_by_function(arguments, code, faults=not sizes_known))
     return chosen
@@ -227,7 +250,7 @@ def _by_function(arguments: argparse.Namespace, code: Code | None, *, faults: bo
     return ByFunction(images, arguments.entries, code=code, faults=faults)
 
 
-def _with_model(name: str, arguments: argparse.Namespace) -> Analysis:
+def _with_model(name: str, arguments: argparse.Namespace, mapper: TableMapper | None) -> Analysis:
     from emu.cli.tlb import preset_or_file
     from emu.lab.reasons import Reasons
     from emu.lab.shared import Shared
@@ -237,12 +260,17 @@ def _with_model(name: str, arguments: argparse.Namespace) -> Analysis:
     if arguments.tlb is None:
         raise UsageError(f"--{name}: of which TLB? --tlb says it")
     geometry = preset_or_file(arguments.tlb, "analyze --tlb").geometry
-    if not has_tables(arguments.file):
-        raise UsageError(f"--{name} {arguments.file}: a model walks page tables, which only a recorded stream has")
-    facts = facts_of(arguments.file)
-    if "memory_bytes" not in facts:
-        raise UsageError(f"--{name} {arguments.file}: it does not say how much memory the machine had")
-    given = geometry, int(facts["memory_bytes"]), int(facts.get("seed", 0))
+    if mapper is not None:
+        given = geometry, mapper.memory_bytes, 0
+    elif has_tables(arguments.file):
+        facts = facts_of(arguments.file)
+        if "memory_bytes" not in facts:
+            raise UsageError(f"--{name} {arguments.file}: it does not say how much memory the machine had")
+        given = geometry, int(facts["memory_bytes"]), int(facts.get("seed", 0))
+    else:
+        raise UsageError(
+            f"--{name} {arguments.file}: a model walks page tables, which it does not have; --tables gives some"
+        )
     return Reasons(*given) if name == "reasons" else Shared(*given)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import Parser, UsageError, number_from
+from emu.cli.lab import tables
 from emu.cli.lab.written import check_that_it_stays, write_text
 from emu.cli.progress import Report, progress
 from emu.cli.tlb import is_file, nested, preset_or_file, timed, with_settings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from emu.lab.batch import Batch
     from emu.lab.simulation import Simulation
     from emu.lab.stream_file import PageBatch
+    from emu.lab.table_mapper import TableMapper
 
     Batches = Iterator[Batch | PageBatch]
     from mmu.geometry import Geometry
@@ -74,6 +76,8 @@ def add_arguments(parser: Parser) -> None:
         "--v2p", metavar="FILE",
         help="where pages are, and of what size: the v2p.textproto that DynamoRIO writes beside a memtrace",
     )  # fmt: skip
+    tables.add_tables(mapped.add_argument)
+    tables.add_spaces(parser.add_argument)
     parser.add_argument(
         "--warm-up", type=number_from(0), default=0, metavar="N", help="do not count the first N accesses"
     )
@@ -91,6 +95,8 @@ def add_arguments(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and show."""
     check_that_it_stays(arguments.file, arguments.json)
+    check_that_it_stays(arguments.tables or "", arguments.json)
+    tables.check(arguments)
     models = geometries_of(arguments.tlb, arguments.tlb_set, latency=arguments.tlb_latency, size=arguments.nested)
     geometries = [geometry for _, geometry in models]
     from emu.cli.running.accesses import needs_library
@@ -101,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         with progress("the stream is replayed", None) as report:
-            accesses, figures = _simulated(arguments, geometries, report)
+            accesses, figures, mapper = _simulated(arguments, geometries, report)
     except StreamError as error:
         raise UsageError(str(error)) from None
     except OSError as error:
@@ -110,9 +116,12 @@ def run(arguments: argparse.Namespace) -> int:
     print(f", of which the first {min(accesses, arguments.warm_up):,} are not counted\n" if arguments.warm_up else "\n")
     for line in table(headings_of(models), figures):
         print(line)
+    tables.tell(arguments, mapper)
     if arguments.json is None:
         return 0
     said = {"file": arguments.file, "accesses": accesses, "warm_up": arguments.warm_up, "models": figures}
+    if mapper is not None:
+        said["left_out"] = mapper.left_out.figures()
     return write_text("unimmu tlb sim", arguments.json, json.dumps(said, indent=2) + "\n")
 
 
@@ -154,11 +163,11 @@ def headings_of(models: Sequence[tuple[str, Geometry]]) -> list[str]:
 
 def _simulated(
     arguments: argparse.Namespace, geometries: Sequence[Geometry], report: Report
-) -> tuple[int, list[dict[str, Any]]]:
-    """How many accesses there are, and what each model has counted."""
+) -> tuple[int, list[dict[str, Any]], TableMapper | None]:
+    """How many accesses there are, and what each model has counted; and what has found them in given tables."""
     from emu.lab.simulation import less, parted
 
-    simulation, batches = _simulation(arguments, geometries)
+    simulation, batches, mapper = _simulation(arguments, geometries)
     before: list[dict[str, Any]] | None = None
     for batch in _with_report(parted(batches, arguments.warm_up), report):
         simulation.add(batch)
@@ -167,39 +176,45 @@ def _simulated(
     figures = simulation.figures()
     if arguments.warm_up:  # of a stream that is shorter nothing is counted
         figures = [less(now, old) for now, old in zip(figures, before or figures, strict=True)]
-    return simulation.accesses, figures
+    return simulation.accesses, figures, mapper
 
 
-def _simulation(arguments: argparse.Namespace, geometries: Sequence[Geometry]) -> tuple[Simulation, Batches]:
-    """The models, and what they are to be given: the tables are those of the run, or made by a policy."""
+def _simulation(
+    arguments: argparse.Namespace, geometries: Sequence[Geometry]
+) -> tuple[Simulation, Batches, TableMapper | None]:
+    """The models, and what they are to be given: the tables are those of the run, those of --tables, or made by a
+    policy."""
     from emu.lab.page_policy import TABLE_BYTES, Frames, PageMapper, PagePolicy
+    from emu.lab.pcids import with_pcids
     from emu.lab.simulation import Simulation
     from emu.lab.stream import has_tables, open_stream
     from emu.lab.stream_file import facts_of, read_pages
 
     if not has_tables(arguments.file):
-        if arguments.pcids is not None:
+        if arguments.pcids is not None and arguments.tables is None:
             raise UsageError(f"--pcids {arguments.pcids}: {arguments.file} does not say when CR3 was loaded")
         if arguments.nested is not None:
             raise UsageError(f"--nested: {arguments.file} does not say what guest-physical memory there was")
+        if arguments.tables is not None:
+            given = tables.mapper_of(arguments)
+            stream = given.mapped(open_stream(arguments.file, ("page", "kind", "space")))
+            if arguments.pcids is not None:
+                stream = with_pcids(stream, arguments.pcids)
+            return Simulation(geometries, given.memory_bytes, arguments.seed or 0), stream, given
         frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
         mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
-        batches: Batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
-        return Simulation(geometries, TABLE_BYTES, arguments.seed or 0, mapper.tables), batches
-    if arguments.pages is not None or arguments.v2p is not None:
-        option = f"--pages {arguments.pages}" if arguments.v2p is None else f"--v2p {arguments.v2p}"
-        raise UsageError(f"{option}: {arguments.file} has the page tables of the run that it is of")
+        batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
+        return Simulation(geometries, TABLE_BYTES, arguments.seed or 0, mapper.tables), batches, None
+    tables.check_stream(arguments, has_tables=True)
     facts = facts_of(arguments.file)
     if "memory_bytes" not in facts:
         raise UsageError(f"{arguments.file}: it does not say how much memory the machine had (--record does)")
     seed = int(facts.get("seed", 0)) if arguments.seed is None else arguments.seed
     simulation = Simulation(geometries, int(facts["memory_bytes"]), seed)
     if arguments.pcids is None:
-        return simulation, read_pages(arguments.file)
-    from emu.lab.pcids import with_pcids
-
-    stream = open_stream(arguments.file, ("page", "kind", "space", "vcpu", "shift"))
-    return simulation, with_pcids(stream, arguments.pcids)
+        return simulation, read_pages(arguments.file), None
+    recorded = open_stream(arguments.file, ("page", "kind", "space", "vcpu", "shift"))
+    return simulation, with_pcids(recorded, arguments.pcids), None
 
 
 def _with_report(batches: Batches, report: Report) -> Batches:

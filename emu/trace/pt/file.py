@@ -7,6 +7,8 @@
                          "mappings": [["0xSTART", "0xEND", "rw-p", "NAME"], ...]}, ...],
      "tables": {"0xADDRESS": {"level": N, "entries": [[INDEX, "0xVALUE"], [INDEX, "0xVALUE", COUNT], ...]}, ...}}
 
+Of a dump of a machine each address space has "cpus": [N] too, the vCPUs that had it loaded, and tables may be missing.
+
 Numbers of 64 bits are strings in hexadecimal, since many readers of JSON have no such numbers.  Entries that are 0 are
 left out.  With COUNT, so many entries follow each other, each larger than the one before by the bytes that one maps.
 """
@@ -14,7 +16,7 @@ left out.  With COUNT, so many entries follow each other, each larger than the o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,6 +24,7 @@ import numpy as np
 from emu.mm.pagetable import P, span
 from emu.trace.pt.tables import Entries, Mapped, PageTablesSnapshot, Space, Table, children
 from mmu.memory import MAX_BYTES, PAGE_SIZE
+from mmu.record import replace
 from mmu.registers import Registers
 
 VERSION = 1
@@ -54,7 +57,8 @@ def to_json(snapshot: PageTablesSnapshot) -> str:
 
 
 def _space(space: Space) -> dict[str, Any]:
-    return {
+    loaded: dict[str, Any] = {} if space.cpus is None else {"cpus": space.cpus}
+    return loaded | {
         "name": space.name, "pids": space.pids, "cr3": hex(space.pgd), "kept_tables": space.kept,
         "mappings": [[hex(m.start), hex(m.end), m.rights, m.name] for m in space.mappings],
     }  # fmt: skip
@@ -96,7 +100,11 @@ def from_json(text: str | bytes) -> PageTablesSnapshot:
     registers = _registers(_part(document, "registers", dict))
     spaces = tuple(_read_space(space) for space in _part(document, "address_spaces", list))
     tables = dict(_read_table(at, table) for at, table in _part(document, "tables", dict).items())
-    _check(spaces, tables, registers.levels, memory)
+    if any(space.cpus is not None for space in spaces):
+        registers = replace(registers, cpl=0)
+    else:
+        _check_whole(spaces, tables, memory)
+    check_levels(spaces, tables, registers.levels)
     return PageTablesSnapshot(
         command=tuple(_words(document, "command")),
         moment=_part(document, "moment", str),
@@ -168,7 +176,11 @@ def _read_space(given: Any) -> Space:
             _bad(f"address space {name!r}: the mapping at {start:#x} begins before the one ahead of it ends")
         mappings.append(Mapped(start, end, row[2], row[3]))
     pgd = _hex(given.get("cr3"), f"address space {name!r}: cr3")
-    return Space(name, tuple(pids), pgd, _number(given, "kept_tables"), tuple(mappings))
+    cpus = _part(given, "cpus", list) if "cpus" in given else None
+    if cpus is not None and not all(type(cpu) is int and cpu >= 0 for cpu in cpus):
+        _bad(f"address space {name!r}: a vCPU has no such number")
+    loaded = None if cpus is None else tuple(cpus)
+    return Space(name, tuple(pids), pgd, _number(given, "kept_tables"), tuple(mappings), loaded)
 
 
 def _read_table(where: str, given: Any) -> tuple[int, Table]:
@@ -190,24 +202,33 @@ def _read_table(where: str, given: Any) -> tuple[int, Table]:
     return at, Table(level, entries)
 
 
-def _check(spaces: tuple[Space, ...], tables: dict[int, Table], levels: int, memory: int) -> None:
-    """Every table that something points at must be there, with the level that it is reached at; a process is in one
-    address space.
-    """
+def _pointers(spaces: tuple[Space, ...], tables: Mapping[int, Table], levels: int) -> Iterator[tuple[int, int, str]]:
+    """(table, level, what leads to it) of each CR3, and of each entry of a table that points at one."""
+    yield from ((space.pgd, levels, f"CR3 of {space.name!r}") for space in spaces)
+    for at, table in tables.items():
+        for index, child in children(table.level, table.entries):
+            yield child, table.level - 1, f"entry {index} of the table at {at:#x}"
+
+
+def _check_whole(spaces: tuple[Space, ...], tables: Mapping[int, Table], memory: int) -> None:
+    """Every table that something points at must be there; a process is in one address space."""
     pids = [pid for space in spaces for pid in space.pids]
     if len(pids) > len(set(pids)):
         _bad("a process is in two address spaces")
-    wanted = [(space.pgd, levels, f"CR3 of {space.name!r}") for space in spaces]
-    wanted += [
-        (child, table.level - 1, f"entry {index} of the table at {at:#x}")
-        for at, table in tables.items()
-        for index, child in children(table.level, table.entries)
-    ]
-    for child, level, who in wanted:
+    for child, _, who in _pointers(spaces, tables, 0):
         if child + PAGE_SIZE > memory:
             if who.startswith("CR3"):
                 _bad(f"{who} leads to {child:#x}, outside memory of {memory:#x} bytes")
         elif child not in tables:
             _bad(f"{who} leads to {child:#x}, and there is no such table")
-        elif tables[child].level != level:
-            _bad(f"{who} leads to {child:#x} as to a table of level {level}, and that has level {tables[child].level}")
+
+
+def check_levels(spaces: tuple[Space, ...], tables: Mapping[int, Table], levels: int) -> None:
+    """:class:`BadSnapshot` unless every table is reached at one level, and each CR3 leads to one that is there: then
+    nobody who follows them goes in a circle."""
+    for child, level, who in _pointers(spaces, tables, levels):
+        if child in tables:
+            if (other := tables[child].level) != level:
+                _bad(f"{who} leads to {child:#x} as to a table of level {level}, and that has level {other}")
+        elif who.startswith("CR3"):
+            _bad(f"{who} leads to {child:#x}, and there is no such table")

@@ -67,8 +67,8 @@ def graph_of(snapshot: PageTablesSnapshot, sharing: Sharing) -> list[Block]:
 class _Builder:
     def __init__(self, snapshot: PageTablesSnapshot, sharing: Sharing) -> None:
         self._snapshot, self._sharing = snapshot, sharing
-        self._regions = frozenset(n for n, space in enumerate(snapshot.spaces) if not space.pids)
-        self._late = frozenset([n for n, space in enumerate(snapshot.spaces) if space.pids][FULL:])
+        self._regions = frozenset(n for n, space in enumerate(snapshot.spaces) if space.is_region)
+        self._late = frozenset([n for n, space in enumerate(snapshot.spaces) if not space.is_region][FULL:])
         self._node_of: dict[int, Node] = {}
         self._open: list[
             tuple[Node, int, int]

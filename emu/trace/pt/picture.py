@@ -73,7 +73,7 @@ class _Picture:
             drawing.text(x, 80, describe_table(level, self._levels), 13, bold=True, then=covers, then_size=11)
         for block, top, height in self._tops:
             drawing.box(_MARGIN, top, width - 2 * _MARGIN, height, PANEL)
-            words = block.space.title + ("" if block.space.pids else ", which is in no CPU's CR3")
+            words = block.space.title + ("" if block.space.pids or block.space.cpus else ", which is in no CPU's CR3")
             drawing.text(2 * _MARGIN, top + 17, words, 13, bold=True)
         self._arrows()
         for node in self._at:

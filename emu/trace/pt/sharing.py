@@ -124,7 +124,7 @@ def accounts(snapshot: PageTablesSnapshot, sharing: Sharing) -> Accounts:
     rows = tuple(
         Account(
             space.title, (own[i] + space.kept) * PAGE_SIZE, shared[i] * PAGE_SIZE,
-            sharing.apart[i] * PAGE_SIZE if space.pids else 0,
+            0 if space.is_region else sharing.apart[i] * PAGE_SIZE,
         )
         for i, space in enumerate(snapshot.spaces)
     )  # fmt: skip

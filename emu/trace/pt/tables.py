@@ -47,7 +47,8 @@ class Space:
 
     ``pids`` are the processes that run in it; a region's own, which no CPU loads, has none.  ``kept`` tables are in no
     place yet: each waits for when a transparent huge page is split.  ``mappings`` are in the order of their
-    addresses.
+    addresses.  In a dump of a machine nobody says which processes there are: ``cpus`` are the vCPUs that had it loaded,
+    perhaps none; None in what is no dump.
     """
 
     name: str
@@ -55,6 +56,12 @@ class Space:
     pgd: int
     kept: int = 0
     mappings: tuple[Mapped, ...] = ()
+    cpus: tuple[int, ...] | None = None
+
+    @property
+    def is_region(self) -> bool:
+        """Whether no CPU ever loads it."""
+        return not self.pids and self.cpus is None
 
     @property
     def title(self) -> str:
@@ -90,7 +97,8 @@ class PageTablesSnapshot:
     """All tables of a machine at one moment.
 
     ``registers`` are those that a walk needs besides CR3, at CPL 3; ``moment`` says in words when that was.  ``tables``
-    are by physical address; every table that an entry in them points at is there too, if it lies in memory.
+    are by physical address; every table that an entry in them points at is there too, if it lies in memory, and the
+    dump that they are of holds it.
     """
 
     command: tuple[str, ...]
@@ -106,6 +114,11 @@ class PageTablesSnapshot:
     def levels(self) -> int:
         """How many levels the tables have."""
         return self.registers.levels
+
+    @property
+    def is_dump(self) -> bool:
+        """Whether they are of a dump of a machine, in which tables may be missing."""
+        return any(space.cpus is not None for space in self.spaces)
 
     @property
     def processes(self) -> tuple[Space, ...]:

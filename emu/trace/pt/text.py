@@ -24,7 +24,8 @@ def table_name(level: int, levels: int) -> str:
 def title_of(snapshot: PageTablesSnapshot) -> str:
     """What is shown, in a line."""
     command = printable(" ".join(snapshot.command)) or "a machine"
-    return f"page tables of {command}: {snapshot.moment}, after {snapshot.instructions:,} instructions"
+    title = f"page tables of {command}: {snapshot.moment}"
+    return title if snapshot.is_dump else f"{title}, after {snapshot.instructions:,} instructions"
 
 
 def names_in(space: Space, found: PageRange) -> str:
@@ -53,7 +54,7 @@ def ranges_text(
 def heading(snapshot: PageTablesSnapshot, space: Space) -> str:
     """An address space, and where its top table is."""
     what = f"{space.title}: PGD at {space.pgd:#x}"
-    return what if space.pids else f"{what}, in no CPU's CR3"
+    return what if space.pids or space.cpus else f"{what}, in no CPU's CR3"
 
 
 # -- the tree ----------------------------------------------------------------------------------------------------------

@@ -131,6 +131,8 @@ def walk(
         found = Walker(ram, marks=False).translate(registers, vaddr, access)
     except PageFault as fault:
         entries = tuple(_entry(step, vaddr, levels) for step in fault.steps)
+        if entries[-1].table not in snapshot.tables:
+            return replace(story, entries=entries[:-1], ending=(f"The table at {entries[-1].table:#x} is not there.",))
         why = _why(registers, fault, entries)
         entries = (*entries[:-1], replace(entries[-1], follows=tuple(why)))
         story = replace(story, entries=entries, error_code=fault.error_code)
@@ -256,7 +258,7 @@ def _faults(story: WalkStory, fault: PageFault) -> list[str]:
     """The exception, and what Linux does then."""
     return [
         f"Page fault (#PF): CR2 becomes {fault.vaddr:#x}, and the error code is {fault.error_code:#x}:",
-        _linux(story),
+        *([] if story.space.cpus is not None else [_linux(story)]),  # a dump does not say what was mapped
     ]
 
 
