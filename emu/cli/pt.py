@@ -20,6 +20,7 @@ from emu.cli.arguments import (
 )
 from emu.cli.messages import complain
 from emu.cli.moment import Moment, Watch, moment
+from emu.cli.results import ResultFiles
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from emu.trace.pt.walk import WalkStory
     from mmu import PhysicalMemory
 
-NOT_REACHED, OUTPUT_FAILED = 1, 74  # EX_IOERR
+NOT_REACHED = 1
 _DEFAULT = Moment("exit")
 _ACCESSES = {"r": Access.READ, "w": Access.WRITE, "x": Access.FETCH}
 
@@ -115,10 +116,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("a program is needed, or a file of --save (`unimmu pt --help` says more)")
     check_tlb_options(arguments)
     _check(arguments)
-    if _is_snapshot(arguments.program):
-        snapshot = _loaded(arguments)
-        return _show(arguments, snapshot, [_walk(snapshot, each, None) for each in arguments.walk])
-    return _run_program(arguments)
+    given = {f"--{name}": getattr(arguments, name) for name in ("html", "svg", "save")}
+    with ResultFiles(given, arguments.program, "the file that is read") as files:
+        if _is_snapshot(arguments.program):
+            snapshot = _loaded(arguments)
+            return _show(arguments, snapshot, [_walk(snapshot, each, None) for each in arguments.walk], files)
+        return _run_program(arguments, files)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -128,15 +131,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other: each says what standard output has")
     if arguments.svg and len(arguments.walk) > 1:
         raise UsageError("--svg has room for one walk, and --walk is given more than once; --html takes all")
-    files: dict[pathlib.Path, str] = {}
-    for name in ("html", "svg", "save"):
-        path: pathlib.Path | None = getattr(arguments, name)
-        if path is None:
-            continue
-        if path.is_dir() or not path.resolve().parent.is_dir():
-            raise UsageError(f"--{name} {path}: its directory does not exist, or it is a directory itself")
-        if (other := files.setdefault(path.resolve(), name)) != name:
-            raise UsageError(f"--{name} {path}: --{other} writes to the same file")
 
 
 # -- a file ------------------------------------------------------------------------------------------------------------
@@ -169,7 +163,7 @@ def _loaded(arguments: argparse.Namespace) -> PageTablesSnapshot:
 # -- a run -------------------------------------------------------------------------------------------------------------
 
 
-def _run_program(arguments: argparse.Namespace) -> int:
+def _run_program(arguments: argparse.Namespace, files: ResultFiles) -> int:
     from emu.cli.launch import build_machine, start_program
     from emu.cli.run import keyboard_of
     from emu.cli.streams import Stopper, host_stream
@@ -204,7 +198,7 @@ def _run_program(arguments: argparse.Namespace) -> int:
             machine.kernel.ttys.restore()
     if not taken:
         return _not_reached(stopper, reason.value, machine.kernel.cpu.clock)
-    return _show(arguments, *taken[0])
+    return _show(arguments, *taken[0], files)
 
 
 def _not_reached(stopper: Stopper, reason: str, instructions: int) -> int:
@@ -237,40 +231,38 @@ def _space(snapshot: PageTablesSnapshot, pid: int, option: str) -> Space:
 # -- showing -----------------------------------------------------------------------------------------------------------
 
 
-def _show(arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Sequence[WalkStory]) -> int:
+def _show(
+    arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Sequence[WalkStory], files: ResultFiles
+) -> int:
     """Write the files, print the text."""
     from emu.trace.pt.sharing import find_sharing
 
     chosen = list(dict.fromkeys(_space(snapshot, pid, "--pid") for pid in arguments.pid)) or list(snapshot.spaces)
     sharing = find_sharing(snapshot)
-    for path, text in _files(arguments, snapshot, sharing, walks):
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            complain(f"unimmu pt: {path}: {error.strerror}")
-            return OUTPUT_FAILED
+    for option, text in _texts(arguments, snapshot, sharing, walks):
+        files.write(option, text)
     for line in _lines(arguments, snapshot, sharing, chosen, walks):
         print(line)
     return 0
 
 
-def _files(
+def _texts(
     arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[WalkStory]
-) -> Iterator[tuple[pathlib.Path, str]]:
-    """Each file that is wanted, and what goes into it."""
+) -> Iterator[tuple[str, str]]:
+    """Each option that names a file, and what goes into it."""
     if arguments.save is not None:
         from emu.trace.pt.file import to_json
 
-        yield arguments.save, to_json(snapshot)
+        yield "--save", to_json(snapshot)
     if arguments.svg is not None:
         from emu.trace.pt.picture import draw_tables
         from emu.trace.pt.walkpicture import draw_walk
 
-        yield arguments.svg, draw_walk(walks[0]) if walks else draw_tables(snapshot, sharing)
+        yield "--svg", draw_walk(walks[0]) if walks else draw_tables(snapshot, sharing)
     if arguments.html is not None:
         from emu.trace.pt.page import tables_page
 
-        yield arguments.html, tables_page(snapshot, sharing, walks)
+        yield "--html", tables_page(snapshot, sharing, walks)
 
 
 def _lines(

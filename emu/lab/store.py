@@ -70,11 +70,12 @@ class Store:
     def write_results(self, rows: Sequence[Row]) -> None:
         """Write the Parquet: a row a point, with columns for the axes, ``key``, ``state`` (done, failed or missing),
         ``error``, ``seconds``, and every figure."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        scratch = self.directory / f".{RESULTS}.{os.getpid()}"
-        pq.write_table(table_of(rows), scratch, compression="zstd")
-        os.replace(scratch, self.directory / RESULTS)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table_of(rows), sink, compression="zstd")
+        _write_whole(self.directory / RESULTS, sink.getvalue().to_pybytes())
 
     def write_text(self, name: str, text: str) -> None:
         """Write the report, or a picture."""
@@ -86,6 +87,8 @@ def _write_whole(path: Path, data: bytes) -> None:
     try:
         scratch.write_bytes(data)
         os.replace(scratch, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # not the other name
     finally:
         scratch.unlink(missing_ok=True)
 

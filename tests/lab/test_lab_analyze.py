@@ -139,11 +139,6 @@ def test_mistakes_are_told_in_a_line(words: list[str], told: str, capsys: pytest
     assert told in line
 
 
-def test_a_page_that_cannot_be_written(stream: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tlb", "analyze", "--reuse", "-o", "/proc/none/a.html", stream]) == 74
-    assert "/proc/none/a.html: No such file or directory" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("logarithmic", [False, True])
 @pytest.mark.parametrize("points", [[(1, 0.5)], [(1, 0), (1024, 0)], [(3, 2.0), (50, 1e9), (4000, 1)]])
 def test_curves_are_drawn(points: list[tuple[float, float]], logarithmic: bool) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pathlib
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from emu.cli.arguments import Parser, UsageError, number_from
-from emu.cli.lab.written import check_that_it_stays, write_text
+from emu.cli.arguments import Parser, UsageError, number_from, output_path
 from emu.cli.progress import progress
+from emu.cli.results import ResultFiles
 
 if TYPE_CHECKING:
     from emu.lab.analysis import Analysis
@@ -86,8 +85,8 @@ def add_arguments(parser: Parser) -> None:
         "--entries", type=number_from(1), default=64, metavar="N",
         help="entries of the TLB by which --huge and --functions count misses (default: 64)",
     )  # fmt: skip
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all figures to FILE as JSON")
-    parser.add_argument("-o", "--output", type=pathlib.Path, metavar="PAGE", help="write a page with the curves")
+    parser.add_argument("--json", type=output_path, metavar="FILE", help="write all figures to FILE as JSON")
+    parser.add_argument("-o", "--output", type=output_path, metavar="PAGE", help="write a page with the curves")
 
 
 def _kinds(text: str) -> int:
@@ -102,7 +101,11 @@ def _kinds(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse and show."""
-    check_that_it_stays(arguments.file, arguments.json, arguments.output)
+    with ResultFiles({"--json": arguments.json, "-o": arguments.output}, arguments.file) as files:
+        return _analyse(arguments, files)
+
+
+def _analyse(arguments: argparse.Namespace, files: ResultFiles) -> int:
     from emu.lab.analysis import analyse
     from emu.lab.batch import StreamError
     from emu.lab.finding import lines_of
@@ -133,16 +136,14 @@ def run(arguments: argparse.Namespace) -> int:
         print()
         for line in lines_of(finding):
             print(line)
-    status = 0
     if arguments.json is not None:
         figures = {"accesses": total, **{finding.key: finding.figures for finding in findings}}
-        status |= write_text("unimmu tlb analyze", arguments.json, json.dumps(figures, indent=1) + "\n")
+        files.write("--json", json.dumps(figures, indent=1) + "\n")
     if arguments.output is not None:
         from emu.lab.page import page_of
 
-        page = page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings)
-        status |= write_text("unimmu tlb analyze", arguments.output, page)
-    return status
+        files.write("-o", page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings))
+    return 0
 
 
 def _peeked(batches: Iterator[Batch]) -> tuple[Iterator[Batch], bool]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import pathlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emu.cli.arguments import Parser, UsageError, number_from
-from emu.cli.lab.written import check_that_it_stays, write_text
+from emu.cli.arguments import Parser, UsageError, number_from, output_path
 from emu.cli.progress import Report, progress
+from emu.cli.results import ResultFiles
 from emu.cli.tlb import is_file, nested, preset_or_file, timed, with_settings
 
 if TYPE_CHECKING:
@@ -85,12 +84,16 @@ def add_arguments(parser: Parser) -> None:
         "--pcids", type=number_from(1, 4094), metavar="N",
         help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
     )  # fmt: skip
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all counters to FILE as JSON")
+    parser.add_argument("--json", type=output_path, metavar="FILE", help="write all counters to FILE as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and show."""
-    check_that_it_stays(arguments.file, arguments.json)
+    with ResultFiles({"--json": arguments.json}, arguments.file) as files:
+        return _simulate(arguments, files)
+
+
+def _simulate(arguments: argparse.Namespace, files: ResultFiles) -> int:
     models = geometries_of(arguments.tlb, arguments.tlb_set, latency=arguments.tlb_latency, size=arguments.nested)
     geometries = [geometry for _, geometry in models]
     from emu.cli.accesses import needs_library
@@ -110,10 +113,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(f", of which the first {min(accesses, arguments.warm_up):,} are not counted\n" if arguments.warm_up else "\n")
     for line in table(headings_of(models), figures):
         print(line)
-    if arguments.json is None:
-        return 0
-    said = {"file": arguments.file, "accesses": accesses, "warm_up": arguments.warm_up, "models": figures}
-    return write_text("unimmu tlb sim", arguments.json, json.dumps(said, indent=2) + "\n")
+    if arguments.json is not None:
+        said = {"file": arguments.file, "accesses": accesses, "warm_up": arguments.warm_up, "models": figures}
+        files.write("--json", json.dumps(said, indent=2) + "\n")
+    return 0
 
 
 def geometries_of(

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import Parser, UsageError, number_from
-from emu.cli.lab.written import OUTPUT_FAILED
 from emu.cli.messages import complain
 from emu.cli.progress import on_terminal
 
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
     from emu.lab.sweep import Came, Pool, Sweep
 
-#: The exit status where points failed.
-_FAILED = 1
+#: The exit statuses where points failed, and where a file could not be written.
+_FAILED, _OUTPUT_FAILED = 1, 74  # EX_IOERR
 #: How often the results that there are go into the Parquet and the page, and how often a line tells of the progress
 #: where standard error is no terminal, in seconds.
 _RESULTS_S, _LINE_S = 5.0, 10.0
@@ -93,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     except OSError as error:
         complain(f"unimmu tlb sweep: {error.filename or directory}: {error.strerror or error}")
-        return OUTPUT_FAILED
+        return _OUTPUT_FAILED
 
 
 def _run(sweep: Sweep, arguments: argparse.Namespace) -> None:
@@ -104,6 +103,7 @@ def _run(sweep: Sweep, arguments: argparse.Namespace) -> None:
         complain(f"unimmu tlb sweep: {total - missing:,} of {total:,} points have their results already")
     if not missing:
         return
+    write_files(sweep)  # now too: a place where they cannot be is told before the first point
     written = time.monotonic()
 
     try:
