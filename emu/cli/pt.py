@@ -91,7 +91,10 @@ def add_arguments(parser: Parser) -> None:
         help="when: exit, the program is about to end, or every process waits (the default); end, nothing runs any "
         "more; N, so many instructions have run; syscall:NAME[:N], before the first (or the N-th) such system call",
     )  # fmt: skip
-    add("--pid", type=number_from(1), action="append", default=[], metavar="N", help="only this process (repeatable)")
+    add(
+        "--pid", type=number_from(1), action="append", default=[], metavar="N",
+        help="only this process; a picture has all its tables, and the others together (repeatable)",
+    )  # fmt: skip
     add("--tree", action="store_true", help="the tables as a tree, in place of ranges")
     add("--holes", action="store_true", help="with ranges: the addresses too for which there is no entry")
     add(
@@ -239,16 +242,18 @@ def _show(
 
     chosen = list(dict.fromkeys(_space(snapshot, pid, "--pid") for pid in arguments.pid)) or list(snapshot.spaces)
     sharing = find_sharing(snapshot)
-    for option, text in _texts(arguments, snapshot, sharing, walks):
+    drawn = [number for number, space in enumerate(snapshot.spaces) if space in chosen] if arguments.pid else []
+    for option, text in _texts(arguments, snapshot, sharing, walks, drawn):
         files.write(option, text)
-    for line in _lines(arguments, snapshot, sharing, chosen, walks):
+    for line in _lines(arguments, snapshot, sharing, chosen, walks, drawn):
         print(line)
     return 0
 
 
 def _texts(
-    arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[WalkStory]
-) -> Iterator[tuple[str, str]]:
+    arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[WalkStory],
+    drawn: Sequence[int],
+) -> Iterator[tuple[str, str]]:  # fmt: skip
     """Each option that names a file, and what goes into it."""
     if arguments.save is not None:
         from emu.trace.pt.file import to_json
@@ -258,16 +263,16 @@ def _texts(
         from emu.trace.pt.picture import draw_tables
         from emu.trace.pt.walkpicture import draw_walk
 
-        yield "--svg", draw_walk(walks[0]) if walks else draw_tables(snapshot, sharing)
+        yield "--svg", draw_walk(walks[0]) if walks else draw_tables(snapshot, sharing, drawn)
     if arguments.html is not None:
         from emu.trace.pt.page import tables_page
 
-        yield "--html", tables_page(snapshot, sharing, walks)
+        yield "--html", tables_page(snapshot, sharing, walks, drawn)
 
 
 def _lines(
     arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, chosen: list[Space],
-    walks: Sequence[WalkStory],
+    walks: Sequence[WalkStory], drawn: Sequence[int],
 ) -> Iterator[str]:  # fmt: skip
     """Standard output."""
     from emu.trace.pt.text import bytes_text, ranges_text, sharing_text, title_of, tree_text
@@ -275,7 +280,7 @@ def _lines(
     if arguments.dot:
         from emu.trace.pt.dot import dot_text
 
-        yield from dot_text(snapshot, sharing)
+        yield from dot_text(snapshot, sharing, drawn)
         return
     if walks:
         for story in walks:
