@@ -28,7 +28,7 @@ OPTIONS: Mapping[str, str] = {
 _OF_REPLAY = ("tlb", "seed")
 _KNOWN = {
     "": {"title", "program", "trace", "options", "replay", "timeout", "ends", "axes", "report"},
-    "report": {"across", "measures"},
+    "report": {"across", "measures", "names"},
 }
 #: Points of a sweep, at most.
 MOST_POINTS = 100_000
@@ -90,6 +90,11 @@ class Spec:
     axes: dict[str, tuple[Value, ...]]
     across: str
     measures: tuple[Measure, ...]
+    names: dict[str, str]
+
+    def called(self, what: str) -> str:
+        """What an axis or a measure is called in tables and pictures."""
+        return self.names.get(what, what)
 
     @property
     def directory(self) -> Path:
@@ -179,6 +184,7 @@ class _Reader:
             axes=axes,
             across=self._across(report, axes),
             measures=self._measures(report),
+            names=self._names(report),
         )
         self._check_names(spec)
         return spec
@@ -257,8 +263,22 @@ class _Reader:
             measures.append(Measure(text, match[1], match[3], int(match[2] or 1)))
         return tuple(measures)
 
+    def _names(self, report: Mapping[str, Any]) -> dict[str, str]:
+        found = report.get("names", {})
+        if not isinstance(found, dict):
+            raise self._wrong("report", "names", "a table is needed: [report.names]")
+        for key, name in found.items():
+            if not isinstance(name, str) or not name or not name.isprintable():
+                raise self._wrong("report.names", key, f"a text is needed, not {name!r:.60}")
+        return dict(found)
+
     def _check_names(self, spec: Spec) -> None:
         """Every name in a text is an axis, every axis is used, and every command can be split into words."""
+        named = [*spec.axes, *(measure.text for measure in spec.measures)]
+        for name in spec.names:
+            if name not in named:
+                there = ", ".join(named)
+                raise self._wrong("report.names", name, f"neither an axis nor a measure; there are {there}")
         used: set[str] = set()
         for key in ("program", "trace", "options", "replay"):
             text = getattr(spec, key)

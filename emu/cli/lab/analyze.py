@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import Parser, UsageError, number_from, output_path
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from emu.lab.analysis import Analysis
     from emu.lab.batch import Batch
     from emu.lab.by_function import Code
+    from emu.lab.finding import Finding
 
 _EXAMPLES = """\
 examples:
@@ -27,8 +28,11 @@ examples:
   unimmu tlb analyze --reasons --shared --tlb zen4 a.parquet
   unimmu tlb analyze --functions a.parquet
   unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
+  unimmu tlb analyze --reuse -o misses.svg a.parquet     the miss curve as a picture
 """
 _ANALYSES = ("reuse", "working_set", "large_pages", "reasons", "shared", "functions")
+#: Those that have a picture.
+_WITH_CURVES = ("reuse", "working_set")
 _KINDS = {"load": 1, "store": 2, "fetch": 4}
 
 
@@ -86,7 +90,10 @@ def add_arguments(parser: Parser) -> None:
         help="entries of the TLB by which --huge and --functions count misses (default: 64)",
     )  # fmt: skip
     parser.add_argument("--json", type=output_path, metavar="FILE", help="write all figures to FILE as JSON")
-    parser.add_argument("-o", "--output", type=output_path, metavar="PAGE", help="write a page with the curves")
+    parser.add_argument(
+        "-o", "--output", type=output_path, metavar="FILE",
+        help="write a page of HTML with the tables and curves; FILE.svg: the curves of --reuse or --working-set alone",
+    )  # fmt: skip
 
 
 def _kinds(text: str) -> int:
@@ -101,8 +108,18 @@ def _kinds(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse and show."""
+    _check_picture(arguments)
     with ResultFiles({"--json": arguments.json, "-o": arguments.output}, arguments.file) as files:
         return _analyse(arguments, files)
+
+
+def _check_picture(arguments: argparse.Namespace) -> None:
+    """:class:`UsageError` where -o names a picture, and there is not just one."""
+    if arguments.output is None or arguments.output.suffix != ".svg":
+        return
+    if [name for name in _ANALYSES if getattr(arguments, name)] not in [[name] for name in _WITH_CURVES]:
+        words = " or of ".join(f"--{name.replace('_', '-')}" for name in _WITH_CURVES)
+        raise UsageError(f"-o {arguments.output}: a picture is that of {words} alone; FILE.html has all")
 
 
 def _analyse(arguments: argparse.Namespace, files: ResultFiles) -> int:
@@ -140,10 +157,20 @@ def _analyse(arguments: argparse.Namespace, files: ResultFiles) -> int:
         figures = {"accesses": total, **{finding.key: finding.figures for finding in findings}}
         files.write("--json", json.dumps(figures, indent=1) + "\n")
     if arguments.output is not None:
-        from emu.lab.page import page_of
-
-        files.write("-o", page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings))
+        files.write("-o", _drawn(arguments, findings, total))
     return 0
+
+
+def _drawn(arguments: argparse.Namespace, findings: Sequence[Finding], total: int) -> str:
+    """What -o gets: the picture, or a page with everything."""
+    if arguments.output.suffix == ".svg":
+        from emu.lab.curves import draw_curves
+
+        (picture,) = findings[0].pictures
+        return draw_curves(picture)
+    from emu.lab.page import page_of
+
+    return page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings)
 
 
 def _peeked(batches: Iterator[Batch]) -> tuple[Iterator[Batch], bool]:

@@ -219,7 +219,12 @@ def table(headings: Sequence[str], figures: Sequence[dict[str, Any]]) -> list[st
     for column, model in enumerate(figures):
         for name, value in _counters(model):
             rows.setdefault(name, [None] * len(figures))[column] = value
-    shown = {name: [_cell(value) for value in values] for name, values in rows.items() if any(values)}
+    shown = {}
+    for name, values in rows.items():
+        if any(values):
+            shown[name] = [_cell(value) for value in values]
+            if (whole := rows.get(name.removesuffix("-misses") + "s")) is not None and name.endswith("-misses"):
+                shown[f"  of {name.removesuffix('-misses')}s"] = list(map(_share, values, whole))
     columns = [[heading, *(cells[at] for cells in shown.values())] for at, heading in enumerate(headings)]
     widths = [max(map(len, column)) for column in columns]
     first = max(map(len, shown), default=0)
@@ -248,6 +253,10 @@ def _counters(model: dict[str, Any]) -> Iterator[tuple[str, int]]:
     for cache, counters in model["structure_caches"].items():
         for name, value in counters.items():
             yield f"{cache} cache {name}", value
+
+
+def _share(value: int | None, whole: int | None) -> str:
+    return f"{100 * value / whole:.2f} %" if value is not None and whole else "-"
 
 
 def _cell(value: int | None) -> str:

@@ -164,7 +164,7 @@ def write_files(sweep: Sweep) -> None:
     from emu.lab.curves import draw_curves
     from emu.lab.page import page_of
     from emu.lab.store import PAGE
-    from emu.lab.sweep_report import findings
+    from emu.lab.sweep_report import findings, picture_names
 
     rows = sweep.rows()
     sweep.store.write_results(rows)
@@ -172,9 +172,9 @@ def write_files(sweep: Sweep) -> None:
     opening = f"{done:,} of {len(rows):,} points have a result."
     found = findings(sweep.spec, rows)
     sweep.store.write_text(PAGE, page_of(sweep.spec.title, opening, found))
-    for finding in found:
+    for name, finding in zip(picture_names(sweep.spec), found, strict=False):  # behind them, the open points
         for picture in finding.pictures:
-            sweep.store.write_text(f"{finding.key}.svg", draw_curves(picture))
+            sweep.store.write_text(name, draw_curves(picture))
 
 
 def _told(sweep: Sweep) -> int:
