@@ -35,6 +35,9 @@ MOST_POINTS = 100_000
 #: Of a number on an axis.
 _MOST_BITS = 128
 _TIMEOUT_S = 3600.0
+#: What is drawn where nothing is said: of runs, and of streams that are replayed.
+_MEASURES = ["mmu.walks", "instructions"]
+_OF_SIM = ["mmu.perf.dTLB-load-misses per mmu.perf.dTLB-loads", "mmu.perf.PAGE_WALKER_LOADS per 1000 accesses"]
 _MEASURE = re.compile(r"(\S+)(?: per (?:([0-9]{1,18}) )?(\S+))?")
 
 
@@ -183,7 +186,7 @@ class _Reader:
             ends=self._ends(),
             axes=axes,
             across=self._across(report, axes),
-            measures=self._measures(report),
+            measures=self._measures(report, _MEASURES if program is not None and replay is None else _OF_SIM),
             names=self._names(report),
         )
         self._check_names(spec)
@@ -249,8 +252,8 @@ class _Reader:
             raise self._wrong("report", "across", f"there is no axis {found!r:.60}; there are {', '.join(axes)}")
         return found
 
-    def _measures(self, report: Mapping[str, Any]) -> tuple[Measure, ...]:
-        found = report.get("measures", ["mmu.walks", "instructions"])
+    def _measures(self, report: Mapping[str, Any], default: list[str]) -> tuple[Measure, ...]:
+        found = report.get("measures", default)
         if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
             raise self._wrong("report", "measures", "a list of texts is needed")
         measures = []

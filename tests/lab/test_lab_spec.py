@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from emu.lab.point import Point, flat, point_of
+from emu.lab.point import Point, flat, point_of, run_point
 from emu.lab.spec import BadSpec, Measure, Spec, read_spec
 from emu.lab.store import Row
 from emu.lab.sweep_report import findings, picture_names
@@ -76,6 +77,17 @@ def test_a_program_is_recorded_and_replayed(tmp_path: Path) -> None:
 def test_a_trace_is_replayed(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, 'trace = "{which}.parquet"\n[axes]\nwhich = ["a"]\ntlb = ["zen4"]')
     assert spec.tasks()[0].words == ("tlb", "sim", "--tlb", "zen4", "a.parquet")
+
+
+def test_what_is_shown_by_default_is_there(tmp_path: Path) -> None:
+    """A replay counts no instructions and no walks of a run, so other figures are shown of it."""
+    (tmp_path / "a.csv").write_text("0x1000\n0x2000\n")
+    for what in ('trace = "a.csv"', 'program = "hello"\nreplay = ""', 'program = "hello"'):
+        spec = spec_of(tmp_path, f'{what}\n[axes]\ntlb = ["textbook"]')
+        (task,) = spec.tasks()
+        point = point_of(task.words, spec.directory, spec.timeout_s, task.replay, spec.ends)
+        figures = json.loads(run_point(point.to_bytes()))["figures"]
+        assert [measure.of(figures) is not None for measure in spec.measures] == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -55,7 +56,7 @@ def add_arguments(parser: Parser) -> None:
         help="points at once on this host (default: one for each CPU)",
     )  # fmt: skip
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS",
+        "--scheduler", type=_address, metavar="ADDRESS",
         help="run on the workers of the Dask scheduler there (tcp://HOST:PORT), which find the same files at the same "
         "paths; one thread a worker",
     )  # fmt: skip
@@ -64,6 +65,14 @@ def add_arguments(parser: Parser) -> None:
         help="with --scheduler: how long to wait for one that is gone, or for workers (default: 300 seconds)",
     )  # fmt: skip
     parser.add_argument("--status", action="store_true", help="run nothing; show what has come so far")
+
+
+def _address(text: str) -> str:
+    """Where a scheduler of Dask's is; argparse reports what is no address."""
+    found = re.fullmatch(r"(?:[a-z]+://)?(?:\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+):([0-9]{1,5})/?", text)
+    if found is None or not 0 < int(found[1]) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not tcp://HOST:PORT (`dask scheduler` prints it)")
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
