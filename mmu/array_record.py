@@ -85,7 +85,7 @@ class Way(NamedTuple):
     """A way, and the index in the array of its place for a page."""
 
     way: int
-    index: int
+    place: int
 
 
 ARRAY_BYTES = ctypes.sizeof(TlbArray)
@@ -298,9 +298,9 @@ def _search_ways(array: TlbArray, own: int) -> int:
     """The first place, in its ways, of this tag or the one of global pages, plus 1; 0 if there is none."""
     found, everybody = next_way(array, own, 0), (own & NOT_CONTEXT) | _EVERYBODY
     while found.way != array.ways:
-        tag = tag_at(array, found.index)
+        tag = tag_at(array, found.place)
         if tag == own or tag == everybody:  # noqa: SIM109 (compiled)
-            return found.index + 1
+            return found.place + 1
         found = next_way(array, own, found.way + 1)
     return 0
 
@@ -357,7 +357,7 @@ def _has_other(array: TlbArray, tag: int) -> bool:
     """Whether the ways of a tag have it as another one's: as a global one, or as one that is not."""
     found = next_way(array, tag, 0)
     while found.way != array.ways:
-        if (tag_at(array, found.index) ^ tag) & _EVERYBODY != 0:
+        if (tag_at(array, found.place) ^ tag) & _EVERYBODY != 0:
             return True
         found = next_way(array, tag, found.way + 1)
     return False

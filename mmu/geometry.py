@@ -168,7 +168,9 @@ def check_array(array: Array) -> None:
 def _wrong_in(array: Array) -> tuple[str, str] | None:
     """What is wrong in an array, and in which field."""
     ways, policy = array.ways, array.replacement
-    if array.sets & (array.sets - 1) or not array.sets or not ways:
+    if ways < 1:
+        return f"{array.sets} sets of {ways} ways; there must be at least one way", "ways"
+    if array.sets & (array.sets - 1) or not array.sets:
         return f"{array.sets} sets of {ways} ways; the sets must be a power of two", "sets"
     if array.entries > MAX_ENTRIES:
         return f"{array.entries} entries; at most {MAX_ENTRIES} are modelled", "ways"

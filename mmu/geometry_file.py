@@ -152,7 +152,7 @@ def _line_of(text: str, table: str, array: int | None, keys: list[str], part: st
     """The line of the first of these keys that a table has, else of the table's heading, counted from 1; 0 if nothing
     is found.  ``part``: in a table of that table, or, where it is not there, in the table itself.
     """
-    headings, lines = _Headings(), dict[tuple[str, str], int]()
+    headings, lines = _Headings(table if table in keys else ""), dict[tuple[str, str], int]()
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if line.startswith("["):
             headings.enter(line)
@@ -183,19 +183,29 @@ def read_text(text: str, file: str, documented: bool) -> dict[str, Preset]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        raise BadPreset(f"{file}{f':{line[1]}' if line else ''}: {error}") from None
+        raise BadPreset(f"{file}{_syntax_error(text, str(error))}") from None
     except (ValueError, RecursionError):  # Python's own limits
         raise BadPreset(f"{file}: a number of thousands of digits, or as many brackets: this is no TLB") from None
     presets = {}
     for name, table in tables.items():
         place = _Place(file, text, name)
         if not isinstance(table, dict):
-            raise place.error("stands outside of a table; a geometry is [NAME], then its fields")
+            raise place.error("stands outside of a table; a geometry is [NAME], then its fields", name)
         if not name.isprintable():
             raise place.error("a name has no characters that cannot be printed")
         presets[name] = _preset(place, table, documented)
     return presets
+
+
+def _syntax_error(text: str, told: str) -> str:
+    """The line of an error of TOML's, and what is wrong there."""
+    at = re.search(r" \(at line (\d+)", told)
+    if at is None:
+        return f": {told}"
+    single = re.search(r"^[ \t]*\[([^\[\]\n]+\.arrays)\]", text, re.MULTILINE)
+    if single and told.startswith("Cannot "):
+        return f":{text.count(chr(10), 0, single.start()) + 1}: an array stands under [[{single[1]}]], in two brackets"
+    return f":{at[1]}: {told[: at.start()]}"
 
 
 def _preset(place: _Place, table: dict[str, Any], documented: bool) -> Preset:
@@ -378,11 +388,11 @@ def _all(value: Any, kind: type) -> bool:
 
 
 def _check_keys(place: _Place, table: dict[str, Any], needed: set[str], known: set[str]) -> None:
-    if missing := sorted(needed - table.keys()):
-        raise place.error(f"without {', '.join(missing)}")
-    if unknown := sorted(table.keys() - known):
+    if unknown := sorted(table.keys() - known):  # before what is missing: it may be that, misspelt
         names = ", ".join(sorted(known))
         raise place.error(f"there is no {', '.join(unknown)}; known are {names}", unknown[0])
+    if missing := sorted(needed - table.keys()):
+        raise place.error(f"without {', '.join(missing)}")
 
 
 def _known(place: _Place, key: str, word: str, meanings: Mapping[str, _Meaning]) -> _Meaning:

@@ -415,9 +415,9 @@ def _remove_tag(state: MmuState, array: TlbArray, own: int, globals_too: bool, d
     """Remove what is held of the page of a tag: as that one's, and as a global one if asked for."""
     found = next_way(array, own, 0)
     while found.way != array.ways:
-        tag = tag_at(array, found.index)
+        tag = tag_at(array, found.place)
         if tag == own or (globals_too and context_of(tag) == GLOBAL_TAG):
-            _remove_found(state, array, found.index, dropped)
+            _remove_found(state, array, found.place, dropped)
         found = next_way(array, own, found.way + 1)
 
 

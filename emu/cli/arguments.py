@@ -29,6 +29,10 @@ class UsageError(Exception):
     """The user asked for something that is not possible; the message says in one line what it is."""
 
 
+class OutputError(Exception):
+    """A file could not be written whole; the message says in one line which, and why."""
+
+
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Wider than argparse's own, and the same on every terminal."""
 

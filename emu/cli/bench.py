@@ -33,6 +33,7 @@ from emu.bench.startup import startup
 from emu.bench.swapping import reclaim
 from emu.cli.arguments import Parser, UsageError, output_path
 from emu.cli.messages import version
+from emu.cli.results import ResultFiles
 from emu.cli.screen import Screen
 from emu.cli.tlb import HOST, geometry_from_cpuid, preset_or_file
 from mmu.native import reference_mode
@@ -68,10 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure everything, show it, and write the file if one is wanted."""
     if arguments.perf_stat is not None:
         return _beside_perf(arguments)
-    target: pathlib.Path | None = arguments.json
-    if target is not None and (target.is_dir() or not target.resolve().parent.is_dir()):
-        raise UsageError(f"--json {target}: its directory does not exist, or it is a directory itself")
     old = None if arguments.compare is None else _old_figures(arguments.compare)
+    with ResultFiles({"--json": arguments.json}) as files:
+        return _measure(arguments, old, files)
+
+
+def _measure(arguments: argparse.Namespace, old: Mapping[str, float] | None, files: ResultFiles) -> int:
     found = find_peers()
     if absent := absent_peers(found):
         print(f"not installed, so not measured beside: {', '.join(absent)}", file=sys.stderr)
@@ -80,13 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"measuring {what} ...", file=sys.stderr, flush=True)
         measurements.append(measure())
     _show([figure for measurement in measurements for figure in measurement.figures], old)
-    if target is not None:
-        try:
-            target.write_text(
-                json.dumps(_report(measurements, quick=arguments.quick), indent=1) + "\n", encoding="utf-8"
-            )
-        except OSError as error:
-            raise UsageError(f"--json {target}: {error.strerror}") from None
+    if arguments.json is not None:
+        files.write("--json", json.dumps(_report(measurements, quick=arguments.quick), indent=1) + "\n")
     return 0
 
 

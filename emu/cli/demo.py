@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import pathlib
 import sys
 import time
@@ -19,6 +18,7 @@ import guests
 from emu.cli.arguments import Parser, UsageError, format_size, output_path, parse_size, whole_number
 from emu.cli.demos import postgres, sga
 from emu.cli.progress import Report, on_terminal, progress
+from emu.cli.results import ResultFiles
 from emu.cli.screen import Screen
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
@@ -134,11 +134,6 @@ def options_from(arguments: argparse.Namespace) -> DemoOptions:
         raise UsageError(f"--size {format_size(size)}: it must be a multiple of {PAGE_SIZE} bytes, and not 0")
     if output.suffix not in (".svg", ".html"):
         raise UsageError(f"--output {output}: the name must end in .svg or .html")
-    directory = output.resolve().parent
-    if output.is_dir() or not directory.is_dir():
-        raise UsageError(f"--output {output}: its directory does not exist, or it is a directory itself")
-    if not os.access(output if output.exists() else directory, os.W_OK):
-        raise UsageError(f"--output {output}: it cannot be written")
     options = DemoOptions(processes, size, arguments.level, output)
     if options.memory > MAX_BYTES:
         raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
@@ -157,16 +152,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.postgres:
         return postgres.run(arguments, _show)
     options = options_from(arguments)
+    with ResultFiles({"--output": options.output}) as files:
+        return _compare(options, files)
+
+
+def _compare(options: DemoOptions, files: ResultFiles) -> int:
     console = Screen(file_width=120)
     snapshots = [_run_sharers(options, mode) for mode in _MODES]
     apart, shared = snapshots
     for grid in (costs(snapshots), machine_work(snapshots), walks(apart), walks(shared)):
         _show(console, grid.shortened(_MOST_ROWS))
     picture = sharing_page(apart, shared) if options.output.suffix == ".html" else draw_sharing(apart, shared)
-    try:
-        options.output.write_text(picture, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--output {options.output}: {error.strerror}") from None
+    files.write("--output", picture)
     console.print("audit: nothing is lost: every table, frame and reference of both machines was recounted")
     console.print(f"picture: {options.output}\n", soft_wrap=True)
     for sentence in describe_sharing(apart, shared):

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from emu.cli.arguments import Parser, UsageError
+from emu.cli.arguments import OutputError, Parser, UsageError
 from emu.cli.messages import complain, complain_lines, version
 
 #: name -> (module with ``add_arguments(parser)`` and ``run(arguments) -> int``, what it is for)
@@ -128,6 +128,9 @@ def _main(words: list[str], interruptions: Sequence[int] = ()) -> int:
     except UsageError as error:
         complain(f"{name}: {error}")
         return USAGE
+    except OutputError as error:
+        complain(f"{name}: {error}")
+        return OUTPUT_FAILED
     except BrokenPipeError:
         _throw_stdout_away()
         return 141  # 128 + SIGPIPE: what a program that does not catch it ends with

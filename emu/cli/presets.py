@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(arguments: argparse.Namespace) -> Sequence[Preset]:
-    chosen = [preset_or_file(name, "presets") for name in arguments.names]
+    chosen = [preset_or_file(name) for name in arguments.names]
     if arguments.cpuid is not None:
         chosen.append(_from_leaves(geometry_from_cpuid(arguments.cpuid, "--cpuid"), "from a CPUID dump"))
     if arguments.host:

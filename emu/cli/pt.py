@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +20,7 @@ from emu.cli.arguments import (
 )
 from emu.cli.messages import complain
 from emu.cli.moment import Moment, Watch, moment
+from emu.cli.results import ResultFiles
 from mmu.registers import Access
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from emu.trace.pt.walk import WalkStory
     from mmu import PhysicalMemory
 
-NOT_REACHED, OUTPUT_FAILED = 1, 74  # EX_IOERR
+NOT_REACHED = 1
 #: What the PTE tables of 2 TiB are.
 _MOST_VISITS = 1 << 20
 _DEFAULT = Moment("exit")
@@ -98,7 +98,10 @@ def add_arguments(parser: Parser) -> None:
         help="when: exit, the program is about to end, or every process waits (the default); end, nothing runs any "
         "more; N, so many instructions have run; syscall:NAME[:N], before the first (or the N-th) such system call",
     )  # fmt: skip
-    add("--pid", type=number_from(1), action="append", default=[], metavar="N", help="only this process (repeatable)")
+    add(
+        "--pid", type=number_from(1), action="append", default=[], metavar="N",
+        help="only this process; a picture has all its tables, and the others together (repeatable)",
+    )  # fmt: skip
     add(
         "--cr3", type=physical_address, action="append", default=[], metavar="ADDRESS",
         help="only the tables below this top table; of a dump, any that is in it (repeatable)",
@@ -127,10 +130,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("a program is needed, or a file of --save (`unimmu pt --help` says more)")
     check_tlb_options(arguments)
     _check(arguments)
-    if _is_snapshot(arguments.program):
-        snapshot = _loaded(arguments)
-        return _show(arguments, snapshot, [_walk(snapshot, each, None) for each in arguments.walk])
-    return _run_program(arguments)
+    given = {f"--{name}": getattr(arguments, name) for name in ("html", "svg", "save")}
+    with ResultFiles(given, {arguments.program: "the file that is read"}) as files:
+        if _is_snapshot(arguments.program):
+            snapshot = _loaded(arguments)
+            return _show(arguments, snapshot, [_walk(snapshot, each, None) for each in arguments.walk], files)
+        return _run_program(arguments, files)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -140,15 +145,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"{chosen[0]} and {chosen[1]} exclude each other: each says what standard output has")
     if arguments.svg and len(arguments.walk) > 1:
         raise UsageError("--svg has room for one walk, and --walk is given more than once; --html takes all")
-    files: dict[pathlib.Path, str] = {}
-    for name in ("html", "svg", "save"):
-        path: pathlib.Path | None = getattr(arguments, name)
-        if path is None:
-            continue
-        if path.is_dir() or not path.resolve().parent.is_dir():
-            raise UsageError(f"--{name} {path}: its directory does not exist, or it is a directory itself")
-        if (other := files.setdefault(path.resolve(), name)) != name:
-            raise UsageError(f"--{name} {path}: --{other} writes to the same file")
 
 
 # -- a file ------------------------------------------------------------------------------------------------------------
@@ -185,7 +181,7 @@ def _loaded(arguments: argparse.Namespace) -> PageTablesSnapshot:
 # -- a run -------------------------------------------------------------------------------------------------------------
 
 
-def _run_program(arguments: argparse.Namespace) -> int:
+def _run_program(arguments: argparse.Namespace, files: ResultFiles) -> int:
     from emu.cli.run import keyboard_of
     from emu.cli.running.launch import build_machine, start_program
     from emu.cli.streams import Stopper, host_stream
@@ -220,7 +216,7 @@ def _run_program(arguments: argparse.Namespace) -> int:
             machine.kernel.ttys.restore()
     if not taken:
         return _not_reached(stopper, reason.value, machine.kernel.cpu.clock)
-    return _show(arguments, *taken[0])
+    return _show(arguments, *taken[0], files)
 
 
 def _not_reached(stopper: Stopper, reason: str, instructions: int) -> int:
@@ -264,7 +260,9 @@ def _space_below(snapshot: PageTablesSnapshot, cr3: int, option: str) -> Space:
 # -- showing -----------------------------------------------------------------------------------------------------------
 
 
-def _show(arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Sequence[WalkStory]) -> int:
+def _show(
+    arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Sequence[WalkStory], files: ResultFiles
+) -> int:
     """Write the files, print the text."""
     from emu.trace.pt.sharing import find_sharing
 
@@ -274,13 +272,11 @@ def _show(arguments: argparse.Namespace, snapshot: PageTablesSnapshot, walks: Se
     sharing = find_sharing(snapshot)
     if not (walks or arguments.dot or arguments.tree) or arguments.html is not None:
         _check_ranges(snapshot, sharing, snapshot.spaces if arguments.html is not None else chosen)
-    for path, text in _files(arguments, snapshot, sharing, walks):
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            complain(f"unimmu pt: {path}: {error.strerror}")
-            return OUTPUT_FAILED
-    for line in _lines(arguments, snapshot, sharing, chosen, walks):
+    is_chosen = bool(arguments.pid or arguments.cr3)
+    drawn = [number for number, space in enumerate(snapshot.spaces) if space in chosen] if is_chosen else []
+    for option, text in _texts(arguments, snapshot, sharing, walks, drawn):
+        files.write(option, text)
+    for line in _lines(arguments, snapshot, sharing, chosen, walks, drawn):
         print(line)
     return 0
 
@@ -294,28 +290,29 @@ def _check_ranges(snapshot: PageTablesSnapshot, sharing: Sharing, spaces: Sequen
             raise UsageError(f"{space.title}: {told}")
 
 
-def _files(
-    arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[WalkStory]
-) -> Iterator[tuple[pathlib.Path, str]]:
-    """Each file that is wanted, and what goes into it."""
+def _texts(
+    arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[WalkStory],
+    drawn: Sequence[int],
+) -> Iterator[tuple[str, str]]:  # fmt: skip
+    """Each option that names a file, and what goes into it."""
     if arguments.save is not None:
         from emu.trace.pt.file import to_json
 
-        yield arguments.save, to_json(snapshot)
+        yield "--save", to_json(snapshot)
     if arguments.svg is not None:
         from emu.trace.pt.picture import draw_tables
         from emu.trace.pt.walkpicture import draw_walk
 
-        yield arguments.svg, draw_walk(walks[0]) if walks else draw_tables(snapshot, sharing)
+        yield "--svg", draw_walk(walks[0]) if walks else draw_tables(snapshot, sharing, drawn)
     if arguments.html is not None:
         from emu.trace.pt.page import tables_page
 
-        yield arguments.html, tables_page(snapshot, sharing, walks)
+        yield "--html", tables_page(snapshot, sharing, walks, drawn)
 
 
 def _lines(
     arguments: argparse.Namespace, snapshot: PageTablesSnapshot, sharing: Sharing, chosen: list[Space],
-    walks: Sequence[WalkStory],
+    walks: Sequence[WalkStory], drawn: Sequence[int],
 ) -> Iterator[str]:  # fmt: skip
     """Standard output."""
     from emu.trace.pt.text import bytes_text, ranges_text, sharing_text, title_of, tree_text
@@ -323,7 +320,7 @@ def _lines(
     if arguments.dot:
         from emu.trace.pt.dot import dot_text
 
-        yield from dot_text(snapshot, sharing)
+        yield from dot_text(snapshot, sharing, drawn)
         return
     if walks:
         for story in walks:

@@ -4,6 +4,7 @@ otherwise than there.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -36,17 +37,24 @@ _FLAGS = ("inclusive", "smash_1g", "prefetch_next")
 _CYCLES = ("stlb_hit", "walk", "structure_hit", "load")
 
 
-def preset_or_file(name: str, option: str) -> Preset:
+def preset_or_file(name: str, option: str = "") -> Preset:
     """A preset, or the geometry of a file: FILE.toml, or FILE.toml:NAME where the file has several.
 
-    :class:`UsageError` names the presets if there is none of that name, and the line of what is wrong in a file.
+    :class:`UsageError` names the presets if there is none of that name, and the line of what is wrong in a file; it
+    begins with the ``option``, if there is one.
     """
-    if is_file(name):
-        return _from_file(name, option)
+    try:
+        return _from_file(name) if is_file(name) else _preset(name, or_off=option == "--tlb")
+    except UsageError as error:
+        raise UsageError(f"{option}: {error}") if option else error from None
+
+
+def _preset(name: str, *, or_off: bool) -> Preset:
     try:
         return find_preset(name)
     except UnknownPreset as error:
-        raise UsageError(f"{option}: {error}{' (or off)' if option == '--tlb' else ''}; or FILE{_SUFFIX}") from None
+        here = f", such as the {name}{_SUFFIX} here" if os.path.exists(f"{name}{_SUFFIX}") else ""
+        raise UsageError(f"{error}{' (or off)' if or_off else ''}; or FILE{_SUFFIX}{here}") from None
 
 
 def is_file(name: str) -> bool:
@@ -54,7 +62,7 @@ def is_file(name: str) -> bool:
     return name.endswith(_SUFFIX) or "/" in name or f"{_SUFFIX}:" in name
 
 
-def _from_file(name: str, option: str) -> Preset:
+def _from_file(name: str) -> Preset:
     path, chosen = name, ""
     if not name.endswith(_SUFFIX) and f"{_SUFFIX}:" in name:
         path, _, chosen = name.rpartition(f"{_SUFFIX}:")
@@ -62,17 +70,17 @@ def _from_file(name: str, option: str) -> Preset:
     try:
         found = read_file(path)
     except BadPreset as error:
-        raise UsageError(f"{option}: {error}") from None
+        raise UsageError(str(error)) from None
     except OSError as error:
-        raise UsageError(f"{option} {path}: {error.strerror}") from None
+        raise UsageError(f"{path}: {error.strerror}") from None
     if not found:
-        raise UsageError(f"{option} {path}: no geometry in it; one is [NAME], then its fields (unimmu presets --show)")
+        raise UsageError(f"{path}: no geometry in it; one is [NAME], then its fields (unimmu presets --show)")
     if chosen:
         if chosen not in found:
-            raise UsageError(f"{option} {path}: no geometry {chosen!r} in it; there are {', '.join(found)}")
+            raise UsageError(f"{path}: no geometry {chosen!r} in it; there are {', '.join(found)}")
         return found[chosen]
     if len(found) > 1:
-        raise UsageError(f"{option} {path}: there are {', '.join(found)}; say which, as {path}:{next(iter(found))}")
+        raise UsageError(f"{path}: there are {', '.join(found)}; say which, as {path}:{next(iter(found))}")
     return next(iter(found.values()))
 
 

@@ -13,9 +13,11 @@ from emu.trace.report.svg import Drawing, Style
 _LEFT, _TOP, _ROOM, _HEIGHT = 110.0, 46.0, 670.0, 300.0
 #: Letters can be read where a page shows the picture in 640 pixels.
 _SIZE = 19
-#: Curves in one frame; they differ in lightness, and each has its name at its end.
+#: Curves in one frame; they differ in lightness, and each has its name at its end.  The later ones have gaps, in which
+#: an earlier one shows where both have the same values.
 INKS = ("#1f4e8c", "#b7791f", "#9b1c1c", "#5a9bd4", "#5f7d1f", "#7a4b9b", "#333333", "#c98aa6")
 _DARK = ("#8fc1f7", "#e0ae5a", "#f08a7f", "#4f8fd0", "#b5d36a", "#cda2e8", "#dddddd", "#efb7cd")
+_DASHES = ("", "12 6", "8 8", "12 4 3 4", "8 3", "2 4", "18 6", "6 3 2 3")
 MOST = len(INKS)
 #: Letters of a name that have room.
 _NAME = 22
@@ -37,7 +39,8 @@ def draw_curves(picture: Picture) -> str:
         drawing.text(_LEFT - 8, bottom - at + 6, number_text(value), _SIZE, anchor="end", ink=SOFT, name="soft")
     drawing.line([(_LEFT, _TOP), (_LEFT, bottom), (_LEFT + _ROOM, bottom)], name="axis")
     marks = [(across.at(value), name) for value, name in picture.marks]
-    for at, name in marks or [(at, number_text(value)) for value, at in across.ticks()]:
+    text_of = power_text if picture.logarithmic else number_text
+    for at, name in marks or [(at, text_of(value)) for value, at in across.ticks()]:
         drawing.line([(_LEFT + at, bottom), (_LEFT + at, bottom + 5)], name="axis")
         anchor = "end" if at > _ROOM - 20 else "middle"
         drawing.text(_LEFT + at, bottom + 24, name, _SIZE, anchor=anchor, ink=SOFT, name="soft")
@@ -47,7 +50,7 @@ def draw_curves(picture: Picture) -> str:
     for number, (curve, end) in enumerate(zip(curves, ends, strict=True)):
         points = [(_LEFT + across.at(x), bottom - up.at(y)) for x, y in curve.points]
         if len(points) > 1:
-            drawing.line(points, ink=INKS[number], width=2, name=f"k{number}")
+            drawing.line(points, ink=INKS[number], width=2, dash=_DASHES[number], name=f"k{number}")
         for x, y in points if len(points) <= 40 else ():
             drawing.box(x - 2.5, y - 2.5, 5, 5, Style(fill=INKS[number], stroke=INKS[number], name=f"k{number}"))
         drawing.text(
@@ -76,6 +79,18 @@ def number_text(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.4g}{unit}"
     return f"{value:.4g}"
+
+
+def power_text(value: float) -> str:
+    """A power of two at an axis.
+
+    >>> [power_text(value) for value in (1, 1024, 1 << 16, 1 << 21)]
+    ['1', '1,024', '64Ki', '2Mi']
+    """
+    for unit, size in (("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)):
+        if value >= 10 * size or (value >= size and size > 1 << 10):
+            return f"{value / size:,.0f}{unit}"
+    return f"{value:,.0f}"
 
 
 class _Axis:

@@ -20,9 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from emu.linux.event_kind import printable
-
 from emu.lab.scratch import scratch_directory
+from emu.linux.event_kind import printable
 
 #: What a process is that runs one point: it ends when the one that waits for it does (prctl PR_SET_PDEATHSIG).
 _PROGRAM = """

@@ -28,13 +28,16 @@ OPTIONS: Mapping[str, str] = {
 _OF_REPLAY = ("tlb", "seed")
 _KNOWN = {
     "": {"title", "program", "trace", "options", "replay", "timeout", "ends", "axes", "report"},
-    "report": {"across", "measures"},
+    "report": {"across", "measures", "names"},
 }
 #: Points of a sweep, at most.
 MOST_POINTS = 100_000
 #: Of a number on an axis.
 _MOST_BITS = 128
 _TIMEOUT_S = 3600.0
+#: What is drawn where nothing is said: of runs, and of streams that are replayed.
+_MEASURES = ["mmu.walks", "instructions"]
+_OF_SIM = ["mmu.perf.dTLB-load-misses per mmu.perf.dTLB-loads", "mmu.perf.PAGE_WALKER_LOADS per 1000 accesses"]
 _MEASURE = re.compile(r"(\S+)(?: per (?:([0-9]{1,18}) )?(\S+))?")
 
 
@@ -90,6 +93,11 @@ class Spec:
     axes: dict[str, tuple[Value, ...]]
     across: str
     measures: tuple[Measure, ...]
+    names: dict[str, str]
+
+    def called(self, what: str) -> str:
+        """What an axis or a measure is called in tables and pictures."""
+        return self.names.get(what, what)
 
     @property
     def directory(self) -> Path:
@@ -178,7 +186,8 @@ class _Reader:
             ends=self._ends(),
             axes=axes,
             across=self._across(report, axes),
-            measures=self._measures(report),
+            measures=self._measures(report, _MEASURES if program is not None and replay is None else _OF_SIM),
+            names=self._names(report),
         )
         self._check_names(spec)
         return spec
@@ -243,8 +252,8 @@ class _Reader:
             raise self._wrong("report", "across", f"there is no axis {found!r:.60}; there are {', '.join(axes)}")
         return found
 
-    def _measures(self, report: Mapping[str, Any]) -> tuple[Measure, ...]:
-        found = report.get("measures", ["mmu.walks", "instructions"])
+    def _measures(self, report: Mapping[str, Any], default: list[str]) -> tuple[Measure, ...]:
+        found = report.get("measures", default)
         if not isinstance(found, list) or not found or not all(isinstance(one, str) for one in found):
             raise self._wrong("report", "measures", "a list of texts is needed")
         measures = []
@@ -257,8 +266,22 @@ class _Reader:
             measures.append(Measure(text, match[1], match[3], int(match[2] or 1)))
         return tuple(measures)
 
+    def _names(self, report: Mapping[str, Any]) -> dict[str, str]:
+        found = report.get("names", {})
+        if not isinstance(found, dict):
+            raise self._wrong("report", "names", "a table is needed: [report.names]")
+        for key, name in found.items():
+            if not isinstance(name, str) or not name or not name.isprintable():
+                raise self._wrong("report.names", key, f"a text is needed, not {name!r:.60}")
+        return dict(found)
+
     def _check_names(self, spec: Spec) -> None:
         """Every name in a text is an axis, every axis is used, and every command can be split into words."""
+        named = [*spec.axes, *(measure.text for measure in spec.measures)]
+        for name in spec.names:
+            if name not in named:
+                there = ", ".join(named)
+                raise self._wrong("report.names", name, f"neither an axis nor a measure; there are {there}")
         used: set[str] = set()
         for key in ("program", "trace", "options", "replay"):
             text = getattr(spec, key)

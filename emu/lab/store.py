@@ -77,12 +77,12 @@ class Store:
     def write_results(self, rows: Sequence[Row]) -> None:
         """Write the Parquet: a row a point, with columns for the axes, ``key``, ``state`` (done, failed or missing),
         ``error``, ``seconds``, and every figure."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.directory / RESULTS
-        with scratch_file(path) as scratch:
-            pq.write_table(table_of(rows), scratch, compression="zstd")
-            os.replace(scratch, path)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table_of(rows), sink, compression="zstd")
+        _write_whole(self.directory / RESULTS, sink.getvalue().to_pybytes())
 
     def write_text(self, name: str, text: str) -> None:
         """Write the report, or a picture."""
@@ -118,9 +118,12 @@ def _is_number(value: object) -> bool:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    with scratch_file(path) as scratch:
-        scratch.write_bytes(data)
-        os.replace(scratch, path)
+    try:
+        with scratch_file(path) as scratch:
+            scratch.write_bytes(data)
+            os.replace(scratch, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # not the other name
 
 
 def table_of(rows: Sequence[Row]) -> Any:

@@ -16,6 +16,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)", re.IGNORECASE)
 _UNITS = ("", "K", "M", "G", "T")
 #: From where the largest value of an axis is so many times the least, the axis is logarithmic.
 _WIDE = 8
+#: Letters of a file's name.
+_LONG = 100
 #: So many values of an axis are named at it.
 _NAMED = 10
 #: The axis along which a mean is shown.
@@ -29,7 +31,8 @@ def findings(spec: Spec, rows: Sequence[Row]) -> list[Finding]:
 
 
 def _of_measure(spec: Spec, rows: Sequence[Row], measure: Measure, number: int) -> Finding:
-    across, others = spec.across, [name for name in spec.axes if name not in (spec.across, _SEED)]
+    name, across = spec.called(measure.text), spec.across
+    others = [name for name in spec.axes if name not in (spec.across, _SEED)]
     order = [value.label for value in spec.axes[across]]
     lines: dict[tuple[str, ...], dict[str, list[float]]] = {}
     for row in rows:
@@ -43,7 +46,7 @@ def _of_measure(spec: Spec, rows: Sequence[Row], measure: Measure, number: int) 
     }
     listing = Listing(
         "",
-        (*(others or ["points"]), *(f"{across} {label}" for label in order)),
+        (*([spec.called(name) for name in others] or ["points"]), *(f"{across} {label}" for label in order)),
         [
             (*(key or ("all",)), *(number_of(line[label]) if label in line else "-" for label in order))
             for key, line in means.items()
@@ -55,18 +58,28 @@ def _of_measure(spec: Spec, rows: Sequence[Row], measure: Measure, number: int) 
     if None not in places and len(order) > 1:
         at = {label: float(place or 0) for label, place in zip(order, places, strict=True)}
         curves = [
-            Curve(" ".join(key) or measure.text, sorted((at[label], value) for label, value in line.items()))
+            Curve(" ".join(key) or name, sorted((at[label], value) for label, value in line.items()))
             for key, line in means.items()
         ]
         wide = min(at.values()) >= 1 and max(at.values()) >= _WIDE * min(at.values())
         marks = [(at[label], label) for label in order] if len(order) <= _NAMED else ()
-        pictures.append(Picture(measure.text, across, measure.text, curves, wide, marks))
+        pictures.append(Picture(name, spec.called(across), name, curves, wide, marks))
     seeds = len(spec.axes.get(_SEED, ()))
     remark = f"Means of {plural(seeds, 'seed', 'seeds')}." if seeds > 1 else ""
     if not means:
         remark = _why_nothing(measure, rows)
     figures = {" ".join(key) or "all": line for key, line in means.items()}
-    return Finding(f"measure{number}", measure.text, remark, [listing], pictures, figures)
+    return Finding(f"measure{number}", name, remark, [listing], pictures, figures)
+
+
+def picture_names(spec: Spec) -> list[str]:
+    """The name of the file of each measure's curves, which says what is in it."""
+    names: list[str] = []
+    for measure in spec.measures:
+        name = re.sub(r"[^A-Za-z0-9._]+", "-", measure.text).strip("-.")[:_LONG] or "measure"
+        taken = sum(1 for other in names if other.lower() == f"{name}.svg".lower())
+        names.append(f"{name}-{taken + 1}.svg" if taken else f"{name}.svg")
+    return names
 
 
 def _why_nothing(measure: Measure, rows: Sequence[Row]) -> str:

@@ -239,16 +239,13 @@ def test_a_missed_aim_is_no_failure(
     ]
 
 
-@pytest.mark.parametrize("name", ["no/b.json", "."])
+@pytest.mark.parametrize(("name", "why"), [("no/b.json", "No such file or directory"), (".", "Is a directory")])
 def test_a_file_that_cannot_be_is_told_at_once(
-    name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+    name: str, why: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["bench", "--json", name]) == 2
-    assert capfd.readouterr() == (
-        "",
-        f"unimmu bench: --json {name}: its directory does not exist, or it is a directory itself\n",
-    )
+    assert capfd.readouterr() == ("", f"unimmu bench: --json {name}: cannot be written: {why}\n")
 
 
 def test_subjects_take_turns_after_one_that_does_not_count() -> None:

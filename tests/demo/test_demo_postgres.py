@@ -50,7 +50,7 @@ def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
         (["--postgres", "--stride", "129"], "--stride 129: it must be from 1 to 128"),
         (["--postgres", "--tlb", "zen99"], "--tlb: "),
         (["--postgres", "--output", "x.html"], "--output x.html: the name must end in .svg"),
-        (["--postgres", "--json", "no/x.json"], "--json no/x.json: its directory does not exist"),
+        (["--postgres", "--json", "no/x.json"], "--json no/x.json: cannot be written: No such file or directory"),
         (["--postgres", "--sga"], "--sga and --postgres are two demos"),
         (["--postgres", "--processes", "3"], "--processes has no meaning with --postgres"),
         (["--postgres", "--trace", "x.odd"], "x.odd: its name does not end as a trace's does"),

@@ -76,7 +76,7 @@ def test_without_plain_processes(capfd: pytest.CaptureFixture[str]) -> None:
         (["--processes", "0"], "--processes 0: it must be at least 1"),
         (["--processes", "4000"], "--processes 4000: a machine has at most 4000 processes"),
         (["--plain", "-1"], "--plain -1: it must be at least 0"),
-        (["--json", "no/sga.json"], "--json no/sga.json: its directory does not exist, or it is a directory itself"),
+        (["--json", "no/sga.json"], "--json no/sga.json: cannot be written: No such file or directory"),
         (["--output", "sga.svg"], "--output: --sga draws no picture"),
     ],
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from emu.lab.point import Point, flat, point_of
+from emu.lab.point import Point, flat, point_of, run_point
 from emu.lab.spec import BadSpec, Measure, Spec, read_spec
+from emu.lab.store import Row
+from emu.lab.sweep_report import findings, picture_names
 
 GOOD = """
 title = "t"
@@ -39,6 +42,29 @@ def test_the_points_are_the_product_of_the_axes(tmp_path: Path) -> None:
     assert spec.measures[0] == Measure("mmu.walks per 1000 instructions", "mmu.walks", "instructions", 1000)
 
 
+def test_axes_and_measures_have_names_for_people(tmp_path: Path) -> None:
+    names = '[report.names]\nsize = "size, bytes"\n"mmu.walks per 1000 instructions" = "walks"\n'
+    spec = spec_of(tmp_path, GOOD + names)
+    assert [spec.called(word) for word in ("size", "wall_s", spec.measures[0].text)] == [
+        "size, bytes",
+        "wall_s",
+        "walks",
+    ]
+    rows = [
+        Row(task, str(number), {"mmu.walks": number, "instructions": 1000, "wall_s": 1}, None, 1.0)
+        for number, task in enumerate(spec.tasks())
+    ]
+    walks, wall = findings(spec, rows)
+    assert (walks.heading, walks.pictures[0].across, walks.pictures[0].up) == ("walks", "size, bytes", "walks")
+    assert wall.pictures[0].up == "wall_s"
+
+
+def test_a_picture_is_named_by_what_is_in_it(tmp_path: Path) -> None:
+    measures = '["mmu.walks per 1000 instructions", "a/b", "a-b", "wall_s"]'
+    spec = spec_of(tmp_path, GOOD[: GOOD.index("measures")] + f"measures = {measures}")
+    assert picture_names(spec) == ["mmu.walks-per-1000-instructions.svg", "a-b.svg", "a-b-2.svg", "wall_s.svg"]
+
+
 def test_a_program_is_recorded_and_replayed(tmp_path: Path) -> None:
     axes = '[axes]\ntlb = ["zen4"]\nn = [1, 6]\nseed = [3]'
     spec = spec_of(tmp_path, f'program = "hello"\nreplay = "--pcids {{n}}"\n{axes}')
@@ -51,6 +77,17 @@ def test_a_program_is_recorded_and_replayed(tmp_path: Path) -> None:
 def test_a_trace_is_replayed(tmp_path: Path) -> None:
     spec = spec_of(tmp_path, 'trace = "{which}.parquet"\n[axes]\nwhich = ["a"]\ntlb = ["zen4"]')
     assert spec.tasks()[0].words == ("tlb", "sim", "--tlb", "zen4", "a.parquet")
+
+
+def test_what_is_shown_by_default_is_there(tmp_path: Path) -> None:
+    """A replay counts no instructions and no walks of a run, so other figures are shown of it."""
+    (tmp_path / "a.csv").write_text("0x1000\n0x2000\n")
+    for what in ('trace = "a.csv"', 'program = "hello"\nreplay = ""', 'program = "hello"'):
+        spec = spec_of(tmp_path, f'{what}\n[axes]\ntlb = ["textbook"]')
+        (task,) = spec.tasks()
+        point = point_of(task.words, spec.directory, spec.timeout_s, task.replay, spec.ends)
+        figures = json.loads(run_point(point.to_bytes()))["figures"]
+        assert [measure.of(figures) is not None for measure in spec.measures] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +114,12 @@ def test_a_trace_is_replayed(tmp_path: Path) -> None:
         (('"wall_s"', f'"a per {"9" * 5000} b"'), ":12: report.measures: "),
         (("seed = [0, 7]", f"seed = [0x{'f' * 5000}]"), ":9: axes.seed: a number of more than 128 bits"),
         (("seed = [0, 7]", f"seed = [{'9' * 5000}]"), "s.toml: Exceeds the limit"),
+        (("[report]", "[report]\nnames = 3"), ":11: report.names: a table is needed: [report.names]"),
+        (
+            ("[report]", '[report.names]\nsiez = "s"\n[report]'),
+            ":11: report.names.siez: neither an axis nor a measure; th",
+        ),
+        (("[report]", '[report.names]\nsize = ""\n[report]'), ":11: report.names.size: a text is needed, not ''"),
         (("[report]", "[[report]]"), ": report: a table is needed: [report]"),
     ],
 )

@@ -23,7 +23,7 @@ def test_there_are_three() -> None:
 
 
 def test_the_page_quotes_one_as_it_is() -> None:
-    (quoted,) = [block.text for block in blocks(ROOT / "docs" / "tlb-lab.md") if block.language == "toml"]
+    quoted = next(block.text for block in blocks(ROOT / "docs" / "tlb-lab.md") if block.language == "toml")
     heading, _, text = quoted.partition("\n")
     assert text in (ROOT / heading.removeprefix("# ")).read_text("utf-8")
 

@@ -339,7 +339,11 @@ def test_two_values_that_come_to_one_command_are_run_once(tmp_path: Path) -> Non
     ("words", "told"),
     [
         (["nowhere.toml"], "nowhere.toml: No such file or directory"),
-        (["-j", "2", "--scheduler", "tcp://x", "s.toml"], "-j is for this host"),
+        (["-j", "2", "--scheduler", "tcp://x:8786", "s.toml"], "-j is for this host"),
+        (["--scheduler", "127.0.0.1", "s.toml"], "--scheduler: '127.0.0.1' is not tcp://HOST:PORT"),
+        (["--scheduler", "tcp://x:99999", "s.toml"], "--scheduler: 'tcp://x:99999' is not tcp://HOST:PORT"),
+        (["--scheduler", "tcp://:8786", "s.toml"], "--scheduler: 'tcp://:8786' is not tcp://HOST:PORT"),
+        (["--scheduler", "tcp://[::1]:8786", "-j", "2", "s.toml"], "-j is for this host"),
         (["-j", "0", "s.toml"], "'0' is not a whole number from 1 to 4096"),
     ],
 )

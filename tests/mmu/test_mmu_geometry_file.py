@@ -80,6 +80,10 @@ def test_texts_of_any_kind_are_written_and_read_again(tmp_path: Path) -> None:
         ("sets = 16", "sets = true", ":18: toy, array L2: sets: expected a number from 1, not True"),
         ("sets = 16", "sets = -16", ":18: toy, array L2: sets: expected a number from 1, not -16"),
         ("sets = 16", "", ":13: toy, array L2: without sets"),
+        ("sets = 16", "set = 16", ":18: toy, array L2: there is no set; known are "),
+        ("[toy]", "[toy.latency]\nstlb_hits = 7\nload = 3\n[toy]", ":3: toy: latency: there is no stlb_hits; known "),
+        ("[[toy.arrays]]", "[toy.arrays]", ":5: an array stands under [[toy.arrays]], in two brackets"),
+        ("sets = 16", "sets =", ":18: Invalid value"),
         ("sets = 16", "sets = 16\npcids = 65", ":19: toy, array L2: a limit of 65 PCIDs; from 0 to 64 are modelled"),
         ("sets = 16", "sets = 16\npcids = true", ":19: toy, array L2: pcids: expected a number of PCIDs, not True"),
         ("sets = 16", "sets = 16\nassoc = 4", ":19: toy, array L2: there is no assoc; known are coalesce, index_"),
@@ -132,7 +136,7 @@ def test_texts_of_any_kind_are_written_and_read_again(tmp_path: Path) -> None:
          ":5: toy: nested: there is no walk; known are page_size, source, structure_caches, tlb"),
         ("[toy]", "[toy.nested]\npage_size = '4K'\nstructure_caches = {}\n[toy]\nprefetch_next = true",
          ":6: toy: the next page is not prefetched over a second dimension"),
-        ("# as small", "name = 'x'\n# as small", "name: stands outside of a table; a geometry is [NAME]"),
+        ("# as small", "name = 'x'\n# as small", ":1: name: stands outside of a table; a geometry is [NAME]"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -194,7 +198,7 @@ def test_of_several_geometries_one_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file_of_geometries_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--tlb .*none.toml: No such file or directory"):
+    with pytest.raises(UsageError, match=r"--tlb: .*none.toml: No such file or directory"):
         preset_or_file(str(tmp_path / "none.toml"), "--tlb")
     with pytest.raises(UsageError, match="no geometry in it"):
         preset_or_file(file_of(tmp_path, "# nothing\n"), "--tlb")
@@ -205,8 +209,15 @@ def test_what_is_no_file_of_geometries_is_refused(tmp_path: Path) -> None:
         preset_or_file(str(tmp_path / "my.toml"), "--tlb")
     with pytest.raises(UsageError, match="/dev/zero: longer than any description of a TLB"):
         preset_or_file("/dev/zero", "--tlb")
-    with pytest.raises(UsageError, match=r"no TLB preset 'zen9'; .*or FILE.toml"):
+    with pytest.raises(UsageError, match=r"^--tlb: no TLB preset 'zen9'; .*\(or off\); or FILE.toml$"):
         preset_or_file("zen9", "--tlb")
+
+
+def test_a_file_whose_ending_was_left_out_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file_of(tmp_path, TOY)
+    with pytest.raises(UsageError, match=r"^no TLB preset 'my'; .*; or FILE.toml, such as the my.toml here$"):
+        preset_or_file("my")
 
 
 @pytest.mark.parametrize("value", ["[" * 3000, "9" * 5000], ids=["brackets", "digits"])

@@ -148,8 +148,11 @@ def test_pages_and_pictures(unimmu: Unimmu, tmp_path: Path) -> None:
         (("--walk", "7:0", "hello"), "--walk 7: there is no such process at that moment (there are 100)"),
         (("--pid", "7", "hello"), "--pid 7: there is no such process"),
         (("--tree", "--dot", "hello"), "--tree and --dot exclude each other"),
-        (("--html", "/nonexistent/x.html", "hello"), "--html /nonexistent/x.html: its directory does not exist"),
-        (("--save", "same", "--svg", "same", "hello"), "--save same: --svg writes to the same file"),
+        (
+            ("--html", "/nonexistent/x.html", "hello"),
+            "--html /nonexistent/x.html: cannot be written: No such file or directory",
+        ),
+        (("--save", "same", "--svg", "same", "hello"), "--save same: --svg same writes to the same file"),
         (("--tlb", "zen4", "--tlb-from-cpuid", "host", "hello"), "exclude each other"),
         (("--mem", "7", "hello"), "--mem 7"),
     ],
@@ -182,5 +185,5 @@ def test_a_full_disk() -> None:
     process = start("pt", "--save", "/dev/full", "hello", stderr=-1, stdout=-1)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 74
-    assert err.splitlines()[-1] == "unimmu pt: /dev/full: No space left on device"
+    assert err.splitlines()[-1] == "unimmu pt: --save /dev/full: No space left on device; the file is not complete"
     assert out == ""

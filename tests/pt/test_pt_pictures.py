@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from emu.trace.pt.dot import dot_text
-from emu.trace.pt.graph import FULL, graph_of
+from emu.trace.pt.folding import FULL
+from emu.trace.pt.graph import graph_of
 from emu.trace.pt.page import tables_page
 from emu.trace.pt.picture import all_nodes, draw_tables
 from emu.trace.pt.sharing import find_sharing
@@ -71,12 +72,63 @@ def test_many_tables_behind_each_other_are_one_box(sharers: Sharing3) -> None:
     assert len(drawn(snapshot)) < 60_000
 
 
-def test_of_many_processes_the_late_ones_are_a_box_with_its_arrows(sharers: Sharing3) -> None:
-    snapshot = sharers(processes=FULL + 2)
-    nodes = [block.root for block in graph_of(snapshot, find_sharing(snapshot))]
-    late = [node for node in nodes if node.holds.endswith("tables of its own")]
-    assert [node.space for node in late] == [FULL, FULL + 1]
-    assert all(len(node.links) == 1 for node in late)
+def test_of_many_processes_those_that_are_alike_are_one_row(sharers: Sharing3) -> None:
+    """The first is drawn in full; the others are a box, with an arrow to what they share and a row in the page."""
+    snapshot = sharers(processes=FULL + 4)
+    sharing = find_sharing(snapshot)
+    first, others, region = graph_of(snapshot, sharing)
+    assert [block.title for block in (first, others, region)] == [
+        "process 100 (sharers)",
+        "15 more: processes 101-115 (sharers), like process 100",
+        "host mm of sharers",
+    ]
+    assert (len(others.root.sharers), others.root.shared, others.root.holds) == (
+        15,
+        False,
+        "9 tables of their own each",
+    )
+    assert [target for _, target in others.root.links] == [first.root.children[1].links[0][1]]
+    nodes = [node for block in (first, others, region) for node in all_nodes(block.root)]
+    assert sorted(table for node in nodes for table in node.tables) == sorted(snapshot.tables)
+    picture = ElementTree.fromstring(draw_tables(snapshot, sharing))
+    assert float(picture.attrib["height"]) < 700
+    page = tables_page(snapshot, sharing)
+    assert 'aria-label="15 processes, 101-115: 9 tables of their own each"' in page
+    assert "15 processes" in "\n".join(dot_text(snapshot, sharing))
+
+
+def test_up_to_twelve_processes_have_a_row_each(sharers: Sharing3) -> None:
+    snapshot = sharers(processes=FULL)
+    assert len(graph_of(snapshot, find_sharing(snapshot))) == FULL + 1
+
+
+def test_a_chosen_process_is_drawn_and_the_others_are_together(sharers: Sharing3) -> None:
+    snapshot = sharers(processes=4)
+    others, chosen, region = graph_of(snapshot, find_sharing(snapshot), [2])
+    assert others.title == "3 more: processes 100, 101, 103 (sharers), like process 102"
+    assert chosen.root.children and not others.root.children and region.root.children
+    assert chosen.title == "process 102 (sharers)"
+
+
+def test_many_processes_that_all_differ_are_few_rows() -> None:
+    """Twelve are drawn; the others are together by what they link, whatever else they have."""
+    tables: dict[int, dict[int, int]] = {0x1000: {0: encode(4, ADDRESS=0x2000, **POINTER)}, 0x2000: {}}
+    roots = []
+    for number in range(40):  # each has a table more than the one before; every second links the region's
+        root = 0x10000 + (number << 20)
+        roots.append(root)
+        own = [root + (one << 12) for one in range(1, number + 2)]
+        tables |= {at: {} for at in own}
+        tables[root] = {index: encode(4, ADDRESS=at, **POINTER) for index, at in enumerate(own)}
+        if number % 2:
+            tables[root][200] = encode(4, ADDRESS=0x2000, **POINTER)
+    snapshot = by_hand(tables, *roots, regions=(0x1000,))
+    blocks = graph_of(snapshot, find_sharing(snapshot))
+    assert len(blocks) == FULL + 2 + 1
+    without, linking = blocks[FULL : FULL + 2]
+    assert without.title.startswith("14 more: processes 112, 114") and not without.root.links
+    assert without.root.holds == "14 to 40 tables of their own each"
+    assert linking.title.startswith("14 more: processes 113, 115") and len(linking.root.links) == 1
 
 
 def test_everything_lies_within_the_picture(sharers: Sharing3) -> None:

@@ -14,6 +14,7 @@ from emu.cli.demos.hostmemory import available_memory
 from emu.cli.demos.postgresguest import BLOCK, VERSIONS
 from emu.cli.demos.postgresserver import Cluster, Mode, Work, initdb, serve
 from emu.cli.messages import version
+from emu.cli.results import ResultFiles
 from emu.cli.screen import Screen
 from emu.cli.tlb import preset_or_file
 from emu.kernel.sched import MAX_CPUS
@@ -119,9 +120,6 @@ def options_from(arguments: argparse.Namespace) -> PostgresOptions:
     output: pathlib.Path = arguments.output or pathlib.Path(_OUTPUT)
     if output.suffix != ".svg":
         raise UsageError(f"--output {output}: the name must end in .svg")
-    for option, path in (("output", output), ("json", arguments.json), ("trace", arguments.trace)):
-        if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
-            raise UsageError(f"--{option} {path}: its directory does not exist, or it is a directory itself")
     if arguments.trace is not None:
         _format(arguments.trace)
     work = Work(root, programs_in(root), clients, buffers, cpus, stride)
@@ -137,17 +135,22 @@ def options_from(arguments: argparse.Namespace) -> PostgresOptions:
 def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> int:
     """Make a cluster, run its server in each way, print the figures side by side, and write the picture."""
     options = options_from(arguments)
+    with ResultFiles({"--output": options.output, "--json": options.json, "--trace": options.trace}) as files:
+        return _compare(options, files, show)
+
+
+def _compare(options: PostgresOptions, files: ResultFiles, show: Callable[[Screen, Grid], None]) -> int:
     console = Screen(file_width=120)
     try:
         cluster = initdb(options.work)
         runs = [_measured(options, cluster, mode) for mode in options.modes[:-1]]
-        runs.append(_traced(options, cluster, options.modes[-1]))
+        runs.append(_traced(options, cluster, options.modes[-1], files))
     except MemoryError as error:
         raise UsageError(f"the host does not have enough memory: {error}") from None
     plain, shared = runs[0], runs[-1]
     show(console, grid(runs, options.work.buffers, options.work.stride))
     console.print("audit: nothing is lost: every table, frame and reference of each machine was recounted")
-    _write(options.output, "--output", draw_sharing(plain.snapshot, shared.snapshot))
+    files.write("--output", draw_sharing(plain.snapshot, shared.snapshot))
     console.print(f"picture: {options.output}\n", soft_wrap=True)
     console.print(in_words(plain, shared), style="bold", soft_wrap=True)
     if options.json is not None:
@@ -163,19 +166,15 @@ def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> 
             "runs": [run.as_json() for run in runs],
             "audit": {"findings": []},
         }
-        _write(options.json, "--json", json.dumps(report, indent=1) + "\n")
+        files.write("--json", json.dumps(report, indent=1) + "\n")
     return 0
 
 
-def _traced(options: PostgresOptions, cluster: Cluster, mode: Mode) -> ServerFigures:
+def _traced(options: PostgresOptions, cluster: Cluster, mode: Mode, files: ResultFiles) -> ServerFigures:
     """The same, with the trace if there is to be one."""
     if options.trace is None:
         return _measured(options, cluster, mode)
-    try:
-        with options.trace.open("wb") as file:
-            return _measured(options, cluster, mode, _format(options.trace).sink(file.write))
-    except OSError as error:
-        raise UsageError(f"--trace {options.trace}: {error.strerror}") from None
+    return _measured(options, cluster, mode, _format(options.trace).sink(lambda data: files.write("--trace", data)))
 
 
 def _format(path: pathlib.Path) -> Format:
@@ -201,10 +200,3 @@ def _measured(options: PostgresOptions, cluster: Cluster, mode: Mode, sink: Sink
     for name in others:
         figures.tlb_misses.update(serve(options.work, cluster, mode, name).tlb_misses)
     return figures
-
-
-def _write(path: pathlib.Path, option: str, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{option} {path}: {error.strerror}") from None

@@ -19,6 +19,7 @@ from emu.cli.arguments import UsageError, format_size
 from emu.cli.demos import hostmemory
 from emu.cli.messages import version
 from emu.cli.progress import Report, progress
+from emu.cli.results import ResultFiles
 from emu.cli.screen import Screen
 from emu.kernel.sched import StopReason
 from emu.kernel.signal_state import Sig
@@ -96,8 +97,6 @@ def options_from(arguments: argparse.Namespace) -> SgaOptions:
     options = SgaOptions(size, processes, plain, arguments.level, arguments.json)
     if options.memory > MAX_BYTES:
         raise UsageError(f"--size {format_size(size)}: too large: a machine has at most {size_text(MAX_BYTES)}")
-    if options.json is not None and (options.json.is_dir() or not options.json.resolve().parent.is_dir()):
-        raise UsageError(f"--json {options.json}: its directory does not exist, or it is a directory itself")
     available = hostmemory.available_memory()
     if available is not None and options.host_memory > available:
         needed = f"about {size_text(options.host_memory >> 20 << 20)} of this host's memory are needed"
@@ -109,6 +108,11 @@ def options_from(arguments: argparse.Namespace) -> SgaOptions:
 def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> int:
     """Build it, measure it while every process is alive, and take it down again."""
     options = options_from(arguments)
+    with ResultFiles({"--json": options.json}) as files:
+        return _build(options, files, show)
+
+
+def _build(options: SgaOptions, files: ResultFiles, show: Callable[[Screen, Grid], None]) -> int:
     console = Screen(file_width=120)
     begun = time.perf_counter()
     try:
@@ -136,10 +140,7 @@ def run(arguments: argparse.Namespace, show: Callable[[Screen, Grid], None]) -> 
             "stages_s": measured.stages_s,
             "audit": {"findings": [], "wall_s": measured.audit_s},
         }
-        try:
-            options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--json {options.json}: {error.strerror}") from None
+        files.write("--json", json.dumps(report, indent=1) + "\n")
     return 0
 
 

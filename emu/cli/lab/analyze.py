@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emu.cli.arguments import Parser, UsageError, number_from
+from emu.cli.arguments import Parser, UsageError, number_from, output_path
 from emu.cli.lab import tables
-from emu.cli.lab.written import check_that_it_stays, write_text
 from emu.cli.progress import progress
+from emu.cli.results import ResultFiles
 
 if TYPE_CHECKING:
     from emu.lab.analysis import Analysis
     from emu.lab.batch import Batch
     from emu.lab.by_function import Code
+    from emu.lab.finding import Finding
     from emu.lab.table_mapper import TableMapper
 
 _EXAMPLES = """\
@@ -31,8 +31,11 @@ examples:
   unimmu tlb analyze --functions a.parquet
   unimmu tlb analyze --reasons --tlb zen4 --tables tables.json a.lackey
   unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
+  unimmu tlb analyze --reuse -o misses.svg a.parquet     the miss curve as a picture
 """
 _ANALYSES = ("reuse", "working_set", "large_pages", "reasons", "shared", "functions")
+#: Those that have a picture.
+_WITH_CURVES = ("reuse", "working_set")
 _KINDS = {"load": 1, "store": 2, "fetch": 4}
 
 
@@ -91,8 +94,11 @@ def add_arguments(parser: Parser) -> None:
         "--entries", type=number_from(1), default=64, metavar="N",
         help="entries of the TLB by which --huge and --functions count misses (default: 64)",
     )  # fmt: skip
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all figures to FILE as JSON")
-    parser.add_argument("-o", "--output", type=pathlib.Path, metavar="PAGE", help="write a page with the curves")
+    parser.add_argument("--json", type=output_path, metavar="FILE", help="write all figures to FILE as JSON")
+    parser.add_argument(
+        "-o", "--output", type=output_path, metavar="FILE",
+        help="write a page of HTML with the tables and curves; FILE.svg: the curves of --reuse or --working-set alone",
+    )  # fmt: skip
 
 
 def _kinds(text: str) -> int:
@@ -107,9 +113,22 @@ def _kinds(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse and show."""
-    for read in (arguments.file, arguments.tables or ""):
-        check_that_it_stays(read, arguments.json, arguments.output)
+    _check_picture(arguments)
     tables.check(arguments)
+    with ResultFiles({"--json": arguments.json, "-o": arguments.output}, tables.read_by(arguments)) as files:
+        return _analyse(arguments, files)
+
+
+def _check_picture(arguments: argparse.Namespace) -> None:
+    """:class:`UsageError` where -o names a picture, and there is not just one."""
+    if arguments.output is None or arguments.output.suffix != ".svg":
+        return
+    if [name for name in _ANALYSES if getattr(arguments, name)] not in [[name] for name in _WITH_CURVES]:
+        words = " or of ".join(f"--{name.replace('_', '-')}" for name in _WITH_CURVES)
+        raise UsageError(f"-o {arguments.output}: a picture is that of {words} alone; FILE.html has all")
+
+
+def _analyse(arguments: argparse.Namespace, files: ResultFiles) -> int:
     from emu.lab.analysis import analyse
     from emu.lab.batch import StreamError
     from emu.lab.finding import lines_of
@@ -142,18 +161,26 @@ def run(arguments: argparse.Namespace) -> int:
         for line in lines_of(finding):
             print(line)
     tables.tell(arguments, mapper)
-    status = 0
     if arguments.json is not None:
         figures = {"accesses": total, **{finding.key: finding.figures for finding in findings}}
         if mapper is not None:
             figures["left_out"] = mapper.left_out.figures()
-        status |= write_text("unimmu tlb analyze", arguments.json, json.dumps(figures, indent=1) + "\n")
+        files.write("--json", json.dumps(figures, indent=1) + "\n")
     if arguments.output is not None:
-        from emu.lab.page import page_of
+        files.write("-o", _drawn(arguments, findings, total))
+    return 0
 
-        page = page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings)
-        status |= write_text("unimmu tlb analyze", arguments.output, page)
-    return status
+
+def _drawn(arguments: argparse.Namespace, findings: Sequence[Finding], total: int) -> str:
+    """What -o gets: the picture, or a page with everything."""
+    if arguments.output.suffix == ".svg":
+        from emu.lab.curves import draw_curves
+
+        (picture,) = findings[0].pictures
+        return draw_curves(picture)
+    from emu.lab.page import page_of
+
+    return page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings)
 
 
 def _mapper(arguments: argparse.Namespace) -> TableMapper | None:

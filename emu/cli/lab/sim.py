@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import pathlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emu.cli.arguments import Parser, UsageError, number_from
+from emu.cli.arguments import Parser, UsageError, number_from, output_path
 from emu.cli.lab import tables
-from emu.cli.lab.written import check_that_it_stays, write_text
 from emu.cli.progress import Report, progress
+from emu.cli.results import ResultFiles
 from emu.cli.tlb import is_file, nested, preset_or_file, timed, with_settings
 
 if TYPE_CHECKING:
@@ -89,14 +88,17 @@ def add_arguments(parser: Parser) -> None:
         "--pcids", type=number_from(1, 4094), metavar="N",
         help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
     )  # fmt: skip
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all counters to FILE as JSON")
+    parser.add_argument("--json", type=output_path, metavar="FILE", help="write all counters to FILE as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and show."""
-    check_that_it_stays(arguments.file, arguments.json)
-    check_that_it_stays(arguments.tables or "", arguments.json)
     tables.check(arguments)
+    with ResultFiles({"--json": arguments.json}, tables.read_by(arguments)) as files:
+        return _simulate(arguments, files)
+
+
+def _simulate(arguments: argparse.Namespace, files: ResultFiles) -> int:
     models = geometries_of(arguments.tlb, arguments.tlb_set, latency=arguments.tlb_latency, size=arguments.nested)
     geometries = [geometry for _, geometry in models]
     from emu.cli.running.accesses import needs_library
@@ -117,12 +119,12 @@ def run(arguments: argparse.Namespace) -> int:
     for line in table(headings_of(models), figures):
         print(line)
     tables.tell(arguments, mapper)
-    if arguments.json is None:
-        return 0
-    said = {"file": arguments.file, "accesses": accesses, "warm_up": arguments.warm_up, "models": figures}
-    if mapper is not None:
-        said["left_out"] = mapper.left_out.figures()
-    return write_text("unimmu tlb sim", arguments.json, json.dumps(said, indent=2) + "\n")
+    if arguments.json is not None:
+        said = {"file": arguments.file, "accesses": accesses, "warm_up": arguments.warm_up, "models": figures}
+        if mapper is not None:
+            said["left_out"] = mapper.left_out.figures()
+        files.write("--json", json.dumps(said, indent=2) + "\n")
+    return 0
 
 
 def geometries_of(
@@ -231,7 +233,12 @@ def table(headings: Sequence[str], figures: Sequence[dict[str, Any]]) -> list[st
     for column, model in enumerate(figures):
         for name, value in _counters(model):
             rows.setdefault(name, [None] * len(figures))[column] = value
-    shown = {name: [_cell(value) for value in values] for name, values in rows.items() if any(values)}
+    shown = {}
+    for name, values in rows.items():
+        if any(values):
+            shown[name] = [_cell(value) for value in values]
+            if (whole := rows.get(name.removesuffix("-misses") + "s")) is not None and name.endswith("-misses"):
+                shown[f"  of {name.removesuffix('-misses')}s"] = list(map(_share, values, whole))
     columns = [[heading, *(cells[at] for cells in shown.values())] for at, heading in enumerate(headings)]
     widths = [max(map(len, column)) for column in columns]
     first = max(map(len, shown), default=0)
@@ -260,6 +267,10 @@ def _counters(model: dict[str, Any]) -> Iterator[tuple[str, int]]:
     for cache, counters in model["structure_caches"].items():
         for name, value in counters.items():
             yield f"{cache} cache {name}", value
+
+
+def _share(value: int | None, whole: int | None) -> str:
+    return f"{100 * value / whole:.2f} %" if value is not None and whole else "-"
 
 
 def _cell(value: int | None) -> str:

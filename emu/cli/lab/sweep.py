@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import Parser, UsageError, number_from
-from emu.cli.lab.written import OUTPUT_FAILED
 from emu.cli.messages import complain
 from emu.cli.progress import on_terminal
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from emu.lab.sweep import Came, Pool, Sweep
 
-#: The exit status where points failed.
-_FAILED = 1
+#: The exit statuses where points failed, and where a file could not be written.
+_FAILED, _OUTPUT_FAILED = 1, 74  # EX_IOERR
 #: How often the results that there are go into the Parquet and the page, and how often a line tells of the progress
 #: where standard error is no terminal, in seconds.
 _RESULTS_S, _LINE_S = 5.0, 10.0
@@ -56,7 +56,7 @@ def add_arguments(parser: Parser) -> None:
         help="points at once on this host (default: one for each CPU)",
     )  # fmt: skip
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS",
+        "--scheduler", type=_address, metavar="ADDRESS",
         help="run on the workers of the Dask scheduler there (tcp://HOST:PORT), which find the same files at the same "
         "paths; one thread a worker",
     )  # fmt: skip
@@ -65,6 +65,14 @@ def add_arguments(parser: Parser) -> None:
         help="with --scheduler: how long to wait for one that is gone, or for workers (default: 300 seconds)",
     )  # fmt: skip
     parser.add_argument("--status", action="store_true", help="run nothing; show what has come so far")
+
+
+def _address(text: str) -> str:
+    """Where a scheduler of Dask's is; argparse reports what is no address."""
+    found = re.fullmatch(r"(?:[a-z]+://)?(?:\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+):([0-9]{1,5})/?", text)
+    if found is None or not 0 < int(found[1]) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not tcp://HOST:PORT (`dask scheduler` prints it)")
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     except OSError as error:
         complain(f"unimmu tlb sweep: {error.filename or directory}: {error.strerror or error}")
-        return OUTPUT_FAILED
+        return _OUTPUT_FAILED
 
 
 def _run(sweep: Sweep, arguments: argparse.Namespace) -> None:
@@ -104,6 +112,7 @@ def _run(sweep: Sweep, arguments: argparse.Namespace) -> None:
         complain(f"unimmu tlb sweep: {total - missing:,} of {total:,} points have their results already")
     if not missing:
         return
+    write_files(sweep)  # now too: a place where they cannot be is told before the first point
     written = time.monotonic()
 
     try:
@@ -164,7 +173,7 @@ def write_files(sweep: Sweep) -> None:
     from emu.lab.curves import draw_curves
     from emu.lab.page import page_of
     from emu.lab.store import PAGE
-    from emu.lab.sweep_report import findings
+    from emu.lab.sweep_report import findings, picture_names
 
     rows = sweep.rows()
     sweep.store.write_results(rows)
@@ -172,9 +181,9 @@ def write_files(sweep: Sweep) -> None:
     opening = f"{done:,} of {len(rows):,} points have a result."
     found = findings(sweep.spec, rows)
     sweep.store.write_text(PAGE, page_of(sweep.spec.title, opening, found))
-    for finding in found:
+    for name, finding in zip(picture_names(sweep.spec), found, strict=False):  # behind them, the open points
         for picture in finding.pictures:
-            sweep.store.write_text(f"{finding.key}.svg", draw_curves(picture))
+            sweep.store.write_text(name, draw_curves(picture))
 
 
 def _told(sweep: Sweep) -> int:

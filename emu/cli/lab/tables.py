@@ -45,6 +45,14 @@ def check(arguments: argparse.Namespace) -> None:
         raise UsageError("--pid and --cr3 exclude each other: each says whose page tables are meant")
 
 
+def read_by(arguments: argparse.Namespace) -> dict[str, str]:
+    """The files that a command reads, and what they are."""
+    read = {arguments.file: "the stream"}
+    if arguments.tables is not None:
+        read.setdefault(arguments.tables, "what has the page tables")
+    return read
+
+
 def check_stream(arguments: argparse.Namespace, has_tables: bool) -> None:
     """:class:`UsageError` for options that say which tables a stream goes through that has its own."""
     for name in ("pages", "v2p", "tables"):

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
-import pathlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from emu.cli.arguments import Parser, UsageError
-from emu.cli.messages import complain
+from emu.cli.arguments import Parser, UsageError, output_path
 from emu.cli.progress import progress
+from emu.cli.results import ResultFiles
 from emu.cli.tracing.choosing import complain_of_end
 from emu.cli.tracing.counted import add_elf, programs_of
 
 if TYPE_CHECKING:
     from emu.trace.opened import Trace
 
-#: The exit status.
-_OUTPUT_FAILED: Final = 74  # EX_IOERR
 _EXAMPLES = """\
 examples:
   unimmu run --trace t.parquet region_stress 3 4
@@ -36,7 +32,7 @@ def add_arguments(report: Parser) -> None:
     report.epilog = _EXAMPLES
     report.add_argument("file", metavar="FILE", help="the trace")
     report.add_argument(
-        "-o", "--output", metavar="PAGE", type=pathlib.Path, required=True, help="the page, for a browser"
+        "-o", "--output", metavar="PAGE", type=output_path, required=True, help="the page, for a browser"
     )
     add_elf(report)
 
@@ -48,24 +44,17 @@ def run(arguments: argparse.Namespace) -> int:
     from emu.trace.pictures.tally import tally
     from emu.trace.reader import TraceError
 
-    page: pathlib.Path = arguments.output
     try:
         trace = Trace(arguments.file)
-        if page.exists() and os.path.samefile(arguments.file, page):
-            raise UsageError(f"-o {page}: that is the trace itself")
         programs = programs_of(trace, arguments.elf, arguments.symfs)
-        with progress("the trace is read", _events(trace)) as report:
-            found = tally(trace, programs, report)
+        with ResultFiles({"-o": arguments.output}, {arguments.file: "the trace"}) as files:
+            with progress("the trace is read", _events(trace)) as report:
+                found = tally(trace, programs, report)
+            if not found.complete:
+                complain_of_end(trace.path)
+            files.write("-o", report_page(found))
     except TraceError as error:
         raise UsageError(str(error)) from None
-    text = report_page(found)
-    if not found.complete:
-        complain_of_end(trace.path)
-    try:
-        page.write_text(text, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        complain(f"unimmu trace report: {page}: {getattr(error, 'strerror', None) or error}")
-        return _OUTPUT_FAILED
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from emu.trace.pt.graph import Node, graph_of, node_name
 from emu.trace.pt.sharing import Sharing, who
@@ -10,15 +10,17 @@ from emu.trace.pt.tables import PageTablesSnapshot, shown_address
 from emu.trace.pt.text import title_of
 
 
-def dot_text(snapshot: PageTablesSnapshot, sharing: Sharing) -> Iterator[str]:
-    """A directed graph: a cluster an address space, a node a table; shared tables once, and filled."""
+def dot_text(snapshot: PageTablesSnapshot, sharing: Sharing, chosen: Collection[int] = ()) -> Iterator[str]:
+    """A directed graph: a cluster an address space, a node a table; shared tables once, and filled.  Of many processes
+    those that are alike are one node (:mod:`emu.trace.pt.folding`).
+    """
     yield "digraph page_tables {"
     yield f"  label={_quoted(title_of(snapshot))}; labelloc=t; rankdir=LR;"
     yield '  node [shape=box, fontname="DejaVu Sans Mono", fontsize=11]; edge [fontname="DejaVu Sans", fontsize=9];'
-    blocks = graph_of(snapshot, sharing)
+    blocks = graph_of(snapshot, sharing, chosen)
     for number, block in enumerate(blocks):
         yield f"  subgraph cluster_{number} {{"
-        yield f"    label={_quoted(block.space.title)};"
+        yield f"    label={_quoted(block.title)};"
         for node in _all(block.root):
             yield f"    {_name(node)} [{_look(snapshot, node)}];"
         yield "  }"
@@ -43,7 +45,8 @@ def _name(node: Node) -> str:
 
 def _look(snapshot: PageTablesSnapshot, node: Node) -> str:
     vaddr = shown_address(node.vaddr, snapshot.levels)
-    label = _quoted(f"{node_name(node, snapshot.levels)}\nfrom {vaddr:#x}\n{node.holds}")
+    where = "" if node.apart else f"from {vaddr:#x}\n"
+    label = _quoted(f"{node_name(node, snapshot.levels)}\n{where}{node.holds}")
     if not node.shared:
         return f"label={label}"
     hint = _quoted(f"shared by {who(snapshot, node.sharers)}")

@@ -1,25 +1,27 @@
 """The tables of a snapshot as a graph of few nodes: for a picture, and for Graphviz.
 
 Each table stands in one address space: a shared one in that of the region that owns it, or else of the first process
-that reaches it.  Many PTE tables behind each other are one node, and so are all tables of a process that comes late.
+that reaches it.  Many PTE tables behind each other are one node, and so are all tables of processes that
+:mod:`emu.trace.pt.folding` puts together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from emu.linux.event_kind import printable
 from emu.mm.pagetable import HERE, P, span
 from emu.mm.swapops import swapped
-from emu.trace.pt.sharing import Sharing, who
-from emu.trace.pt.tables import PageTablesSnapshot, Space, address_of, children, shown_address
+from emu.trace.pt.folding import Row, own_tables, rows_of
+from emu.trace.pt.sharing import Sharing, spelled, who
+from emu.trace.pt.tables import PageTablesSnapshot, address_of, children, shown_address
 from emu.trace.pt.text import table_name
 from emu.trace.report.units import plural
 from mmu.entries import PAGE_SIZE_NAME, PS
 
-#: So many processes are drawn with all their tables; of the others, all that is their own is one node.
-FULL = 12
 #: PTE tables behind each other that are drawn one by one.
 _MANY = 3
 
@@ -28,7 +30,8 @@ _MANY = 3
 class Node:
     """One table, or several that look alike: the first address that the first translates, and what they hold.
 
-    ``links`` are nodes of other address spaces to which entries point, each with that entry's address.
+    ``links`` are nodes of other address spaces to which entries point, each with that entry's address.  ``apart``: each
+    of the sharers has as many tables of its own.
     """
 
     space: int
@@ -39,11 +42,12 @@ class Node:
     sharers: frozenset[int]
     children: list[Node] = field(default_factory=list)
     links: list[tuple[int, Node]] = field(default_factory=list)
+    apart: bool = False
 
     @property
     def shared(self) -> bool:
         """Whether several address spaces reach it."""
-        return len(self.sharers) > 1
+        return len(self.sharers) > 1 and not self.apart
 
     @property
     def key(self) -> str:
@@ -53,41 +57,56 @@ class Node:
 
 @dataclass(frozen=True)
 class Block:
-    """An address space and the nodes that stand in it, from its top table down."""
+    """An address space, or several together, and the nodes that stand there, from the top table down."""
 
-    space: Space
+    title: str
     root: Node
 
 
-def graph_of(snapshot: PageTablesSnapshot, sharing: Sharing) -> list[Block]:
-    """The blocks, in the order of the snapshot's address spaces."""
-    return _Builder(snapshot, sharing).blocks()
+def graph_of(snapshot: PageTablesSnapshot, sharing: Sharing, chosen: Collection[int] = ()) -> list[Block]:
+    """The blocks, in the order of the snapshot's address spaces; ``chosen`` as in
+    :func:`~emu.trace.pt.folding.rows_of`.
+    """
+    return _Builder(snapshot, sharing).blocks(chosen)
 
 
 class _Builder:
     def __init__(self, snapshot: PageTablesSnapshot, sharing: Sharing) -> None:
         self._snapshot, self._sharing = snapshot, sharing
         self._regions = frozenset(n for n, space in enumerate(snapshot.spaces) if space.is_region)
-        self._late = frozenset([n for n, space in enumerate(snapshot.spaces) if not space.is_region][FULL:])
         self._node_of: dict[int, Node] = {}
         self._open: list[
             tuple[Node, int, int]
         ] = []  # a node, an entry of it, the table of another node at which it points
 
-    def blocks(self) -> list[Block]:
+    def blocks(self, chosen: Collection[int]) -> list[Block]:
         blocks = [
-            Block(space, self._summary(number) if number in self._late else self._tree(number))
-            for number, space in enumerate(self._snapshot.spaces)
+            Block(self._title(row), self._tree(row.spaces[0]) if row.full else self._summary(row.spaces))
+            for row in rows_of(self._snapshot, self._owner, chosen)
         ]
         for node, entry, table in self._open:
             target = self._node_of.get(table)
-            if target is not None and all(known is not target for _, known in node.links):
+            if target is not None and target is not node and all(known is not target for _, known in node.links):
                 node.links.append((entry, target))
         return blocks
 
     def _owner(self, table: int) -> int:
         spaces = self._sharing.spaces_of[table]
         return min(spaces & self._regions or spaces)
+
+    def _title(self, row: Row) -> str:
+        """Of several the processes, and what they are alike in."""
+        first, spaces = self._snapshot.spaces[row.spaces[0]], self._snapshot.spaces
+        if len(row.spaces) == 1 and row.like is None:
+            return first.title
+        pids = spelled(sorted(pid for number in row.spaces for pid in spaces[number].pids))
+        names = ", ".join(dict.fromkeys(printable(spaces[number].name) for number in row.spaces))
+        who_they_are = f"{'process' if len(row.spaces) == 1 else 'processes'} {pids} ({names})" if pids else names
+        many = f"{len(row.spaces):,} more: {who_they_are}"
+        if row.like is None:
+            return many
+        like = spaces[row.like]
+        return f"{many}, like {f'process {like.pids[0]}' if like.pids else like.title}"
 
     def _tree(self, number: int) -> Node:
         return self._node(number, self._snapshot.spaces[number].pgd, 0)
@@ -124,23 +143,25 @@ class _Builder:
             self._node_of.update(dict.fromkeys(tables, nodes[-1]))
         return nodes
 
-    def _summary(self, number: int) -> Node:
-        """A process of which only the links are of interest."""
-        space, own = self._snapshot.spaces[number], []
-        node = Node(number, self._snapshot.levels, (), 0, "", frozenset([number]))
-        todo = [space.pgd]
-        while todo:
-            at = todo.pop()
-            own.append(at)
-            table = self._snapshot.tables[at]
-            for index, child in children(table.level, table.entries):
-                if child not in self._snapshot.tables:
-                    continue
-                if self._owner(child) == number:
-                    todo.append(child)
-                else:
-                    self._open.append((node, at + 8 * index, child))
+    def _summary(self, numbers: tuple[int, ...]) -> Node:
+        """Processes of which only the links are of interest."""
+        own, counts = [], []
+        node = Node(numbers[0], self._snapshot.levels, (), 0, "", frozenset(numbers), apart=len(numbers) > 1)
+        for number in numbers:
+            mine = own_tables(self._snapshot, self._owner, number)
+            counts.append(len(mine))
+            own += mine
+            for at in mine:
+                table = self._snapshot.tables[at]
+                self._open += [
+                    (node, at + 8 * index, child)
+                    for index, child in children(table.level, table.entries)
+                    if child in self._snapshot.tables and self._owner(child) != number
+                ]
         node.tables, node.holds = tuple(own), plural(len(own), "table of its own", "tables of its own")
+        if len(numbers) > 1:
+            each = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+            node.holds = f"{each} tables of their own each"
         self._node_of.update(dict.fromkeys(own, node))
         return node
 
@@ -168,6 +189,8 @@ class _Builder:
 
 def node_name(node: Node, levels: int) -> str:
     """Its kind and where it is, or how many it stands for."""
+    if node.apart:
+        return f"{len(node.sharers):,} processes"
     if not node.children and not node.level - levels and len(node.tables) > 1:
         return f"PGD {node.tables[0]:#x}"
     kind = table_name(node.level, levels)
@@ -176,6 +199,8 @@ def node_name(node: Node, levels: int) -> str:
 
 def node_words(snapshot: PageTablesSnapshot, node: Node) -> str:
     """A node in a sentence, for who cannot see the picture."""
+    if node.apart:
+        return f"{node_name(node, snapshot.levels)}, {who(snapshot, node.sharers).partition(' ')[2]}: {node.holds}"
     vaddr = shown_address(node.vaddr, snapshot.levels)
     last = node.vaddr + (span(node.level) << 9) - 1
     end = shown_address(last, snapshot.levels)

@@ -6,7 +6,7 @@ What the pictures show stands in tables too: each box of the picture is a link t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from html import escape
 
 from emu.linux.event_kind import printable
@@ -26,17 +26,19 @@ from emu.trace.report.units import kib, plural
 _OPEN = 3
 
 
-def tables_page(snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[WalkStory] = ()) -> str:
-    """HTML 5, in one file."""
+def tables_page(
+    snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[WalkStory] = (), chosen: Collection[int] = ()
+) -> str:
+    """HTML 5, in one file; ``chosen`` as in :func:`~emu.trace.pt.folding.rows_of`."""
     title = title_of(snapshot)
     saved = in_words(snapshot, accounts(snapshot, sharing))
     sections = [
         ("walk", f"Step by step: {plural(len(walks), 'walk', 'walks')}", [_walk(story) for story in walks]),
-        ("picture", "All tables", [_picture(snapshot, sharing)]),
+        ("picture", "All tables", [_picture(snapshot, sharing, chosen)]),
         ("shared", "Who shares what", [_shared(snapshot, sharing)]),
         ("bytes", "What the tables take", [f"<p>{escape(saved)}.</p>", _bytes(snapshot, sharing)]),
         ("ranges", "What is mapped", list(_ranges(snapshot, sharing))),
-        ("tables", "Table by table", [_tables(snapshot, sharing)]),
+        ("tables", "Table by table", [_tables(snapshot, sharing, chosen)]),
     ]
     found = [(key, name, "".join(inner)) for key, name, inner in sections if inner]
     return document(title, f"<p>{escape(saved)}.</p>", found)
@@ -45,9 +47,9 @@ def tables_page(snapshot: PageTablesSnapshot, sharing: Sharing, walks: Sequence[
 # -- the parts ---------------------------------------------------------------------------------------------------------
 
 
-def _picture(snapshot: PageTablesSnapshot, sharing: Sharing) -> str:
+def _picture(snapshot: PageTablesSnapshot, sharing: Sharing, chosen: Collection[int]) -> str:
     note = '<p class="soft">Each box is a link to its row below. Tables that several reach stand out.</p>'
-    return note + scrolled(draw_tables(snapshot, sharing), "picture of all tables")
+    return note + scrolled(draw_tables(snapshot, sharing, chosen), "picture of all tables")
 
 
 def _shared(snapshot: PageTablesSnapshot, sharing: Sharing) -> str:
@@ -97,9 +99,9 @@ def _title(space: Space) -> str:
     return f"{space.title}: PGD at {space.pgd:#x}"
 
 
-def _tables(snapshot: PageTablesSnapshot, sharing: Sharing) -> str:
+def _tables(snapshot: PageTablesSnapshot, sharing: Sharing, chosen: Collection[int]) -> str:
     rows, keys = [], []
-    for block in graph_of(snapshot, sharing):
+    for block in graph_of(snapshot, sharing, chosen):
         for node in all_nodes(block.root):
             keys.append(node.key)
             rows.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from emu.linux.event_kind import printable
 from emu.mm.pagetable import span
@@ -23,9 +23,12 @@ _LANES, _LANE = 8, 5.0
 _LEGEND, _BOLD, _PLAIN = 330.0, 0.66, 0.58
 
 
-def draw_tables(snapshot: PageTablesSnapshot, sharing: Sharing) -> str:
-    """An SVG of every table.  Each box is a link to ``#KEY``, where :mod:`emu.trace.pt.page` says the same in words."""
-    return _Picture(snapshot, sharing).draw()
+def draw_tables(snapshot: PageTablesSnapshot, sharing: Sharing, chosen: Collection[int] = ()) -> str:
+    """An SVG of every table, of many processes as :mod:`emu.trace.pt.folding` says.
+
+    Each box is a link to ``#KEY``, where :mod:`emu.trace.pt.page` says the same in words.
+    """
+    return _Picture(snapshot, sharing, chosen).draw()
 
 
 def all_nodes(node: Node) -> Iterator[Node]:
@@ -36,10 +39,10 @@ def all_nodes(node: Node) -> Iterator[Node]:
 
 
 class _Picture:
-    def __init__(self, snapshot: PageTablesSnapshot, sharing: Sharing) -> None:
+    def __init__(self, snapshot: PageTablesSnapshot, sharing: Sharing, chosen: Collection[int]) -> None:
         self._snapshot, self._levels = snapshot, snapshot.levels
         self._says = in_words(snapshot, accounts(snapshot, sharing))
-        self._blocks = graph_of(snapshot, sharing)
+        self._blocks = graph_of(snapshot, sharing, chosen)
         self._at: dict[Node, tuple[float, float]] = {}
         self._tops: list[tuple[Block, float, float]] = []
         y = _TOP
@@ -73,7 +76,9 @@ class _Picture:
             drawing.text(x, 80, describe_table(level, self._levels), 13, bold=True, then=covers, then_size=11)
         for block, top, height in self._tops:
             drawing.box(_MARGIN, top, width - 2 * _MARGIN, height, PANEL)
-            words = block.space.title + ("" if block.space.pids or block.space.cpus else ", which is in no CPU's CR3")
+            space = self._snapshot.spaces[block.root.space]
+            alone = "" if space.pids or space.cpus else ", which is in no CPU's CR3"
+            words = _cut(f"{block.title}{alone}", int((width - 4 * _MARGIN) / (13 * _BOLD)))
             drawing.text(2 * _MARGIN, top + 17, words, 13, bold=True)
         self._arrows()
         for node in self._at:
@@ -94,7 +99,7 @@ class _Picture:
             self._drawing.box(x, y, _BOX, _HEIGHT, style, hint=words)
             name = f"{style.name}-text"
             self._drawing.text(x + 8, y + 15, node_name(node, self._levels), 13, mono=True, ink=style.ink, name=name)
-            low = f"{shown_address(node.vaddr, self._levels):#x}: {node.holds}"
+            low = node.holds if node.apart else f"{shown_address(node.vaddr, self._levels):#x}: {node.holds}"
             self._drawing.text(x + 8, y + 30, _cut(low, 31), 11 if len(low) < 29 else 9.5, ink=style.ink, name=name)
 
     # -- arrows ----------------------------------------------------------------------------------------------------

@@ -106,10 +106,14 @@ class Drawing:
             self._add("path", d=path, fill=style.fill, **{"class": style.name})
 
     def line(
-        self, points: list[tuple[float, float]], *, ink: str = "#333333", width: float = 1, name: str = ""
-    ) -> None:
+        self, points: list[tuple[float, float]], *, ink: str = "#333333", width: float = 1, dash: str = "",
+        name: str = "",
+    ) -> None:  # fmt: skip
         """A line through the points."""
-        self._add("polyline", points=_points(points), fill="none", stroke=ink, stroke_width=width, **{"class": name})
+        self._add(
+            "polyline", points=_points(points), fill="none", stroke=ink, stroke_width=width, stroke_dasharray=dash,
+            **{"class": name},
+        )  # fmt: skip
 
     def pile(self, x: float, y: float, width: float, height: float, style: Style, *, hint: str = "") -> None:
         """A pile of sheets, the top one at the given place, the others looking out on both sides above it."""
