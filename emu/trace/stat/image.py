@@ -48,7 +48,6 @@ class Mapping:
         fits = 0 <= start < start + length < 1 << 64 and 0 <= offset < 1 << 64
         return cls(start, start + length, offset, path, build_id) if fits else None
 
-
     def apart(self, others: Iterable[Mapping]) -> tuple[Mapping, ...]:
         """Those in whose place this one is not."""
         return tuple(one for one in others if one.end <= self.start or self.end <= one.start)
