@@ -14,6 +14,7 @@ from emu.mm.flags import FaultResult, VmFlags
 from emu.mm.hugetlb import hpage_align, is_huge_size
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.vma import Vma
+from emu.mm.vmamodify import carve, may_split
 from mmu.memory import PAGE_SIZE
 from mmu.registers import Access
 from msharefs.quirks import rights_of_object
@@ -108,7 +109,7 @@ def _covering(region: Region, start: int, end: int) -> list[Vma]:
     if sum(min(vma.end, end) - max(vma.start, start) for vma in vmas) < end - start:
         raise LinuxError(errno.ENOMEM)
     for vma in vmas:  # every refusal before the first change
-        region.host.may_split(vma, start, end)
+        may_split(region.host, vma, start, end)
     return vmas
 
 
@@ -131,7 +132,7 @@ def protect_range(region: Region, offset: int, size: int, prot: int) -> int:
     changed = 0
     for vma in vmas:
         if vma.prot != rights:
-            part = host.carve(vma, start, end)
+            part = carve(host, vma, start, end)
             if (part.prot | rights) & Prot.EXEC:
                 host.code_id = host.context.new_code_id()
             part.prot = rights

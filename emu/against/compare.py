@@ -18,7 +18,7 @@ from errno import EAGAIN, EPIPE, ESPIPE
 from itertools import zip_longest
 from signal import SIGKILL
 
-from emu.against.record import Flow, Kind, Record, Run, TaskName, TaskRecords
+from emu.against.record import Flow, Kind, Record, Run, TaskRecords
 
 #: Calls that a program makes or not as others run, or as the kernel gives it a vdso.
 OPTIONAL = frozenset({
@@ -389,8 +389,3 @@ def _named(ours: tuple[tuple[str, object], ...], theirs: tuple[tuple[str, object
             values = [repr(value[1])[:200] if value is not None else "nothing" for value in (a, b)]
             return f"{name}: {values[0]} in the machine, {values[1]} on Linux"
     return ""
-
-
-def tasks_of_one_side(guest: Run, native: Run) -> list[TaskName]:
-    """Tasks that only one of the runs has had."""
-    return sorted(guest.tasks.keys() ^ native.tasks.keys())

@@ -44,7 +44,7 @@ _SCHEMA = 1
 def add_arguments(parser: Parser) -> None:
     """The options of ``unimmu bench``."""
     parser.description = (
-        "Run the benchmark suite, which takes some minutes.  An aim that is missed is shown, and is no error."
+        "Run the benchmark suite, which takes some minutes. An aim that is missed is shown, and is no error."
     )
     parser.epilog = (
         "examples:\n  unimmu bench --quick\n  unimmu bench --json bench.json\n  unimmu bench --compare bench.json\n"

@@ -23,7 +23,7 @@ COMMANDS = {
     "run": ("emu.cli.run", "run an x86-64 Linux program"),
     "pt": ("emu.cli.pt", "the page tables of a run at one moment: ranges, pictures, who shares what, walks in words"),
     "presets": ("emu.cli.presets", "the TLBs of known processors, and where each number comes from"),
-    "tlb": ("emu.cli.laboratory", "the laboratory for TLBs: analyse recorded accesses, sweep over geometries"),
+    "tlb": ("emu.cli.laboratory", "the laboratory for TLBs: replay accesses through models, analyse them, run sweeps"),
     "trace": ("emu.cli.trace", "look at what `unimmu run --trace` recorded"),
     "bench": ("emu.cli.bench", "the benchmark suite"),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from unicorn import (
 )
 from unicorn import x86_const as x86
 
-from emu.cpu.registers import RegisterFile
+from emu.cpu.slices import Slices
 from emu.cpu.trap import DR6_BS, SLICE_TRAP, SYSCALL_TRAP, Trap, TrapKind
 from emu.engine.records import FAR, INLINE_BLOCK_BYTES, Count, InlineBlock, TrapReason, TrapState
 from emu.inline.inlining import Inlining, watch_hooks
@@ -36,7 +35,6 @@ from mmu.objectcode import load
 from mmu.record import replace
 from mmu.registers import CR4, Access
 from mmu.selftest import is_wanted
-from mmu.state import MmuState
 
 if TYPE_CHECKING:
     from mmu.geometry import Geometry
@@ -69,7 +67,7 @@ def _make_sure_of_room() -> None:
         ) from None
 
 
-class Cpu(RegisterFile):
+class Cpu(Slices):
     """The engine on which all vCPUs take turns."""
 
     def __init__(
@@ -92,18 +90,12 @@ class Cpu(RegisterFile):
         uc.ctl_set_cpu_model(CPU_MODEL)
         uc.ctl_set_tcg_buffer_size(CODE_BUFFER)
         uc.ctl_exits_enabled(True)
-        self.mmu = Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus, fast=fast, fetch_hook=False)
-        super().__init__(uc)  # the engine has begun, and its registers are where they will stay
+        super().__init__(Mmu(uc, ram, tlb=tlb, seed=seed, processors=cpus, fast=fast, fetch_hook=False))
         self.guard = self.mmu.guard
         self.guard.stop_soon = self.end_slice
         self.guard.signals_wait_in(Cpu.enter)
         if la57:
             self.mmu.registers = replace(self.mmu.registers, cr4=self.mmu.registers.cr4 | CR4.LA57)
-        granted = ctypes.addressof(self.mmu.state) + MmuState.granted.offset  # type: ignore[attr-defined]
-        self.trap = TrapState(count=granted)
-        self._library = load("emu.engine.hooks")
-        self._begin_slice, self._limit_slice = (self._library[f"{word}_slice"].call for word in ("begin", "limit"))
-        self._trap_at, self._thread = ctypes.addressof(self.trap), threading.get_ident()
         self._count = Count.from_address(self.trap.count)
         self._vector: int | None = None
         #: The time-stamp counter.
@@ -121,10 +113,6 @@ class Cpu(RegisterFile):
         unicorn_abi.look_at_accesses(uc, self._hooks_stop_anywhere)
         watch_hooks(uc, self._hooked)
         self._engine_tlb = EngineTlb(self.mmu)
-        #: When somebody wants to be called, in instructions, and who; and while the engine is only to run up to there,
-        #: where the slice ends, as :attr:`spent` has it.
-        self._alarm: tuple[int, Callable[[], object]] | None = None
-        self._slice_end = 0
 
     # -- set-up ----------------------------------------------------------------------------------------------------
 
@@ -254,20 +242,6 @@ class Cpu(RegisterFile):
 
     # -- registers -------------------------------------------------------------------------------------------------
 
-    @property
-    def clock(self) -> int:
-        """Instructions retired since the machine was made."""
-        return self.mmu.state.clock
-
-    def retired(self) -> int:
-        """The same."""
-        return self.mmu.state.clock
-
-    @property
-    def spent(self) -> int:
-        """What slices are counted in: instructions, and the iterations of those with REP."""
-        return self.mmu.state.clock + self.trap.iterations
-
     def is_on_stack(self, vaddr: int) -> bool:
         """Whether the instruction at RIP, which has this operand, makes the access to the stack (SS)."""
         from emu.instructions.branch import uses_stack  # few guests get there
@@ -284,68 +258,10 @@ class Cpu(RegisterFile):
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    @property
-    def last_end(self) -> int:
-        """Where the string instruction with REP ends that was run last and can go on, which does not count any more; 0
-        for none."""
-        return self.trap.last_end if self.trap.last_clock == self.clock else 0
-
-    @last_end.setter
-    def last_end(self, end: int) -> None:
-        self.trap.last_end = self.mmu.state.last_end = end
-        if end:
-            self.trap.last_clock = self.clock
-
-    def begin_slice(self, left: int) -> None:
-        """A slice of so many instructions begins."""
-        self._thread = threading.get_ident()
-        if self._alarm is not None:
-            left = self._up_to_alarm(left)
-        self._begin_slice(self._trap_at, left)
-
-    def set_alarm(self, clock: int, call: Callable[[], object]) -> None:
-        """Call somebody once, between two blocks of code, as soon as so many instructions have been retired; in turns
-        that begin from now on."""
-        self._alarm = clock, call
-
-    def _up_to_alarm(self, left: int) -> int:
-        assert self._alarm is not None
-        before = max(self._alarm[0] - self.clock, 0)
-        self._slice_end = self.spent + left if before < left else 0
-        return min(before, left)
-
-    def _goes_on(self) -> bool:
-        """The slice that the engine was given is over: whether more of it is left, behind the alarm."""
-        left = self._slice_end - self.spent
-        if left <= 0:
-            return False
-        if self._alarm is not None and self.clock >= self._alarm[0]:
-            call, self._alarm = self._alarm[1], None
-            call()
-        self._slice_end = 0
-        self.begin_slice(left)
-        return True
-
     def slice_is_over(self) -> None:
         """A slice was used up."""
         if self.mmu.tlb is None:  # whose own size counts
             self._engine_tlb.turn_is_over(self.clock)
-
-    def end_slice(self) -> None:
-        """Stop before the next block, as at the end of a slice; for another thread than that which runs, soon: it must
-        not take back what code is counting with."""
-        trap = self.trap
-        if self._thread == threading.get_ident():
-            self._limit_slice(self._trap_at, 0)
-        trap.limit = self._slice_end = 0
-        trap.aside = min(trap.aside, 1)
-
-    def limit_slice(self, left: int) -> None:
-        """Leave no more than so many instructions of the slice."""
-        trap, limit = self.trap, self.clock + left
-        self._slice_end = min(self._slice_end, self.spent + left)
-        self._limit_slice(self._trap_at, min(trap.limit, limit))
-        trap.aside = min(trap.aside, limit + 1)
 
     def enter(self, rip: int) -> Trap:
         """Run at ``rip`` until something needs the kernel.  Raises what a callback raised."""

@@ -120,6 +120,12 @@ class SimpleDirectory(FixedDirectory):
             raise LinuxError(errno.EINVAL)
         target = new_directory.entries.get(new_name)
         self.sb.resources.kmem.account(SLAB_RECLAIMABLE).reserve(NEW_NAME)
+        self._move(name, new_directory, new_name, target, flags)
+
+    def _move(
+        self, name: str, new_directory: SimpleDirectory, new_name: str, target: Inode | None, flags: RenameFlags
+    ) -> None:
+        """Do it, where it may be done; ``target`` has the new name."""
         if flags & RenameFlags.EXCHANGE:
             self._exchange(name, new_directory, new_name)
             return

@@ -320,17 +320,7 @@ class OverlayDirectory(TmpfsDirectory):
                 raise LinuxError(errno.EXDEV)
             if isinstance(moved, Lower):
                 moved.copy_up()
-        if flags & RenameFlags.EXCHANGE:
-            self._exchange(name, new_directory, new_name)
-            return
-        if target is not None:
-            if target.is_directory:
-                new_directory.rmdir(new_name, target)
-            else:
-                new_directory.unlink(new_name, target)
-        self.remove(name)
-        new_directory._put(new_name, inode)
-        inode.ctime = self.ctime
+        self._move(name, new_directory, new_name, target, flags)
 
     def _lookup_or_none(self, name: str) -> Inode | None:
         try:

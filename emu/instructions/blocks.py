@@ -20,11 +20,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from unicorn.x86_const import UC_X86_REG_RFLAGS
-
 from emu.engine.records import ENDS_REPEATING, REPEATS, SPECIAL, STOPS, CodeCopy, TrapState, guards_of
 from emu.instructions.block import FORGET, RETRANSLATE, Block, Forget, Patch, Steps
-from emu.instructions.blocktable import APART, SPACES, BlockTable
+from emu.instructions.codespace import NO_MODE, CodeSpace
 from emu.instructions.cut import Cuts
 from emu.instructions.listed import with_listed
 from emu.instructions.opcodes import MODE_SHIFT, Mode
@@ -47,13 +45,9 @@ if TYPE_CHECKING:
     from emu.instructions.watch import Watch
 
 _HOOK = ctypes.CFUNCTYPE(*[ctypes.c_uint64] * 4)
-RFLAGS_AC = 1 << 18
 _NUMBER = 0xFFFF_FFFF
-_ALL_ONES = 0xFFFF_FFFF_FFFF_FFFF
 #: The mode under which a piece is known that belongs to mode 0, and how many modes there are.
 _PIECE, _MODES = 16, 8
-#: No mode yet.
-_NO_MODE = 0xFFFF_FFFF
 _NOTED = struct.Struct("4Q")
 #: When so many blocks are known (one of which a copy is kept counts twice), they are forgotten.
 MOST_BLOCKS = 1 << 17
@@ -62,22 +56,22 @@ MOST_BLOCKS = 1 << 17
 _Key = tuple[int, int, int, int]
 
 
-class Blocks:
+class Blocks(CodeSpace):
     """What is known, and what is done with listed instructions."""
 
     def __init__(self, mmu: Mmu, trap: TrapState, registers: Any, fpu: Fpu) -> None:
-        self._mmu, self._trap, self._registers, self._fpu = mmu, trap, registers, fpu
+        super().__init__(mmu, trap, fpu)
+        self._registers = registers
         #: Where the code is.
         self.pages = CodePages(mmu, trap)
         self._library = load("emu.instructions.scan")
         self._look = self._library["look_through"].call
-        self._limit_slice = load("emu.engine.hooks")["limit_slice"].call
         self.cuts = Cuts(mmu, trap)
         #: By mode.
         self._tables: dict[int, HostArray] = {}
         #: What native code has made known, and where it notes that until it is taken into what follows.
         self._noted = HostArray(MOST_NOTED * NOTED_BYTES, "B")
-        self._native = PlainBlocks(mode=_NO_MODE, noted=self._noted.address)
+        self._native = PlainBlocks(mode=NO_MODE, noted=self._noted.address)
         #: How many instructions a block has of which nothing else is known, by the same.
         self._plain_blocks: dict[_Key, int] = {}
         #: By address, physical address, size and mode; pieces under the mode with _PIECE.
@@ -94,13 +88,6 @@ class Blocks:
         #: Hits that may be in use: an instruction that is executed can write to its own page.
         self._dropped: list[Hit] = []
         self.pending: Patch | Steps | Forget | None = None
-        #: Modes that there have been.
-        self._modes = Mode.ALWAYS
-        #: Tells the user.
-        self.say_once: Callable[[str], None] = lambda message: None
-        #: Whether code that is plain may count itself; the ``code_id`` that TrapState.open is for; and, where the hook
-        #: is to look at each block until the engine has forgotten its pages, MmuState.epoch as of when that began.
-        self.counts_inline, self._space, self._closed = False, _NO_MODE, 0
         #: Asked whether the code of a block that runs guards its aligned operands (the host address of its KnownBlock),
         #: if it may; and the blocks of which the code does not.
         self.guard: Callable[[int], bool] | None = None
@@ -108,7 +95,6 @@ class Blocks:
         #: Asked whether the engine is to forget all code, and called where it has.
         self.is_full: Callable[[], bool] = lambda: False
         self.on_forgotten: Callable[[], object] = lambda: None
-        self._known = BlockTable(trap)
         self._install()
 
     def _install(self) -> None:
@@ -125,7 +111,7 @@ class Blocks:
 
     def watch(self, watch: Watch) -> None:
         """Tell somebody before certain instructions run.  Once, and before any code has run."""
-        self._watch, self._tables, self._native.mode = watch, {}, _NO_MODE
+        self._watch, self._tables, self._native.mode = watch, {}, NO_MODE
         if watch.has_places:
             self._trap.plain = 0  # it does not know where code is from
 
@@ -137,77 +123,6 @@ class Blocks:
             self._drop(key)
         self._known.forget(address)
         self._mmu.forget_code(paddr)
-
-    # -- modes -------------------------------------------------------------------------------------------------------
-
-    def enter(self, code_id: int, *, catches_faults: bool) -> None:
-        """The code that runs now is that of an address space, in the mode of the control words."""
-        if catches_faults:
-            code_id |= Mode.CATCHES_FAULTS << MODE_SHIFT
-        if self._modes or self._fpu.unmasks:
-            code_id |= self._mode() << MODE_SHIFT
-        if code_id != self._space or self._closed:
-            self._look_whether_told(code_id)
-        self._trap.code_id = code_id
-        first = (code_id & SPACES - 1) * APART
-        if first != self._known.first:
-            self._known.begin_at(first)
-
-    def place(self, code_id: int, *, catches_faults: bool) -> tuple[int, int] | None:
-        """What :meth:`enter` sets, ``TrapState.code_id`` and ``table``, as long as code is not forgotten; None where
-        that depends on the control words."""
-        if self._modes or self._fpu.unmasks:
-            return None
-        if catches_faults:
-            code_id |= Mode.CATCHES_FAULTS << MODE_SHIFT
-        return code_id, self._known.begins(code_id)
-
-    def _mode(self) -> Mode:
-        mode = Mode.UNMASKED if self._fpu.has_unmasked else Mode.ALWAYS
-        return mode | (Mode.ALIGNMENT_CHECK if self._mmu.uc.reg_read(UC_X86_REG_RFLAGS) & RFLAGS_AC else Mode.ALWAYS)
-
-    def set_mode(self, mode: Mode, on: bool) -> None:
-        """The guest is about to do what makes this mode begin or end."""
-        bit = mode << MODE_SHIFT
-        self._trap.code_id = self._trap.code_id | bit if on else self._trap.code_id & ~bit
-        self._begin_space()
-        if on and not self._modes & mode:
-            self._modes |= mode
-            if mode == Mode.UNMASKED:
-                self.say_once(
-                    "a program unmasks floating-point exceptions: while one is unmasked, its floating-point "
-                    "instructions are executed one by one, and take some microseconds each"
-                )
-
-    def _look_whether_told(self, code_id: int) -> None:
-        """Before code of another ``code_id`` runs than that which ran last, or where the hook looks at each block."""
-        self._trap.code_id = code_id
-        if code_id != self._space:
-            self._begin_space()
-        elif self._mmu.state.epoch != self._closed:
-            self._closed = 0
-            self.open()
-
-    def _begin_space(self) -> None:
-        """There is another ``code_id``.  The engine may hold pages of code of which we have not been told for this one:
-        until it has forgotten them, the hook looks at each block."""
-        state = self._mmu.state
-        self._space, self._closed = self._trap.code_id, state.epoch if state.code_epoch == state.epoch else 0
-        self.open()
-
-    def open(self) -> None:
-        """Let code count itself, if it is plain in the mode that there is now, and we know where it is."""
-        trap = self._trap
-        mode = trap.code_id >> MODE_SHIFT
-        may = self.counts_inline and not self._closed
-        trap.open_uncaught = _ALL_ONES if may and mode == Mode.ALWAYS else 0
-        trap.open = _ALL_ONES if may and mode in (Mode.ALWAYS, Mode.CATCHES_FAULTS) else 0
-        self._limit_slice(ctypes.addressof(trap), trap.limit)
-
-    def flags_restored(self, rflags: int) -> None:
-        """The kernel has set RFLAGS."""
-        if rflags & RFLAGS_AC:
-            self._modes |= Mode.ALIGNMENT_CHECK
 
     # -- where code is -----------------------------------------------------------------------------------------------
 

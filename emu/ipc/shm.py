@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from emu.fs.file import file_of
+from emu.fs.file import File, file_of
 from emu.fs.hugetlbfs import HugetlbFile
 from emu.fs.shmemfile import TmpfsFile
 from emu.ipc.ids import AnyCaller, Ids, IpcObject
@@ -20,10 +20,10 @@ from emu.mm.hugetlb import HPAGE_SHIFT, hpage_align
 from emu.mm.mmap import do_mmap, do_munmap
 from emu.mm.ordinary import OrdinaryMemory
 from emu.mm.shmempages import ShmemPages
+from emu.mm.vmops import VmOperations
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from emu.fs.file import File
     from emu.fs.vfs import Vfs
     from emu.linux.clock import Clock
     from emu.mm.address_space import AddressSpace
@@ -159,7 +159,7 @@ class Segments(Ids[Segment]):
     def _attachment(self, segment: Segment, flags: int) -> File:
         if isinstance(segment.file, HugetlbFile):
             return _HugeAttachment(segment, flags, self._huge)
-        return _Attachment(segment, flags, self._ordinary)
+        return _OrdinaryAttachment(segment, flags, self._ordinary)
 
     def shmdt(self, mm: AddressSpace, address: int) -> int:
         """shmdt(2): unmap every part of the attachment that began at the address."""
@@ -170,7 +170,7 @@ class Segments(Ids[Segment]):
             if vma.start >= end:
                 break
             found = file_of(vma)
-            if not isinstance(found, _Attachment | _HugeAttachment) or file not in (None, found):
+            if not isinstance(found, _Attachment) or file not in (None, found):
                 continue
             if vma.start - (vma.pgoff << PAGE_SHIFT) == address:
                 file, end = found, address + found.inode.size
@@ -224,10 +224,10 @@ class Segments(Ids[Segment]):
 # -- what is mapped --------------------------------------------------------------------------------------------------
 
 
-class _Attachment(TmpfsFile):
-    """The file of an attachment, whose mappings count it."""
+class _Attachment(File):
+    """The file of an attachment, whose mappings count it (shm_file_operations)."""
 
-    def __init__(self, segment: Segment, flags: int, operations: _OrdinaryShm) -> None:
+    def __init__(self, segment: Segment, flags: int, operations: VmOperations) -> None:
         super().__init__(segment.file.path, flags)
         self.segment = segment
         self._operations = operations
@@ -237,55 +237,43 @@ class _Attachment(TmpfsFile):
         vma.ops = self._operations
 
 
-class _HugeAttachment(HugetlbFile):
-    """The same of huge pages."""
+class _OrdinaryAttachment(_Attachment, TmpfsFile):
+    """One of pages."""
 
-    def __init__(self, segment: Segment, flags: int, operations: _HugeShm) -> None:
-        super().__init__(segment.file.path, flags)
-        self.segment = segment
-        self._operations = operations
 
-    def mmap(self, mm: AddressSpace, vma: Vma) -> None:
-        super().mmap(mm, vma)
-        vma.ops = self._operations
+class _HugeAttachment(_Attachment, HugetlbFile):
+    """One of huge pages."""
 
 
 def segment_of(vma: Vma) -> Segment | None:
     """The segment that a mapping attaches."""
     file = file_of(vma)
-    return file.segment if isinstance(file, _Attachment | _HugeAttachment) else None
+    return file.segment if isinstance(file, _Attachment) else None
 
 
-class _OrdinaryShm(OrdinaryMemory):
+class _ShmOperations(VmOperations):
     """The operations of an attachment (shm_vm_ops)."""
+
+    def __init__(self, segments: Segments) -> None:
+        self._segments = segments
+
+    def open(self, mm: AddressSpace, vma: Vma) -> None:
+        super().open(mm, vma)
+        self._segments.opened(_segment(vma))
+
+    def close(self, mm: AddressSpace, vma: Vma) -> None:
+        super().close(mm, vma)
+        self._segments.closed(_segment(vma))
+
+
+class _OrdinaryShm(_ShmOperations, OrdinaryMemory):
+    """Those of one of pages."""
 
     mergeable = gathered = False
 
-    def __init__(self, segments: Segments) -> None:
-        self._segments = segments
 
-    def open(self, mm: AddressSpace, vma: Vma) -> None:
-        super().open(mm, vma)
-        self._segments.opened(_segment(vma))
-
-    def close(self, mm: AddressSpace, vma: Vma) -> None:
-        super().close(mm, vma)
-        self._segments.closed(_segment(vma))
-
-
-class _HugeShm(HugetlbOperations):
-    """The same of huge pages."""
-
-    def __init__(self, segments: Segments) -> None:
-        self._segments = segments
-
-    def open(self, mm: AddressSpace, vma: Vma) -> None:
-        super().open(mm, vma)
-        self._segments.opened(_segment(vma))
-
-    def close(self, mm: AddressSpace, vma: Vma) -> None:
-        super().close(mm, vma)
-        self._segments.closed(_segment(vma))
+class _HugeShm(_ShmOperations, HugetlbOperations):
+    """Those of one of huge pages."""
 
 
 def _segment(vma: Vma) -> Segment:

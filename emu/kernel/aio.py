@@ -17,6 +17,7 @@ from emu.linux.wait import WaitQueue
 from emu.mm.flags import VmFlags
 from emu.mm.kmem import AIO_CONTEXT, AIO_EVENT
 from emu.mm.mmap import do_mmap, do_munmap
+from emu.mm.vmamodify import carve
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class AioContexts:
             raise
         vma = self._mm.vmas.find(number)
         assert vma is not None
-        self._mm.carve(vma, number, number + size).flags |= VmFlags.DONTCOPY | VmFlags.DONTEXPAND
+        carve(self._mm, vma, number, number + size).flags |= VmFlags.DONTCOPY | VmFlags.DONTEXPAND
         limits.used += requests
         context = self._contexts[number] = AioContext(number, size, requests, AIO_CONTEXT + AIO_EVENT * wanted)
         return context

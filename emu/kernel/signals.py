@@ -76,16 +76,10 @@ class Signals:
         """Send a signal to this one task; it is woken if it sleeps and the signal is not blocked."""
         if not task.alive or task.tgid == INIT_PID:
             return
-        if self.apart is not None:
-            if self.apart.shields(task, signo, info):
-                return
-            info = self.apart.seen(task, info)
-        if signo == Sig.KILL or FIRST <= signo <= LAST:
-            self._act_at_once(task, signo)
-        if self.ignores(task, signo):
-            self._tracer().ignored(task, info or SigInfo(signo, SiCode.KERNEL))
+        sent = self._prepared(task, task, signo, info)
+        if sent is None:
             return
-        task.signals.add(info or SigInfo(signo, SiCode.KERNEL))
+        task.signals.add(sent)
         task.group.signalfd.wake_all()
         if task.signals.deliverable():
             self._rouse(task, signo)
@@ -97,16 +91,10 @@ class Signals:
         group = task.group
         if not group.alive or group.tgid == INIT_PID:
             return
-        if self.apart is not None:
-            if self.apart.shields(task, signo, info):
-                return
-            info = self.apart.seen(task, info)
-        if signo == Sig.KILL or FIRST <= signo <= LAST:
-            self._act_at_once(task, signo)
-        if self.ignores(group.leader, signo):
-            self._tracer().ignored(group.leader, info or SigInfo(signo, SiCode.KERNEL))
+        sent = self._prepared(task, group.leader, signo, info)
+        if sent is None:
             return
-        group.pending.enqueue(info or SigInfo(signo, SiCode.KERNEL))
+        group.pending.enqueue(sent)
         group.signalfd.wake_all()
         threads: Iterable[Task] = group.threads.values()
         if len(group.threads) > 1:
@@ -115,6 +103,22 @@ class Signals:
             if not thread.signals.blocked >> (signo - 1) & 1:
                 self._rouse(thread, signo)
                 return
+
+    def _prepared(self, task: Task, receiver: Task, signo: int, info: SigInfo | None) -> SigInfo | None:
+        """What of a signal's effect does not wait for its delivery (prepare_signal): what is to be pending, None where
+        the ``receiver`` ignores it.
+        """
+        if self.apart is not None:
+            if self.apart.shields(task, signo, info):
+                return None
+            info = self.apart.seen(task, info)
+        if signo == Sig.KILL or FIRST <= signo <= LAST:
+            self._act_at_once(task, signo)
+        sent = info or SigInfo(signo, SiCode.KERNEL)
+        if self.ignores(receiver, signo):
+            self._tracer().ignored(receiver, sent)
+            return None
+        return sent
 
     def _rouse(self, task: Task, signo: int) -> None:
         """A task has a signal to take (signal_wake_up); one that ends or stops it does not wait for its turn."""

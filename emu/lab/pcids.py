@@ -87,11 +87,12 @@ class _Given:
         loads: dict[int, _Loads] = {}
         before = {number: vcpu.pcid for number, vcpu in self._vcpus.items()}
         controls: list[Any] = batch.controls.tolist()
+        next_space = _NextSpace(batch, following)
         flushed_by_load = False
         for place, (a, b, at, op, number, _) in enumerate(controls):
             vcpu, skip, flushed_by_load = self._vcpu(number), flushed_by_load, False
             if op == Op.CR3:
-                space = _space(batch, following, at, number)
+                space = next_space.of(number, at)
                 flush = vcpu.load(a >> 12 | 1 << 63 if space is None else space)
                 rows.append((at, op, number, (a & ~PCID_MASK) | vcpu.pcid, b))
                 if flush:
@@ -125,16 +126,26 @@ def _flushes(following: list[Any], at: int, number: int) -> bool:
                for _, b, there, op, of, _ in following)  # fmt: skip
 
 
-def _space(batch: Batch, following: Batch | None, at: int, vcpu: int) -> int | None:
-    """The address space of the next access of a vCPU; None if none is near."""
-    for rest, begin in ((batch, at), (following, 0)):
-        if rest is not None and begin < len(rest):
-            if rest.vcpu[begin] == vcpu:
-                return int(rest.space[begin])
-            found = np.flatnonzero(rest.vcpu[begin:] == vcpu)
-            if len(found):
-                return int(rest.space[begin + found[0]])
-    return None
+class _NextSpace:
+    """The address spaces of the accesses of a batch and of the one behind it, by vCPU."""
+
+    def __init__(self, batch: Batch, following: Batch | None) -> None:
+        self._batch, self._following = batch, following
+        #: By vCPU: the numbers of its accesses, and the address space of its first one in the batch behind.
+        self._known: dict[int, tuple[npt.NDArray[np.intp], int | None]] = {}
+
+    def of(self, vcpu: int, at: int) -> int | None:
+        """That of the next access of a vCPU from number ``at`` on; None if none is near."""
+        if vcpu not in self._known:
+            self._known[vcpu] = np.flatnonzero(self._batch.vcpu == vcpu), self._behind(vcpu)
+        places, behind = self._known[vcpu]
+        place = int(np.searchsorted(places, at))
+        return int(self._batch.space[places[place]]) if place < len(places) else behind
+
+    def _behind(self, vcpu: int) -> int | None:
+        rest = self._following
+        found = [] if rest is None else np.flatnonzero(rest.vcpu == vcpu)
+        return int(rest.space[found[0]]) if rest is not None and len(found) else None
 
 
 def _pcids(batch: Batch, loads: dict[int, _Loads], before: dict[int, int]) -> npt.NDArray[np.uint16]:

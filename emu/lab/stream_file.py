@@ -27,9 +27,10 @@ import pyarrow.parquet as pq
 from emu.lab.batch import CONTROL, FIELDS, Batch, Controls, StreamError
 from emu.lab.foreign.pieces import first_line
 from emu.lab.soundness import MOST_ROWS, check_batch, check_facts
+from emu.trace.formats.parquet import STREAM
 
 #: The key of the file's metadata, and the version of the format.
-FORMAT_KEY, FORMAT_VERSION = b"unimmu-stream", b"1"
+FORMAT_KEY, FORMAT_VERSION = STREAM, b"1"
 _COLUMNS = {
     "page": pa.uint16(), "offset": pa.uint16(), "access": pa.uint8(), "rip": pa.uint64(), "pid": pa.int32(),
     "space": pa.uint32(), "pcid": pa.uint16(), "vcpu": pa.uint8(), "op": pa.uint8(), "at": pa.uint32(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Collection, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,7 +12,6 @@ from emu.linux.stop import Stop
 from emu.mm.context import MmContext
 from emu.mm.exitmm import exit_mmap
 from emu.mm.flags import FaultResult, VmFlags
-from emu.mm.hugesplit import split_at
 from emu.mm.kmem import MM_STRUCT, REGION, SLAB_UNRECLAIMABLE, VM_AREA_STRUCT
 from emu.mm.pageflags import PG_SWAPCACHE
 from emu.mm.pagetable import PageTables
@@ -22,8 +20,8 @@ from emu.mm.swapops import slots_of
 from emu.mm.tlbflush import Flush, Flushed
 from emu.mm.usercopy import UserCopy
 from emu.mm.userfault import Userfault, UserfaultContext
-from emu.mm.vma import Vma, can_merge
-from emu.mm.vmatree import VmaTree, merge_between, merge_neighbours
+from emu.mm.vma import Vma
+from emu.mm.vmatree import VmaTree, merge_between
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -257,7 +255,7 @@ class AddressSpace(UserCopy):
         self.total_bytes += vma.end - vma.start
         beside = self.vmas.add(vma)
         if not vma.ordinary or vma.page_cache is not None or vma.file is not None:
-            self._hold(vma)
+            self.hold(vma)
         return beside
 
     def adopt_last(self, vmas: list[Vma]) -> None:
@@ -283,7 +281,7 @@ class AddressSpace(UserCopy):
         self.vmas.add_run(vmas)
         self._hold_all(vmas)
 
-    def _hold(self, vma: Vma) -> None:
+    def hold(self, vma: Vma) -> None:
         """A VMA has been made: notify its object, its file and its owner."""
         if vma.page_cache is not None:
             vma.page_cache.mappings[vma] = self
@@ -301,58 +299,12 @@ class AddressSpace(UserCopy):
         """VmLck: the bytes that mlock and its like have locked."""
         return sum(vma.length for vma in self.vmas if vma.flags & VmFlags.LOCKED) + self.locked_still
 
-    def carve(self, vma: Vma, start: int, end: int) -> Vma:
-        """Split so that the part of ``vma`` within [start, end) is a separate VMA; return it."""
-        if vma.start < start:
-            vma = self.split(vma, start)
-        if vma.end > end:
-            self.split(vma, end)
-        return vma
-
     def reserve_vmas(self, number: int = 4) -> None:
         """Make sure that there is room for so many more VMAs (by default as many as any call on a range may make).
 
         LinuxError(ENOMEM): for the beginning of an operation.
         """
         self.kmem.account(SLAB_UNRECLAIMABLE).reserve(number * VM_AREA_STRUCT)
-
-    def may_split(self, vma: Vma, start: int, end: int) -> None:
-        """Check that the part of a VMA within [start, end) can become a separate one.  LinuxError(EINVAL, ENOMEM)."""
-        for edge in (start, end):
-            if vma.start < edge < vma.end:
-                vma.ops.may_split(vma, edge)
-                self.reserve_vmas()
-
-    def check_map_count(self, vma: Vma, start: int, end: int, **changed: object) -> None:
-        """Check that vm.max_map_count lets the part of a VMA within [start, end) have other rights, flags, or whatever
-        else is ``changed`` (vma_modify).  LinuxError(ENOMEM); the VMA is already split at ``start`` if one more was
-        allowed and two are needed.
-        """
-        room = self.context.max_map_count - len(self.vmas)
-        if room >= 2 or room >= (vma.start < start) + (end < vma.end):
-            return
-        part = vma.copy(max(vma.start, start), min(vma.end, end))
-        for name, value in changed.items():
-            setattr(part, name, value)
-        below, above = self.vmas.find(part.start - 1), self.vmas.find(part.end)
-        if (below is not None and can_merge(below, part)) or (above is not None and can_merge(part, above)):
-            return
-        if room == 1:
-            self.split(vma, start)
-        raise LinuxError(errno.ENOMEM)
-
-    def split(self, vma: Vma, address: int) -> Vma:
-        """Cut at ``address``; the VMA keeps the lower part, the upper one is returned."""
-        vma.ops.may_split(vma, address)
-        if self.tables.transparent:
-            split_at(self, address)
-        vma.ops.split(self, vma, address)
-        upper = vma.copy(address, vma.end)
-        vma.end = address
-        self.vmas.add(upper)
-        if not vma.ordinary or vma.page_cache is not None or vma.file is not None:
-            self._hold(upper)
-        return upper
 
     def remove(self, vma: Vma) -> None:
         """Unmap a whole VMA and forget it."""
@@ -408,19 +360,6 @@ class AddressSpace(UserCopy):
         floor, ceiling = 0 if below is None else below.end, 1 << 57 if above is None else above.start
         if not self.context.entries.free_tables(self.tables, vma.start, vma.end, floor, ceiling):
             self.tables.free_tables(vma.start, vma.end, floor, ceiling)
-
-    def set_flags(self, vma: Vma, start: int, end: int, flags: VmFlags) -> Vma:
-        """Give [start, end) of a VMA these flags; returns the VMA that it is then part of (vma_modify).
-
-        LinuxError(EINVAL, ENOMEM) if the VMA would have to be split and cannot be.
-        """
-        if flags == vma.flags:
-            return vma
-        self.may_split(vma, start, end)
-        self.check_map_count(vma, start, end, flags=flags)
-        part = self.carve(vma, start, end)
-        part.flags = flags
-        return merge_neighbours(self.vmas, part)
 
     # -- faults ----------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from emu.mm.flags import VmFlags
 from emu.mm.pagetable import span
 from emu.mm.unmapped_area import place_on_top
 from emu.mm.vma import Vma
+from emu.mm.vmamodify import carve
 from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SHIFT
 
@@ -70,7 +71,7 @@ class Foreseen:
             mm.insert(vma)
             found = mm.vmas.find(low)
             assert found is not None
-            part = mm.carve(found, low, high)
+            part = carve(mm, found, low, high)
             part.change(self._rights, flags)
             merge_neighbours(mm.vmas, part)
             return None

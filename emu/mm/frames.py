@@ -14,7 +14,7 @@ from emu.mm.freearea import FreeArea
 from emu.mm.freeframes import ZERO_PAGE, Frames, ascending
 from emu.mm.kmem import Kmem
 from emu.mm.lruorder import MANY
-from emu.mm.pageflags import BLOCK_FRAMES, PG_SWAPCACHE, PG_UNREAD, FrameKind, PageFlags
+from emu.mm.pageflags import BLOCK_FRAMES, PG_LARGE, PG_SWAPCACHE, PG_UNREAD, FrameKind, PageFlags
 from mmu.host_array import HostArray
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE, PhysicalMemory
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _COPIED = 128
 #: So many frames are worth the end of a process; for more at once a call fails (1 << PAGE_ALLOC_COSTLY_ORDER).
 _NOT_COSTLY = 8
-#: A reference of each.
+#: A block whose frames all have the same kind or flags; and a reference of each.
+_ALIKE = {each: bytes((each,)) * BLOCK_FRAMES for each in (*FrameKind, PG_LARGE)}
 _ONES = memoryview(array("i", [1]) * BLOCK_FRAMES)
 
 _ANON = int(FrameKind.ANON)
@@ -191,9 +192,9 @@ class FrameAllocator(FreeArea, PageFlags):
         """
         head = self._take_for_block(compact=compact)
         part = slice(head, head + BLOCK_FRAMES)
-        self._count[part], self._kind[part] = _ONES, bytes((kind,)) * BLOCK_FRAMES
+        self._count[part], self._kind[part] = _ONES, _ALIKE[kind]
         if flags:
-            self._flag[part] = bytes((flags,)) * BLOCK_FRAMES
+            self._flag[part] = _ALIKE[flags]
         self.used[kind] += BLOCK_FRAMES
         self.order.add_block(head)
         if self.memcg is not None and kind != FrameKind.RESERVED:

@@ -16,6 +16,7 @@ from emu.mm.lazyfree import madvise_cold, madvise_free
 from emu.mm.shmempages import ShmemPages
 from emu.mm.uffdevents import removed
 from emu.mm.vma import Vma
+from emu.mm.vmamodify import modify_flags
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
 
@@ -145,7 +146,7 @@ def _note(mm: AddressSpace, vma: Vma, start: int, end: int, advice: Advice) -> N
     if advice == Advice.HUGEPAGE:
         mm.may_have_huge = mm.context.thp.used = True
     cleared, added = _NOTES[advice]
-    mm.set_flags(vma, start, end, vma.flags & ~cleared | added)
+    modify_flags(mm, vma, start, end, vma.flags & ~cleared | added)
 
 
 def remove_contents(mm: AddressSpace, vma: Vma, start: int, end: int) -> None:

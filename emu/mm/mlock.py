@@ -15,6 +15,7 @@ from emu.mm.hugepmd import leaves
 from emu.mm.pageflags import FrameKind
 from emu.mm.rss import pages_of
 from emu.mm.vma import Vma
+from emu.mm.vmamodify import modify_flags
 from mmu.memory import PAGE_SIZE
 
 
@@ -131,7 +132,7 @@ def _fix_up(mm: AddressSpace, vma: Vma, start: int, end: int, lock: VmFlags) -> 
             mm.frames.lru_add_drain()
         if vma.flags & VmFlags.LOCKED and not lock & VmFlags.LOCKED:
             _unlocked(mm, start, end)
-        mm.set_flags(vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
+        modify_flags(mm, vma, start, end, vma.flags & ~LOCK_FLAGS | lock)
 
 
 def _unlocked(mm: AddressSpace, start: int, end: int) -> None:

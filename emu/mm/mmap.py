@@ -19,6 +19,7 @@ from emu.mm.shmem import SharedAnonymous
 from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import IN_PLACE, get_unmapped_area
 from emu.mm.vma import MMAP_MIN_ADDR, STACK_GUARD_GAP, Vma, vm_start_gap
+from emu.mm.vmamodify import carve, may_split, split_vma
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def unmap_range(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
     note_unmapped(mm, start, end)
     for vma in mm.vmas.overlapping(start, end):
         look()
-        mm.remove(mm.carve(vma, start, end))
+        mm.remove(carve(mm, vma, start, end))
 
 
 def check_unmap(mm: AddressSpace, start: int, end: int, look: Callable[[], None] = lambda: None) -> None:
@@ -256,9 +257,9 @@ def check_unmap(mm: AddressSpace, start: int, end: int, look: Callable[[], None]
             raise LinuxError(errno.ENOMEM)
         if vma.flags & VmFlags.SEALED:
             if vma is not vmas[0] and vmas[0].start < start:
-                mm.split(vmas[0], start)
+                split_vma(mm, vmas[0], start)
             raise LinuxError(errno.EPERM)
-        mm.may_split(vma, start, end)
+        may_split(mm, vma, start, end)
         vma.ops.may_unmap(vma, start, end)
 
 

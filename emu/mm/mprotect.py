@@ -13,6 +13,7 @@ from emu.mm.gup import populate
 from emu.mm.mmap import is_accountable, is_within_data, wants_populating
 from emu.mm.private import protect_private
 from emu.mm.vma import Vma
+from emu.mm.vmamodify import carve, check_map_count, may_split
 from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -49,10 +50,10 @@ def do_mprotect(
         if vma.ops.protect(mm, vma, start, reached, prot):
             continue
         if vma.prot != prot:  # otherwise nothing changes and nothing is split
-            mm.may_split(vma, start, reached)
+            may_split(mm, vma, start, reached)
             if mm.context.max_map_count - len(mm.vmas) < 2:
                 flags = vma.flags & ~VmFlags.ACCOUNT | _account(vma, prot)
-                mm.check_map_count(vma, start, reached, prot=prot, flags=flags)
+                check_map_count(mm, vma, start, reached, prot=prot, flags=flags)
             _change_vma(mm, vma, start, reached, prot)
     if reached < end:
         raise LinuxError(errno.ENOMEM)
@@ -71,7 +72,7 @@ def _change_vma(mm: AddressSpace, vma: Vma, start: int, end: int, prot: Prot) ->
         for low, high in mm.pieces(start, end):
             at = mm.vmas.find(low)
             assert at is not None
-            part = mm.carve(at, low, high)
+            part = carve(mm, at, low, high)
             part.flags = part.flags & ~VmFlags.ACCOUNT | promised
             _protect(mm, part, prot)
             part = merge_neighbours(mm.vmas, part)

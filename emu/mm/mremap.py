@@ -26,6 +26,7 @@ from emu.mm.uffdevents import note_unmapped
 from emu.mm.unmapped_area import get_unmapped_area
 from emu.mm.userfault import Features
 from emu.mm.vma import Vma
+from emu.mm.vmamodify import carve
 from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 
@@ -214,7 +215,7 @@ def _move(mm: AddressSpace, old: int, old_length: int, new: int, new_length: int
             mm.tables.free_tables(new, new + kept)
             flush.flush()
         raise
-    source = mm.carve(vma, old, old + kept) if kept and not keep else vma
+    source = carve(mm, vma, old, old + kept) if kept and not keep else vma
     target = source.copy(old, source.end)
     target.start, target.end = new, new + new_length
     if target.uffd is not None:  # mremap_userfaultfd_prep()

@@ -16,7 +16,6 @@ from emu.mm.hugesplit import split
 from emu.mm.pageflags import BLOCK_FRAMES, PG_DIRTY, PG_LARGE, PG_LAZYFREE, PG_MAYBE_SHARED, PG_UNREAD, FrameKind
 from emu.mm.pagetable import PS, RW, SPECIAL, UFFD_WP_BIT, A, D
 from emu.mm.thp import PMD_ORDER, is_disabled
-from emu.mm.userfault import Userfault
 from mmu.late import np
 from mmu.memory import PAGE_SHIFT, PAGE_SIZE
 from mmu.registers import Access
@@ -57,8 +56,7 @@ def _missing(mm: AddressSpace, vma: Vma, address: int, access: Access, slot: int
     if vma.anon_vma is None:
         mm.vmas.anon_vma_prepare(vma)
     if vma.uffd is not None and vma.flags & VmFlags.UFFD_MISSING:
-        mm.userfault = Userfault(vma.uffd, address, access, VmFlags.UFFD_MISSING)
-        return FaultResult.RETRY
+        return mm.handle_userfault(vma, address, access, VmFlags.UFFD_MISSING)
     zero = access != Access.WRITE and thp.use_zero_page
     try:
         slot = mm.tables.entry_slot_alloc(start, PMD) if slot is None else slot
@@ -114,7 +112,7 @@ def set_cached(mm: AddressSpace, vma: Vma, cache: PageCache, address: int, acces
     mm.tables.deposit(slot, 0)
     mm.may_have_huge = True
     mm.context.thp.count("thp_file_mapped")
-    mm.obligation(start, start + PMD_SIZE).was_not_present()
+    mm.note_new(start, start + PMD_SIZE)
     return True
 
 
@@ -147,7 +145,7 @@ def set_new_huge(mm: AddressSpace, vma: Vma, start: int, slot: int, table: int, 
     if vma.flags & VmFlags.DROPPABLE and not zero:
         mm.frames.flags[block(head)] |= PG_LAZYFREE
     mm.tables.deposit(slot, table)
-    mm.obligation(start, start + PMD_SIZE).was_not_present()
+    mm.note_new(start, start + PMD_SIZE)
 
 
 def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int) -> FaultResult | None:
@@ -159,8 +157,7 @@ def _write_protected(mm: AddressSpace, vma: Vma, address: int, slot: int) -> Fau
     if entry & UFFD_WP_BIT:
         if vma.uffd is not None and vma.flags & VmFlags.UFFD_WP:
             if not vma.uffd.wp_async:
-                mm.userfault = Userfault(vma.uffd, address, Access.WRITE, VmFlags.UFFD_WP)
-                return FaultResult.RETRY
+                return mm.handle_userfault(vma, address, Access.WRITE, VmFlags.UFFD_WP)
             split(mm, start, slot)
             return None
         entry &= ~UFFD_WP_BIT
@@ -238,7 +235,7 @@ def map_folio(mm: AddressSpace, vma: Vma, address: int, slot: int) -> bool:
         words[first : first + number] = (frames.astype(np.uint64) << np.uint64(PAGE_SHIFT)) | np.uint64(
             vma.page_bits | RW | D
         )
-        mm.obligation(start, start + number * PAGE_SIZE).was_not_present()
+        mm.note_new(start, start + number * PAGE_SIZE)
         mm.context.clock.charge(number * Cost.PAGE)
         return True
     return False

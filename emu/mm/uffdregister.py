@@ -10,6 +10,7 @@ from emu.mm.flags import UFFD_FLAGS, VmFlags
 from emu.mm.uffdfill import is_shmem
 from emu.mm.uffdwp import uffd_wp_range
 from emu.mm.vma import MMAP_MIN_ADDR
+from emu.mm.vmamodify import carve, check_map_count, may_split
 from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SIZE
 
@@ -55,10 +56,10 @@ def register(mm: AddressSpace, context: UserfaultContext, start: int, end: int, 
         low, high = max(vma.start, start), min(vma.end, end)
         if vma.uffd is context and vma.flags & flags == flags:
             continue
-        mm.may_split(vma, low, high)
+        may_split(mm, vma, low, high)
         wanted = vma.flags & ~UFFD_FLAGS | flags
-        mm.check_map_count(vma, low, high, flags=wanted, uffd=context)
-        part = mm.carve(vma, low, high)
+        check_map_count(mm, vma, low, high, flags=wanted, uffd=context)
+        part = carve(mm, vma, low, high)
         part.flags, part.uffd = wanted, context
         merge_neighbours(mm.vmas, part)
 
@@ -79,9 +80,9 @@ def unregister(mm: AddressSpace, context: UserfaultContext, start: int, end: int
             continue
         low, high = max(vma.start, start), min(vma.end, end)
         context.wake(low, high - low)
-        mm.may_split(vma, low, high)
-        mm.check_map_count(vma, low, high, flags=vma.flags & ~UFFD_FLAGS, uffd=None)
-        clear_vma(mm, mm.carve(vma, low, high))
+        may_split(mm, vma, low, high)
+        check_map_count(mm, vma, low, high, flags=vma.flags & ~UFFD_FLAGS, uffd=None)
+        clear_vma(mm, carve(mm, vma, low, high))
 
 
 def clear_vma(mm: AddressSpace, vma: Vma) -> None:

@@ -21,6 +21,7 @@ from emu.mm.mmap import do_brk, do_mmap, do_munmap, find_place, mmap_region
 from emu.mm.mprotect import do_mprotect
 from emu.mm.mremap import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, do_mremap
 from emu.mm.private import map_private
+from emu.mm.vmamodify import modify_flags
 from mmu.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def sys_mseal(kernel: Kernel, task: Task, start: int, length: int, flags: int) -
         pass  # the whole range must be mapped before anything changes
     for vma, low, high in task.mm.vmas.pieces_to_the_hole(start, end):
         kernel.stop.check()
-        task.mm.set_flags(vma, low, high, vma.flags | VmFlags.SEALED)
+        modify_flags(task.mm, vma, low, high, vma.flags | VmFlags.SEALED)
     return 0
 
 

@@ -16,6 +16,7 @@ from emu.linux.syscall import NUMBER, Syscall
 from emu.mm.address_space import page_align
 from emu.mm.pagetable import SPECIAL
 from emu.mm.swapops import is_here
+from emu.mm.vmamodify import carve, check_map_count, may_split
 from emu.mm.vmatree import merge_neighbours
 from mmu.memory import PAGE_SIZE
 
@@ -112,9 +113,9 @@ def set_policy(mm: AddressSpace, start: int, end: int, policy: Policy | None) ->
     for vma, low, high in _pieces(mm, start, end):
         mm.stop.check()
         if vma.policy != policy:
-            mm.may_split(vma, low, high)
-            mm.check_map_count(vma, low, high, policy=policy)
-            part = mm.carve(vma, low, high)
+            may_split(mm, vma, low, high)
+            check_map_count(mm, vma, low, high, policy=policy)
+            part = carve(mm, vma, low, high)
             part.policy = policy
             merge_neighbours(mm.vmas, part)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emu.bench.cachegrind import three_arrays
 from emu.bench.loops import program, touch
 from emu.bench.qemu_plugin import find_plugin, glib_options
 from emu.lab.batch import Batch
@@ -24,6 +23,7 @@ from emu.lab.simulation import Simulation
 from emu.machine import Machine
 from mmu.geometry import Geometry, Replacement
 from tests.bench.qemu_loops import random_stores
+from tests.lab.cachegrind import three_arrays
 
 SOURCE, PLUGIN = "UNIMMU_QEMU_SOURCE", "contrib/plugins/cache.c"
 TEXT, DATA, PAGES, PAGE = 0x40_0000, 0x50_0000, 4096, 4096

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import guests
-from emu.bench.cachegrind import Counts, cachegrind_of, counted, is_installed, read_counts, three_arrays, trace
 from emu.bench.loops import program, touch
 from emu.lab.page_policy import TABLE_BYTES, PageMapper, PagePolicy
 from emu.lab.simulation import Simulation
 from emu.lab.stream import open_stream
 from mmu.geometry import Geometry
+from tests.lab.cachegrind import Counts, cachegrind_of, counted, is_installed, read_counts, three_arrays, trace
 
 needs_valgrind = pytest.mark.skipif(not is_installed(), reason="valgrind is not installed: apt-get install valgrind")
 #: Sets and ways for fetches, for data, and of the second level that both share.

@@ -152,6 +152,15 @@ def test_a_process_is_another_address_space(tmp_path: Path) -> None:
         (["tlb", "sim", "STREAM", "--tlb", "zen4", "--tlb-set", "l9.ways=1"], "has no l9"),
         (["tlb", "sim", "STREAM", "--tlb", "zen4", "--json", "STREAM"], "that is the stream, which would be lost"),
         (["tlb", "analyze", "STREAM", "-o", "STREAM"], "that is the stream, which would be lost"),
+        (
+            ["tlb", "sim", "trace.parquet", "--tlb", "zen4"],
+            "this is a trace of `unimmu run --trace`; a stream is what --re",
+        ),
+        (
+            ["tlb", "analyze", "trace.parquet"],
+            "this is a trace of `unimmu run --trace`; a stream is what --record writes",
+        ),
+        (["trace", "stat", "STREAM"], "wrote, but a stream of --record: unimmu tlb sim and analyze read it"),
     ],
 )
 def test_mistakes_are_said_in_a_line(
@@ -160,6 +169,8 @@ def test_mistakes_are_said_in_a_line(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     StreamWriter("other.parquet").close()
+    if "trace.parquet" in words:
+        assert main(["run", "--trace", "trace.parquet", "hello"]) == 0
     assert main([stream if word == "STREAM" else word for word in words]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and error.startswith(f"unimmu {words[0]}")

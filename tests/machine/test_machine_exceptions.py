@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,41 +22,10 @@ from emu.kernel.sched import StopReason
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
 from tests.booted import MakeMachine
+from tests.raising import RAISES, Broken, interrupt
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Broken(Exception):
-    pass
-
-
-@pytest.fixture
-def no_garbage() -> Iterator[None]:
-    """Python may take it away at any moment, and prints what __del__ raises outside a run."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Nothing is printed, and the previous hooks for SIGINT and lost exceptions are installed again."""
-    before = signal.getsignal(signal.SIGINT), sys.unraisablehook
-    yield
-    assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
-    assert capfd.readouterr() == ("", "")
-
-
-def interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-def break_it() -> None:
-    raise Broken
-
-
-RAISES = {Broken: break_it, KeyboardInterrupt: interrupt}
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 def jump_to(code: str) -> str:

@@ -12,9 +12,8 @@ import pytest
 from emu.ipc.key import ALL, KEYRING, POSSESSOR, USER, USER_TYPE, Key
 from emu.ipc.keys import Keys
 from emu.linux.caller import Credentials
-from tests.booted import Booted, MakeMachine, machine
+from tests.booted import Booted, MakeMachine
 
-__all__ = ["machine"]
 _PERM = ALL << POSSESSOR | ALL << USER
 _GC_DELAY_S = 300
 

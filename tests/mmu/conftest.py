@@ -3,6 +3,9 @@ from __future__ import annotations
 import pytest
 
 from tests.mmu.guest import DATA, DATA_PADDR, Guest
+from tests.raising import no_garbage, nothing_is_left
+
+__all__ = ["guest", "no_garbage", "nothing_is_left"]
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,42 +28,11 @@ from mmu import EventKind, Mmu, PageFault
 from mmu import guard as guard_module
 from tests.mmu.exact_guest import ExactGuest, tiny
 from tests.mmu.guest import CODE, DATA, DATA_PADDR, LOAD, OTHER, OTHER_PADDR, Guest
+from tests.raising import RAISES, Broken, break_it, interrupt
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 COUNT = "48ffc1"  # inc rcx
-
-
-class Broken(Exception):
-    pass
-
-
-@pytest.fixture
-def no_garbage() -> Iterator[None]:
-    """Python may take it away at any moment, and prints what __del__ raises outside a run."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Nothing is printed, and the previous hooks for SIGINT and lost exceptions are installed again."""
-    before = signal.getsignal(signal.SIGINT), sys.unraisablehook
-    yield
-    assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
-    assert capfd.readouterr() == ("", "")
-
-
-def interrupt() -> None:
-    signal.raise_signal(signal.SIGINT)
-
-
-def break_it() -> None:
-    raise Broken
-
-
-RAISES = {Broken: break_it, KeyboardInterrupt: interrupt}
 
 
 def plain() -> Guest:

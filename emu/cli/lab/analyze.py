@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
 examples:
-  unimmu run --record a.parquet gups 16
+  unimmu run --record a.parquet gups 4M 100000
   unimmu tlb analyze a.parquet                           every analysis, as tables
   unimmu tlb analyze --reuse --kinds load,store a.parquet
   unimmu tlb analyze --huge --entries 1536 --json huge.json a.parquet
@@ -42,11 +42,14 @@ _KINDS = {"load": 1, "store": 2, "fetch": 4}
 def add_arguments(parser: Parser) -> None:
     """The command line."""
     parser.description = (
-        "Show what a stream of accesses (`unimmu run --record`) tells, from one pass over it; memory does not grow\n"
-        "with its length. Without a choice of analyses: all of them."
+        "Show what a stream of accesses needs of a TLB, and where its misses come from. It is read once, and\n"
+        "memory does not grow with its length. Without a choice of analyses: all, but --reasons and --shared\n"
+        "only with --tlb."
     )
     parser.epilog = _EXAMPLES
-    parser.add_argument("file", metavar="FILE", help="the stream")
+    parser.add_argument(
+        "file", metavar="FILE", help="the stream: what `unimmu run --record` wrote, or any other that `tlb sim` reads"
+    )
     chosen = parser.add_argument_group("analyses")
     chosen.add_argument(
         "--reuse", action="store_true",
@@ -58,11 +61,11 @@ def add_arguments(parser: Parser) -> None:
     )
     chosen.add_argument(
         "--reasons", action="store_true",
-        help="why a modelled TLB misses: cold, capacity, conflict, invalidation (with --tlb)",
+        help="why a modelled TLB misses: cold, capacity, conflict, invalidation (needs --tlb)",
     )  # fmt: skip
     chosen.add_argument(
         "--shared", action="store_true",
-        help="where processes map the same memory, and what their walks would save with shared tables (with --tlb)",
+        help="where processes map the same memory, and what their walks would save with shared tables (needs --tlb)",
     )  # fmt: skip
     chosen.add_argument(
         "--functions", action="store_true", help="accesses, pages and misses by function, of the files that were mapped"

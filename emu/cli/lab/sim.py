@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
 examples:
-  unimmu run --record a.parquet gups 16M
+  unimmu run --record a.parquet gups 16M 100000
   unimmu tlb sim a.parquet --tlb skylake-sp,zen4,my.toml
   unimmu tlb sim a.parquet --tlb zen4 --tlb-set l2.ways=8 --json zen4.json
   unimmu tlb sim a.parquet --tlb skylake-sp,my.toml --tlb-latency --tlb-set latency.load=250
@@ -39,8 +39,8 @@ _ARRAY = ("lookups", "hits", "misses", "evictions", "invalidations", "drops", "i
 def add_arguments(parser: Parser) -> None:
     """The command line."""
     parser.description = (
-        "Replay a stream of accesses through models of TLBs, in one pass: what each counts is what\n"
-        "`unimmu run --tlb` counts when the program runs there."
+        "Replay a stream of accesses through models of TLBs, in one pass. Each counts what `unimmu run --tlb`\n"
+        "counts with that model."
     )
     parser.epilog = _EXAMPLES
     parser.add_argument(

@@ -31,7 +31,8 @@ examples:
   unimmu tlb sweep gups.toml                             results in gups.results/
   unimmu tlb sweep gups.toml -j 8 -d /data/gups
   unimmu tlb sweep gups.toml --status                    what is there, while it goes on or later
-  unimmu tlb sweep gups.toml --scheduler tcp://host:8786 on the workers of a Dask scheduler
+  unimmu tlb sweep gups.toml --scheduler tcp://host:8786
+                                                         on the workers of a Dask scheduler
 
 the same command goes on where a sweep was stopped: a point that has a result is not run again.
 docs/tlb-lab.md says what stands in SPEC.
@@ -41,9 +42,9 @@ docs/tlb-lab.md says what stands in SPEC.
 def add_arguments(parser: Parser) -> None:
     """The command line."""
     parser.description = (
-        "Run one command at each point of a sweep, geometries by programs by page sizes for example, and keep the\n"
-        "figures of all in one Parquet file, with a page of curves. Points that failed are reported, and run again\n"
-        "the next time; the exit status is 1 then."
+        "Run one command at each point of a grid, for example geometries by programs by page sizes, and keep\n"
+        "the figures of all in one Parquet file, with a page of curves. Points that failed are reported, and\n"
+        "run again the next time; the exit status is 1 then."
     )
     parser.epilog = _EXAMPLES
     parser.add_argument("spec", metavar="SPEC", help="the specification, a file of TOML")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SAME, DIFFERENT = 0, 1
 _EXAMPLES = """\
 exit status:
-  0: the events are the same; 1: they are not; 2: a mistake on the command line, or a file that is no trace
+  0: the events are the same; 1: they are not; 2: a mistake on the command line,
+  or a file that is no trace
 
 examples:
   unimmu trace diff a.parquet b.parquet

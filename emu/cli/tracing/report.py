@@ -25,9 +25,9 @@ examples:
 def add_arguments(report: Parser) -> None:
     """The command line of ``unimmu trace report``."""
     report.description = (
-        "Write one HTML page, which needs no network and no script: walks, misses and faults over time, addresses\n"
-        "over time, where walks were answered, page tables and who shares them, what shootdowns cost, the busiest\n"
-        "functions."
+        "Write one HTML page, which needs no network and no script: walks, misses, faults and addresses over\n"
+        "time, where walks were answered, page tables and who shares them, what shootdowns cost, and the\n"
+        "busiest functions."
     )
     report.epilog = _EXAMPLES
     report.add_argument("file", metavar="FILE", help="the trace")

@@ -30,8 +30,8 @@ examples:
 def add_arguments(parser: Parser) -> None:
     """The command line."""
     parser.description = (
-        "Count the events of a trace: of each kind, for 1,000 instructions, walks by what they found and read, faults "
-        "by how they were resolved, accesses by the TLB that answered."
+        "Count the events of a trace: of each kind, and for 1,000 instructions; walks by what they found and\n"
+        "read, faults by how they were resolved, accesses by the TLB that answered."
     )
     parser.epilog = _EXAMPLES
     parser.add_argument("file", metavar="FILE", help="the trace")

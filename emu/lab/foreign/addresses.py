@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from emu.lab.batch import BATCH, Batch, StreamError
 from emu.lab.foreign.pieces import crossing, first_line
+from emu.trace.formats.parquet import HEADER
 
 _NAMES = {
     "vaddr": ("vaddr", "address", "addr"), "kind": ("kind", "access", "type"), "rip": ("rip", "ip", "pc"),
@@ -57,6 +58,8 @@ def read_parquet(path: str, fields: Sequence[str]) -> Iterator[Batch]:
     """The accesses of a Parquet file with such columns."""
     try:
         file = pq.ParquetFile(path)
+        if HEADER in (file.schema_arrow.metadata or {}):
+            raise StreamError(f"{path}: this is a trace of `unimmu run --trace`; a stream is what --record writes")
         columns = _columns(path, [name.lower() for name in file.schema_arrow.names])
         for batch in file.iter_batches(BATCH, columns=[file.schema_arrow.names[at] for at in columns.values()]):
             yield from _batches(path, batch, {name: at for at, name in enumerate(columns)})

@@ -18,6 +18,8 @@ ROWS = 1 << 18
 _MOST_CHARACTERS = 1 << 26
 #: The key of the file's metadata that has the header, as JSON.
 HEADER = b"unimmu-trace"
+#: What the other Parquet files of ours have there, the streams of accesses of --record (emu/lab/stream_file.py).
+STREAM = b"unimmu-stream"
 #: Those that only rise; all others are best as dictionaries.
 _RISING = ("seq", "clock", "time")
 #: By which readers leave row groups out.

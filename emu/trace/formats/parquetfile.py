@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from emu.trace.batch import Batch
 from emu.trace.columns import COLUMNS, arrow_schema, batch_of
-from emu.trace.formats.parquet import HEADER
+from emu.trace.formats.parquet import HEADER, STREAM
 from emu.trace.header import read_header
 from emu.trace.reader import TraceError
 from emu.trace.schema import FORMAT_VERSION
@@ -40,7 +40,8 @@ class ParquetFile:
         text = metadata.get(HEADER)
         header = None if text is None else json.loads(text)
         if not isinstance(header, dict):
-            raise TraceError(f"{self._path}: this is not a trace that `unimmu run --trace` wrote")
+            other = ", but a stream of --record: unimmu tlb sim and analyze read it" if STREAM in metadata else ""
+            raise TraceError(f"{self._path}: this is not a trace that `unimmu run --trace` wrote{other}")
         if header.get("version") != FORMAT_VERSION:
             found = f"{header.get('version')!r:.60}"
             raise TraceError(f"{self._path}: format version {found} is not known; this unimmu reads {FORMAT_VERSION}")

@@ -45,7 +45,7 @@ FORMATS = (
         of_accesses=True,
     ),
     Format(
-        "memtrace", (".memtrace",), "accesses with their physical pages, for DynamoRIO's drcachesim",
+        "memtrace", (".memtrace",), "accesses and their physical pages, for DynamoRIO",
         "memtrace:Memtrace", of_accesses=True,
     ),
     Format(

@@ -64,7 +64,7 @@ def cachegrind_of(geometry: Geometry, program: Sequence[str]) -> list[str]:
 
 def counted(geometry: Geometry, program: Sequence[str]) -> dict[str, Counts]:
     """What cachegrind counts of a program, by array.  RuntimeError with what it said if that cannot be understood."""
-    with tempfile.TemporaryDirectory(prefix="unimmu-bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="cachegrind-") as directory:
         log = Path(directory) / "log"
         _run(cachegrind_of(geometry, program), log)
         return read_counts(log.read_text("utf-8", "replace") if log.exists() else "")
@@ -79,7 +79,7 @@ def read_counts(text: str) -> dict[str, Counts]:
             for name, references in (("I1", "I"), ("D1", "D"), ("LL", "LL"))
         }
     except KeyError:
-        raise RuntimeError(f"bench: cachegrind has counted nothing: {text.strip()[-200:]}") from None
+        raise RuntimeError(f"cachegrind has counted nothing: {text.strip()[-200:]}") from None
 
 
 def trace(program: Sequence[str], path: Path) -> None:
