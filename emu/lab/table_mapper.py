@@ -52,9 +52,11 @@ _CR4_KEPT = CR4.PGE | CR4.LA57
 _UPPER_HALF = np.uint64(1 << 63)
 #: So many pages are told apart of those that are left out for one reason.
 _MOST_PAGES = 1 << 20
+#: By outcome: its name among figures, and in words.
 _REASONS = {
-    NOT_MAPPED: "not mapped", NOT_ALLOWED: "not allowed by their entries",
-    NO_TABLE: "mapped by tables that are not there", NO_SPACE: "of processes that are not there",
+    NOT_MAPPED: ("not_mapped", "not mapped"), NOT_ALLOWED: ("not_allowed", "not allowed by their entries"),
+    NO_TABLE: ("no_table", "mapped by tables that are not there"),
+    NO_SPACE: ("no_process", "of processes that are not there"),
 }  # fmt: skip
 
 
@@ -90,10 +92,19 @@ class LeftOut:
     def figures(self) -> dict[str, dict[str, int]]:
         """Accesses and pages of 4 KiB by the reason; of pages no more than 1,048,576 are counted."""
         return {
-            _REASONS[reason]: {"accesses": left.accesses, "pages": len(left.pages)}
+            _REASONS[reason][0]: {"accesses": left.accesses, "pages": len(left.pages)}
             for reason, left in self._by_reason.items()
             if left.accesses
         }
+
+    def told(self) -> str:
+        """The same in words."""
+        return "; ".join(
+            f"{plural(left.accesses, 'access', 'accesses')} to {plural(len(left.pages), 'page', 'pages')}"
+            f"{' or more' * (len(left.pages) == _MOST_PAGES)}, {_REASONS[reason][1]}"
+            for reason, left in self._by_reason.items()
+            if left.accesses
+        )
 
 
 class TableMapper:
@@ -137,15 +148,7 @@ class TableMapper:
             yield (made := self._found(batch))
             kept += len(made)
         if self.left_out.accesses and not kept:
-            raise StreamError(f"no access is in these page tables: {self.told()}")
-
-    def told(self) -> str:
-        """What is left out, in words."""
-        return "; ".join(
-            f"{plural(count['accesses'], 'access', 'accesses')} to {plural(count['pages'], 'page', 'pages')}"
-            f"{' or more' * (count['pages'] == _MOST_PAGES)}, {reason}"
-            for reason, count in self.left_out.figures().items()
-        )
+            raise StreamError(f"no access is in these page tables: {self.left_out.told()}")
 
     def _found(self, batch: Batch) -> Batch:
         vaddr, kind = np.ascontiguousarray(batch.vaddr), np.ascontiguousarray(batch.kind)

@@ -13,6 +13,7 @@ import pytest
 
 from emu.cli.main import main
 from emu.lab.batch import EVERY_PCID, GLOBALS, Batch, Controls, Op, Register, StreamError, controls_of
+from emu.lab.point import point_of, run_point
 from emu.lab.recorder import record_machine
 from emu.lab.simulation import Simulation, less
 from emu.lab.stream import open_stream
@@ -205,10 +206,10 @@ def test_what_would_fault_is_left_out_and_counted() -> None:
     assert batch.vaddr.tolist() == [0x1000, 0x4000] and batch.shift.tolist() == [12, 12]
     assert (batch.controls["at"] <= 1).all()
     assert mapper.left_out.figures() == {
-        "not mapped": {"accesses": 3, "pages": 2},
-        "not allowed by their entries": {"accesses": 2, "pages": 2},
-        "mapped by tables that are not there": {"accesses": 1, "pages": 1},
-        "of processes that are not there": {"accesses": 1, "pages": 1},
+        "not_mapped": {"accesses": 3, "pages": 2},
+        "not_allowed": {"accesses": 2, "pages": 2},
+        "no_table": {"accesses": 1, "pages": 1},
+        "no_process": {"accesses": 1, "pages": 1},
     }
     with pytest.raises(StreamError, match="0x8000000000000 of the stream is not canonical"):
         mapped(mapper, vaddr=[1 << 51], space=[7])
@@ -283,7 +284,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     status, out, _ = said(capsys, *sim, "--json", figures)
     assert status == 0 and "t.csv: 2 accesses" in out
     assert "1 access to 1 page, not mapped; 1 access to 1 page, of processes that are not there" in out
-    assert json.loads(figures.read_text())["left_out"]["not mapped"] == {"accesses": 1, "pages": 1}
+    assert json.loads(figures.read_text())["left_out"]["not_mapped"] == {"accesses": 1, "pages": 1}
     status, out, _ = said(capsys, *sim, "--pid", 8)
     assert status == 0 and "3 accesses" in out
     status, out, _ = said(capsys, *sim, "--cr3", "0x1000")
@@ -304,6 +305,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         status, _, err = said(capsys, *words)
         assert status == 2, words
         assert len(err.splitlines()) == 1 and re.search(what, err), err
+
+
+def test_a_point_of_a_sweep_has_what_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("vaddr\n0x1000\n0x3000\n")
+    (tmp_path / "t.json").write_text(to_json(a_snapshot(TABLES, ONE)))
+    point = point_of(("tlb", "sim", "t.csv", "--tlb", "textbook", "--tables=t.json"), tmp_path, 60)
+    assert [path for path, _ in point.inputs] == ["t.csv", "t.json"]
+    figures = json.loads(run_point(point.to_bytes()))["figures"]
+    assert (figures["accesses"], figures["left_out.not_mapped.accesses"]) == (1, 1)
 
 
 def test_pcids_keep_what_a_process_had(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,4 +119,4 @@ def _there(snapshot: PageTablesSnapshot) -> str:
 def tell(arguments: argparse.Namespace, mapper: TableMapper | None) -> None:
     """Say what was left out."""
     if mapper is not None and mapper.left_out.accesses:
-        print(f"\n left out, by the page tables of {printable(arguments.tables)}: {mapper.told()}")
+        print(f"\n left out, by the page tables of {printable(arguments.tables)}: {mapper.left_out.told()}")
