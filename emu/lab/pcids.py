@@ -143,11 +143,10 @@ class _NextSpace:
         return int(self._batch.space[places[place]]) if place < len(places) else behind
 
     def _behind(self, vcpu: int) -> int | None:
-        rest = self._following
-        if rest is None:
+        if self._following is None:
             return None
-        found = np.flatnonzero(rest.vcpu == vcpu)
-        return int(rest.space[found[0]]) if len(found) else None
+        found = np.flatnonzero(self._following.vcpu == vcpu)
+        return int(self._following.space[found[0]]) if len(found) else None
 
 
 def _pcids(batch: Batch, loads: dict[int, _Loads], before: dict[int, int]) -> npt.NDArray[np.uint16]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Rows of a row group, at most: who reads has memory for so many.
 MOST_ROWS = 1 << 22
+#: Loads of registers besides CR3 between the accesses of a batch, at most.  A run that is recorded has six, at its
+#: beginning; each concerns all vCPUs of all models.
+_MOST_REGISTERS = 1 << 10
 _OPS = np.zeros(256, np.bool_)
 _OPS[[*Op]] = True
 #: Whether ``access`` of the file's format says a kind, and one size of pages or none.
@@ -55,7 +58,11 @@ def check_batch(
         raise ValueError("a control does nothing that is known")
     if (controls["a"][controls["op"] == Op.ENTRY] & np.uint64(7)).any():
         raise ValueError("an entry of a page table is not at a multiple of 8")
-    for control in controls[controls["op"] == Op.REGISTER]:
+    registers = controls[controls["op"] == Op.REGISTER]
+    if len(registers) > _MOST_REGISTERS:
+        most = _MOST_REGISTERS
+        raise ValueError(f"registers are loaded {len(registers)} times; no more than {most} times are believed")
+    for control in registers:
         _check_register(int(control["a"]), int(control["b"]))
 
 

@@ -54,6 +54,18 @@ def test_each_bit_of_an_archive(tmp_path: Path) -> None:
     assert refusals > 20
 
 
+def test_a_chunk_of_bzip2_that_is_damaged(tmp_path: Path) -> None:
+    """bz2 raises an OSError, which is none of the disk's."""
+    path, file = tmp_path / "a.memtrace.zip", io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as zipped:
+        zipped.writestr("chunk.0", record(_HEADER, 0, 1) * 500)
+    data = bytearray(file.getvalue())
+    begin = data.index(b"1AY&SY")
+    data[begin + 20 : begin + 30] = bytes(10)
+    path.write_bytes(data)
+    assert refused(path) == "chunk.0: Invalid data stream"
+
+
 @pytest.mark.parametrize("data", [b"", archive(), archive(other=record(_HEADER, 0, 1))])
 def test_a_memtrace_without_records_is_none(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / ("a.memtrace.zip" if data else "a.memtrace")

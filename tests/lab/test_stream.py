@@ -117,6 +117,20 @@ def test_registers_that_no_processor_has(
         list(read(path))
 
 
+def test_registers_that_are_loaded_without_end(tmp_path: Path) -> None:
+    """Each load would concern every vCPU of every model."""
+    path = str(tmp_path / "a.parquet")
+    for number in (1024, 1025):
+        writer = StreamWriter(path)
+        rows = [(0, Op.REGISTER, 0, Register.CPL, at & 3) for at in range(number)]
+        writer.write(Batch.of(controls_of(rows), vaddr=[0x1000]))
+        writer.close()
+        if number == 1024:
+            assert sum(map(len, open_stream(path))) == 1
+    with pytest.raises(StreamError, match="registers are loaded 1025 times; no more than 1024 times are believed"):
+        list(open_stream(path))
+
+
 @pytest.mark.parametrize(
     ("column", "value", "what"),
     [

@@ -38,8 +38,10 @@ def pieces(file: IO[bytes], path: str) -> Iterator[bytes]:
     while True:
         try:
             piece = file.read(_PIECE)
-        except DAMAGED as error:
-            raise StreamError(f"{path}: {error}") from None
+        except (*DAMAGED, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # that of a disk, and not of bz2, which says only so of what is damaged
+            raise StreamError(f"{path}: {first_line(error)}") from None
         if not piece:
             return
         yield piece
