@@ -100,7 +100,7 @@ def test_the_command(stream: str, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [([], "--reasons: of which TLB? --tlb says it"), (["--tlb", "zen40"], "analyze --tlb: ")],
+    [([], "--reasons needs --tlb: a preset"), (["--tlb", "zen40"], "analyze --tlb: ")],
 )
 def test_a_model_is_needed(stream: str, words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tlb", "analyze", "--reasons", *words, stream]) == 2

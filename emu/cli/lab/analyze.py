@@ -288,7 +288,7 @@ def _with_model(name: str, arguments: argparse.Namespace, mapper: TableMapper | 
     from emu.lab.stream_file import facts_of
 
     if arguments.tlb is None:
-        raise UsageError(f"--{name}: of which TLB? --tlb says it")
+        raise UsageError(f"--{name} needs --tlb: a preset (`unimmu presets` lists them) or FILE.toml")
     geometry = preset_or_file(arguments.tlb, "analyze --tlb").geometry
     if mapper is not None:
         given = geometry, mapper.memory_bytes, 0

@@ -49,8 +49,8 @@ def add_arguments(parser: Parser) -> None:
         "a table of addresses, .csv or .parquet (docs/tlb-lab.md)",
     )  # fmt: skip
     parser.add_argument(
-        "--tlb", action="append", required=True, metavar="A,B,...",
-        help=f"the models: presets (`unimmu presets`), files FILE.toml, or {_ALL} presets (repeatable)",
+        "--tlb", action="append", default=[], metavar="A,B,...",
+        help=f"the models, at least one: presets (`unimmu presets`), FILE.toml, or {_ALL} presets (repeatable)",
     )  # fmt: skip
     parser.add_argument(
         "--tlb-set", action="append", default=[], metavar="ARRAY.FIELD=VALUE,...",
@@ -146,7 +146,7 @@ def geometries_of(
         else:
             found.append((name, preset_or_file(name, "sim --tlb")))
     if not found:
-        raise UsageError("--tlb: expected names of presets, as skylake-sp,zen4")
+        raise UsageError("--tlb A,B says which models: presets (`unimmu presets` lists them), FILE.toml, or all")
     models = [(name, timed(preset) if latency else preset.geometry) for name, preset in found]
     if size is not None:
         said = [preset.nested for _, preset in found]
