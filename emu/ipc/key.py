@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emu.mm.kmem import KEY_LINK, KEY_STRUCT
@@ -75,12 +76,24 @@ class Key:
         return not need & ~perm
 
     def around(self) -> set[Key]:
-        """Itself, and the keyrings in which a search finds it, each once, by however many ways."""
+        """Itself, and the keyrings from which it can be reached, each once, by however many ways."""
         found = level = {self}
         for _ in range(DEEPEST + 1):
             level = {ring for key in level for ring in key.rings} - found
             found = found | level
         return found
+
+    def is_found_from(self, rings: Sequence[Key], who: Credentials) -> bool:
+        """Whether a search that begins in one of these keyrings, which are possessed, finds it: it, and each keyring on
+        the way, can be searched.
+        """
+        found = level = {self} if self.allows(SEARCH, who, True) else set()
+        for _ in range(DEEPEST + 2):
+            if any(ring in level for ring in rings):
+                return True
+            level = {ring for key in level for ring in key.rings if ring.allows(SEARCH, who, True)} - found
+            found = found | level
+        return False
 
     @property
     def is_too_deep(self) -> bool:

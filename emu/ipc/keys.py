@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import heapq
 from collections import defaultdict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emu.ipc.key import ALL, DEEPEST, KEYRING, LINK_QUOTA, LOGON, POSSESSOR, SEARCH, SETATTR, TYPES, USER, Key
@@ -229,28 +230,32 @@ class Keys:
             return errno.EKEYEXPIRED
         return 0
 
-    def search(self, ring: Key, kind: str, description: str, who: Credentials) -> Key | None:
-        """Find a key in a keyring and those inside.  LinuxError for one that is there and cannot be used."""
-        return self._search(ring, kind, description, who, 0, {})
+    def search(self, ring: Key, kind: str, description: str, who: Credentials, *, possessed: bool = True) -> Key | None:
+        """Find a key in a keyring, which is ``possessed`` or not, and those inside.  LinuxError for one that is there
+        and cannot be used, and EACCES for a keyring that may not be searched.
+        """
+        if not ring.allows(SEARCH, who, possessed):
+            raise LinuxError(errno.EACCES)
+        return self._search(ring, (kind, description), lambda key: key.allows(SEARCH, who, possessed), 0, {})
 
     def _search(
-        self, ring: Key, kind: str, description: str, who: Credentials, depth: int, seen: dict[Key, int]
+        self, ring: Key, place: tuple[str, str], allowed: Callable[[Key], bool], depth: int, seen: dict[Key, int]
     ) -> Key | None:
         """``seen``: how deep keyrings were from which nothing came; nothing more comes from one as deep."""
         if seen.get(ring, depth + 1) <= depth:
             return None
         seen[ring] = depth
         problem = 0
-        found = ring.links.get((kind, description))
-        if found is not None and found.allows(SEARCH, who, True):
-            problem = self.error_of(found)
+        found = ring.links.get(place)
+        if found is not None:
+            problem = self.error_of(found) or (0 if allowed(found) else errno.EACCES)
             if not problem:
                 return found
         if depth < DEEPEST:
             for key in ring.nested.values():
-                if key is not found and not self.error_of(key) and key.allows(SEARCH, who, True):
+                if key is not found and not self.error_of(key) and allowed(key):
                     try:
-                        inner = self._search(key, kind, description, who, depth + 1, seen)
+                        inner = self._search(key, place, allowed, depth + 1, seen)
                     except LinuxError as error:
                         problem = problem or error.errno
                         continue

@@ -31,8 +31,7 @@ def searched_rings(keys: Keys, task: Task) -> list[Key]:
 
 def _possesses(keys: Keys, task: Task, key: Key) -> bool:
     """Whether a key can be found in the process's keyrings."""
-    around = key.around()
-    return any(ring in around for ring in searched_rings(keys, task))
+    return key.is_found_from(searched_rings(keys, task), task.credentials)
 
 
 def _special(keys: Keys, task: Task, number: int, *, create: bool) -> Key:

@@ -244,11 +244,11 @@ def _unlink(kernel: Kernel, task: Task, a: Arguments) -> int:
 def _search(kernel: Kernel, task: Task, a: Arguments) -> int:
     kind = _type(task, a[1])
     description = _text(task, a[2], _DESCRIPTION_MAX)
-    ring, _ = lookup(kernel.keys, task, S32(a[0]), SEARCH)
+    ring, possessed = lookup(kernel.keys, task, S32(a[0]), SEARCH)
     target = lookup(kernel.keys, task, S32(a[3]), WRITE, create=True)[0] if S32(a[3]) else None
     if not ring.is_ring:
         raise LinuxError(errno.ENOTDIR)
-    found = kernel.keys.search(ring, kind, description, task.credentials)
+    found = kernel.keys.search(ring, kind, description, task.credentials, possessed=possessed)
     if found is None:
         raise LinuxError(errno.ENOKEY)
     if target is not None:

@@ -56,7 +56,7 @@ def steps_of_calls(booted: Booted, many: int) -> dict[str, int]:
         "collect": steps_of(keys.collect),
         "add": steps_of(lambda: add(keys, ring, "another")),
         "store": steps_of(lambda: keys.store(some, b"other")),
-        "possessed": steps_of(some.around),
+        "possessed": steps_of(lambda: some.is_found_from([ring], who)),
         "search": steps_of(lambda: keys.search(ring, USER_TYPE, "none", who)),
         "link": steps_of(lambda: keys.link(others, ring)),
         "give away": steps_of(lambda: keys.give_to(some, 1000)),
