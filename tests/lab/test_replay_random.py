@@ -70,7 +70,7 @@ class World:
             for page in range(24):
                 self._leaf(table + page * 8, 1, place >> 63)
             for page in range(8, 24, 8):
-                self._group(table + page * 8)
+                self._group(table + page * 8, place >> 63)
         return root
 
     def _leaf(self, slot: int, level: int, upper: int) -> None:
@@ -81,9 +81,11 @@ class World:
         self.ram.write_u64(slot, value if self.random.random() < 0.95 else 0)
         self.leaves.append((slot, level, upper))
 
-    def _group(self, slot: int) -> None:
-        """Eight pages that may be coalesced."""
-        value = self.random.randrange(1 << 9) << 15 | P | US | RW | A | D | (G if self.random.random() < 0.2 else 0)
+    def _group(self, slot: int, upper: int) -> None:
+        """Eight pages that may be coalesced; global ones in the upper half alone, which is one for all: else what a
+        processor finds of another space depends on what it has evicted."""
+        value = self.random.randrange(1 << 9) << 15 | P | US | RW | A | D
+        value |= int(G) if self.random.random() < 0.3 * upper else 0
         for page in range(8):
             self.ram.write_u64(slot + page * 8, value + page * 0x1000)
 
@@ -115,7 +117,7 @@ class World:
             elif what < 0.98:
                 slot, level, upper = rand.choice(self.leaves)
                 if level == 1 and rand.random() < 0.3:
-                    self._group(slot & ~63)
+                    self._group(slot & ~63, upper)
                 else:
                     self._leaf(slot, level, upper)
                 if rand.random() < self.flushed:
