@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from emu.lab.batch import Batch, Op, Register
+from emu.lab.batch import Batch, Register
 from emu.lab.outcomes import Notes
 from emu.lab.replay_loop import CONTROL_BYTES
 from emu.lab.simulation import Simulated, gathered
@@ -31,15 +31,15 @@ class Observed(Simulated):
 
     def noted(self, batch: Batch) -> Noted:
         """What became of each access of the next batch."""
-        if len(batch.controls):
-            self.vcpu(int(batch.controls["vcpu"].max()))
-        runs, number, controls = gathered(batch).runs(None)
+        taken = gathered(batch)
+        self.vcpu(taken.last_vcpu)
+        runs, number, controls = taken.runs(None)
         size = len(batch) + 1
         noted = Noted(np.zeros(size, np.uint8), np.zeros(size, np.uint64), np.zeros(size, np.uint64))
         notes = Notes(*(array.ctypes.data for array in noted))
         native = load("emu.lab.outcomes")["replay_noting"]
         first, begin = 0, 0
-        for stop in (*np.flatnonzero(controls["op"] == Op.REGISTER).tolist(), len(controls)):
+        for stop in (*taken.registers, len(controls)):
             end = int(controls["at"][stop]) if stop < len(controls) else number
             at, last = (controls.ctypes.data + CONTROL_BYTES * each for each in (first, stop))
             native(ctypes.addressof(self.native), runs.ctypes.data, begin, end, at, last, ctypes.addressof(notes))

@@ -94,6 +94,8 @@ class PageMapper:
         self._frames = frames
         #: The page tables, which models may walk.
         self.tables = PhysicalMemory(TABLE_BYTES, huge_pages=False)
+        #: The memory that they are in, in bytes.
+        self.memory_bytes = self.tables.size
         self._controls = np.zeros(_CONTROLS, CONTROL)
         self._known = HostArray((REMEMBERED, 2), "Q")
         self._mapper = Mapper(

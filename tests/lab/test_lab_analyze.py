@@ -118,6 +118,37 @@ def test_a_stream_that_knows_no_sizes_is_of_small_pages(tmp_path: Path) -> None:
     assert json.loads(figures.read_text())["reuse"]["loads and stores"]["pages"] == 2
 
 
+def _round(path: Path, pages: int, rounds: int) -> str:
+    """Loads of one page after the other, again and again, with no page tables."""
+    addresses = [f"{0x10000000 + page * 4096:#x}" for _ in range(rounds) for page in range(pages)]
+    path.write_text("\n".join(["address", *addresses]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("pages", "policy", "reasons"),
+    [
+        (64, "4k", {"cold": 64, "capacity": 0, "conflict": 0}),
+        (65, "4k", {"cold": 65, "capacity": 9 * 65, "conflict": 0}),  # LRU of 64 entries has never what comes next
+        (2048, "thp", {"cold": 4, "capacity": 0, "conflict": 0}),
+    ],
+)
+def test_reasons_in_a_table_of_addresses(pages: int, policy: str, reasons: dict[str, int], tmp_path: Path) -> None:
+    """Its pages are mapped as a policy says."""
+    model, figures = tmp_path / "lru.toml", tmp_path / "a.json"
+    array = 'kinds = ["load", "store"]\npage_sizes = ["4K", "2M"]\nsets = 1\nways = 64\nreplacement = "lru"\n'
+    model.write_text(f'[lru]\n[[lru.arrays]]\nname = "L1D"\nlevel = 1\n{array}')
+    words = ["--reasons", "--tlb", str(model), "--pages", policy, "--json", str(figures)]
+    assert main(["tlb", "analyze", *words, _round(tmp_path / "a.csv", pages, 10)]) == 0
+    found = json.loads(figures.read_text())["reasons"]["level 1: L1D"]
+    assert {name: found[name] for name in reasons} == reasons and found["accesses"] == pages * 10
+
+
+def test_a_stream_with_tables_gets_no_others(stream: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tlb", "analyze", "--reuse", "--pages", "thp", stream]) == 2
+    assert "has the page tables of the run that it is of" in capsys.readouterr().err
+
+
 def test_an_empty_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tlb", "analyze", written(tmp_path / "a.parquet")]) == 0
     assert "0 accesses" in capsys.readouterr().out

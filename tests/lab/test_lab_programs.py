@@ -166,13 +166,6 @@ def test_symbols_are_needed(tmp_path: Path, words: list[str], told: str, capsys:
     assert told in capsys.readouterr().err
 
 
-def test_a_stream_without_tables_cannot_be_walked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(tmp_path / "a.csv")
-    Path(path).write_text("address\n0x1000\n")
-    assert main(["tlb", "analyze", "--shared", "--tlb", "zen4", path]) == 2
-    assert "a model walks page tables, which it does not have; --tables gives some" in capsys.readouterr().err
-
-
 def test_processes_that_map_a_file_alike_have_their_tables_counted() -> None:
     """Four children each load 8 pages of memory that they share; pages that one of them has alone are not shared."""
     script = (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from emu.lab.batch import Batch
     from emu.lab.by_function import Code
     from emu.lab.finding import Finding
+    from emu.lab.page_policy import PageMapper
     from emu.lab.table_mapper import TableMapper
 
 _EXAMPLES = """\
@@ -29,6 +30,7 @@ examples:
   unimmu tlb analyze --huge --entries 1536 --json huge.json a.parquet
   unimmu tlb analyze --reasons --shared --tlb zen4 a.parquet
   unimmu tlb analyze --functions a.parquet
+  unimmu tlb analyze --reasons --tlb skylake-sp --pages thp a.champsim.xz
   unimmu tlb analyze --reasons --tlb zen4 --tables tables.json a.lackey
   unimmu tlb analyze -o report.html a.parquet            with the curves, for a browser
   unimmu tlb analyze --reuse -o misses.svg a.parquet     the miss curve as a picture
@@ -83,7 +85,7 @@ def add_arguments(parser: Parser) -> None:
         "--pcids", type=number_from(1, 4094), metavar="N",
         help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
     )  # fmt: skip
-    tables.add_tables(how.add_argument)
+    tables.add_tables(how.add_mutually_exclusive_group())
     tables.add_spaces(how.add_argument)
     how.add_argument(
         "--kinds", type=_kinds, metavar="K,...",
@@ -136,6 +138,7 @@ def _analyse(arguments: argparse.Namespace, files: ResultFiles) -> int:
     from emu.lab.batch import StreamError
     from emu.lab.finding import lines_of
     from emu.lab.stream import open_stream
+    from emu.lab.table_mapper import TableMapper
     from emu.linux.event_kind import printable
 
     fields = ["page", "kind", "pid", "space", "pcid", "vcpu", "shift"]
@@ -163,11 +166,12 @@ def _analyse(arguments: argparse.Namespace, files: ResultFiles) -> int:
         print()
         for line in lines_of(finding):
             print(line)
-    tables.tell(arguments, mapper)
+    given = mapper if isinstance(mapper, TableMapper) else None
+    tables.tell(arguments, given)
     if arguments.json is not None:
         figures = {"accesses": total, **{finding.key: finding.figures for finding in findings}}
-        if mapper is not None:
-            figures["left_out"] = mapper.left_out.figures()
+        if given is not None:
+            figures["left_out"] = given.left_out.figures()
         files.write("--json", json.dumps(figures, indent=1) + "\n")
     if arguments.output is not None:
         files.write("-o", _drawn(arguments, findings, total))
@@ -186,14 +190,18 @@ def _drawn(arguments: argparse.Namespace, findings: Sequence[Finding], total: in
     return page_of(f"analyses of {arguments.file}", f"{total:,} accesses.", findings)
 
 
-def _mapper(arguments: argparse.Namespace) -> TableMapper | None:
-    """What finds accesses in the tables of --tables, if that is given.  :class:`UsageError` if the stream has some."""
+def _mapper(arguments: argparse.Namespace) -> TableMapper | PageMapper | None:
+    """What finds accesses in the tables of --tables, or makes tables where a model has to walk some and the stream has
+    none.  :class:`UsageError` for options that give a stream tables which has its own."""
     from emu.lab.stream import has_tables
 
-    if arguments.tables is None:
-        return None
-    tables.check_stream(arguments, has_tables(arguments.file))
-    return tables.mapper_of(arguments)
+    has_some = has_tables(arguments.file)
+    tables.check_stream(arguments, has_some)
+    if arguments.tables is not None:
+        return tables.mapper_of(arguments)
+    is_asked = arguments.pages is not None or arguments.v2p is not None
+    is_walked = arguments.reasons or arguments.shared or (_every(arguments) and arguments.tlb is not None)
+    return tables.made_by_policy(arguments) if not has_some and (is_asked or is_walked) else None
 
 
 def _peeked(batches: Iterator[Batch]) -> tuple[Iterator[Batch], bool]:
@@ -231,7 +239,7 @@ def _every(arguments: argparse.Namespace) -> bool:
 
 
 def _analyses(
-    arguments: argparse.Namespace, code: Code | None, sizes_known: bool, mapper: TableMapper | None
+    arguments: argparse.Namespace, code: Code | None, sizes_known: bool, mapper: TableMapper | PageMapper | None
 ) -> list[Analysis]:
     from emu.lab.analysis import CODE, DATA, HugeCandidates, Reuse, WorkingSets
 
@@ -280,11 +288,10 @@ def _by_function(arguments: argparse.Namespace, code: Code | None, *, faults: bo
     return ByFunction(images, arguments.entries, code=code, faults=faults)
 
 
-def _with_model(name: str, arguments: argparse.Namespace, mapper: TableMapper | None) -> Analysis:
+def _with_model(name: str, arguments: argparse.Namespace, mapper: TableMapper | PageMapper | None) -> Analysis:
     from emu.cli.tlb import preset_or_file
     from emu.lab.reasons import Reasons
     from emu.lab.shared import Shared
-    from emu.lab.stream import has_tables
     from emu.lab.stream_file import facts_of
 
     if arguments.tlb is None:
@@ -292,15 +299,11 @@ def _with_model(name: str, arguments: argparse.Namespace, mapper: TableMapper | 
     geometry = preset_or_file(arguments.tlb, "analyze --tlb").geometry
     if mapper is not None:
         given = geometry, mapper.memory_bytes, 0
-    elif has_tables(arguments.file):
+    else:
         facts = facts_of(arguments.file)
         if "memory_bytes" not in facts:
             raise UsageError(f"--{name} {arguments.file}: it does not say how much memory the machine had")
         given = geometry, int(facts["memory_bytes"]), int(facts.get("seed", 0))
-    else:
-        raise UsageError(
-            f"--{name} {arguments.file}: a model walks page tables, which it does not have; --tables gives some"
-        )
     return Reasons(*given) if name == "reasons" else Shared(*given)
 
 

@@ -65,17 +65,7 @@ def add_arguments(parser: Parser) -> None:
         "--nested", nargs="?", const="", choices=("", "4K", "2M", "1G"), metavar="SIZE",
         help="walk in two dimensions, through EPT with pages of 4K, 2M or 1G, or as FILE.toml says (docs/mmu.md)",
     )  # fmt: skip
-    mapped = parser.add_mutually_exclusive_group()
-    mapped.add_argument(
-        "--pages", choices=("4k", "thp", "1g", "identity"),
-        help="how pages are mapped where a stream of another tool has no page tables: 4 KiB (default), 2 MiB or 1 GiB "
-        "each, in the order in which they are used; or 4 KiB where the physical address is the virtual one",
-    )  # fmt: skip
-    mapped.add_argument(
-        "--v2p", metavar="FILE",
-        help="where pages are, and of what size: the v2p.textproto that DynamoRIO writes beside a memtrace",
-    )  # fmt: skip
-    tables.add_tables(mapped.add_argument)
+    tables.add_tables(parser.add_mutually_exclusive_group())
     tables.add_spaces(parser.add_argument)
     parser.add_argument(
         "--warm-up", type=number_from(0), default=0, metavar="N", help="do not count the first N accesses"
@@ -186,7 +176,6 @@ def _simulation(
 ) -> tuple[Simulation, Batches, TableMapper | None]:
     """The models, and what they are to be given: the tables are those of the run, those of --tables, or made by a
     policy."""
-    from emu.lab.page_policy import TABLE_BYTES, Frames, PageMapper, PagePolicy
     from emu.lab.pcids import with_pcids
     from emu.lab.simulation import Simulation
     from emu.lab.stream import has_tables, open_stream
@@ -203,10 +192,9 @@ def _simulation(
             if arguments.pcids is not None:
                 stream = with_pcids(stream, arguments.pcids)
             return Simulation(geometries, given.memory_bytes, arguments.seed or 0), stream, given
-        frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
-        mapper = PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
+        mapper = tables.made_by_policy(arguments)
         batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
-        return Simulation(geometries, TABLE_BYTES, arguments.seed or 0, mapper.tables), batches, None
+        return Simulation(geometries, mapper.memory_bytes, arguments.seed or 0, mapper.tables), batches, None
     tables.check_stream(arguments, has_tables=True)
     facts = facts_of(arguments.file)
     if "memory_bytes" not in facts:

@@ -11,13 +11,32 @@ from emu.lab.batch import StreamError
 from emu.linux.event_kind import printable
 
 if TYPE_CHECKING:
+    from emu.lab.page_policy import PageMapper
     from emu.lab.table_mapper import TableMapper
     from emu.trace.pt.tables import PageTablesSnapshot
 
 
-def add_tables(add: Callable[..., Any]) -> None:
-    """The option."""
-    add(
+#: As emu.lab.page_policy.PagePolicy, which is imported late.
+_POLICIES = (
+    ("4k", "4 KiB each, in the order in which they are used (the default)"),
+    ("thp", "2 MiB each"),
+    ("1g", "1 GiB each"),
+    ("identity", "4 KiB, where the physical address is the virtual one"),
+)
+
+
+def add_tables(mapped: argparse._MutuallyExclusiveGroup) -> None:
+    """The options that say how pages are mapped where a stream has no page tables."""
+    mapped.add_argument(
+        "--pages", choices=[policy for policy, _ in _POLICIES],
+        help="how pages are mapped where a stream of another tool has no page tables: "
+        + ", ".join(f"{policy}, {meaning}" for policy, meaning in _POLICIES),
+    )  # fmt: skip
+    mapped.add_argument(
+        "--v2p", metavar="FILE",
+        help="where pages are, and of what size: the v2p.textproto that DynamoRIO writes beside a memtrace",
+    )  # fmt: skip
+    mapped.add_argument(
         "--tables", metavar="FILE",
         help="the page tables of a stream of another tool: those that `unimmu pt --save` wrote, or of a dump of QEMU "
         "(dump-guest-memory); accesses that would fault are left out, and counted",
@@ -43,6 +62,14 @@ def check(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name}: whose page tables? --tables names the file that has them")
     if arguments.pid is not None and arguments.cr3 is not None:
         raise UsageError("--pid and --cr3 exclude each other: each says whose page tables are meant")
+
+
+def made_by_policy(arguments: argparse.Namespace) -> PageMapper:
+    """What makes the tables of a stream that has none, as --pages or --v2p say.  :class:`StreamError`."""
+    from emu.lab.page_policy import Frames, PageMapper, PagePolicy
+
+    frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
+    return PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
 
 
 def read_by(arguments: argparse.Namespace) -> dict[str, str]:
