@@ -40,7 +40,7 @@ _PROGRAM = """
 
 or, in place of PROG:
   SNAPSHOT                a file that `unimmu pt --save` has written: nothing is run
-  DUMP                    the memory of a machine, as QEMU's dump-guest-memory writes it: nothing is run
+  DUMP                    the memory of a machine, of QEMU's dump-guest-memory: nothing is run
 
 The program's output goes to standard error; standard output has the tables.
 
