@@ -50,7 +50,6 @@ def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
         (["--postgres", "--stride", "129"], "--stride 129: it must be from 1 to 128"),
         (["--postgres", "--tlb", "zen99"], "--tlb: "),
         (["--postgres", "--output", "x.html"], "--output x.html: the name must end in .svg"),
-        (["--postgres", "--json", "no/x.json"], "--json no/x.json: cannot be written: No such file or directory"),
         (["--postgres", "--sga"], "--sga and --postgres are two demos"),
         (["--postgres", "--processes", "3"], "--processes has no meaning with --postgres"),
         (["--postgres", "--trace", "x.odd"], "x.odd: its name does not end as a trace's does"),
@@ -64,6 +63,14 @@ def complaint(capfd: pytest.CaptureFixture[str], *words: str) -> str:
 )
 def test_what_cannot_be_is_said_in_a_line(capfd: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
     assert said in complaint(capfd, *words)
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_runs(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "programs_in", lambda root: "/nowhere")
+    told = complaint(capfd, "--postgres", "--json", "no/x.json")
+    assert "--json no/x.json: cannot be written: No such file or directory" in told
 
 
 def test_the_newest_version_of_a_root_is_taken(tmp_path: pathlib.Path) -> None:
