@@ -17,11 +17,12 @@ import numpy.typing as npt
 
 from emu.lab.batch import CONTROL, Batch, Controls, Op, Register, StreamError, controls_of
 from emu.lab.page_policy_loop import NO_FRAME, NO_MEMORY, NOT_CANONICAL, REMEMBERED, Mapper
+from emu.trace.report.units import size_text
 from mmu.host_array import HostArray
 from mmu.memory import PAGE_SIZE, PhysicalMemory
 from mmu.objectcode import load
 
-#: The memory for tables: enough for those of 8 TiB of pages of 4K.
+#: The most memory for tables: enough for those of 8 TiB of pages of 4K.
 TABLE_BYTES = 16 << 30
 _FIRST_PAGE = 1 << 40
 #: So that the identity has room for the upper half of the address space.
@@ -32,7 +33,7 @@ _FIELD = re.compile(
 )
 _REFUSED = {
     NOT_CANONICAL: "address {:#x} of the stream is not canonical",
-    NO_MEMORY: f"at {{:#x}} the stream has used more pages than {TABLE_BYTES >> 30} GiB of page tables map",
+    NO_MEMORY: "at {:#x} the stream has used more pages than {} of page tables map",
     NO_FRAME: "it is not given where the page of {:#x} is",
 }
 
@@ -86,22 +87,22 @@ class Frames:
 class PageMapper:
     """Tells batches of the tables that they need."""
 
-    def __init__(self, policy: PagePolicy, frames: Frames | None = None) -> None:
-        """``frames``: where pages are, and of what size, in place of the policy's order."""
+    def __init__(self, policy: PagePolicy, frames: Frames | None = None, memory_bytes: int = TABLE_BYTES) -> None:
+        """``frames``: where pages are, and of what size, in place of the policy's order.  ``memory_bytes``: room for
+        tables, whole pages; the host gives what is used of it."""
         if frames is not None:
             policy = frames.policy
         self.policy = policy
         self._frames = frames
         #: The page tables, which models may walk.
-        self.tables = PhysicalMemory(TABLE_BYTES, huge_pages=False)
-        #: The memory that they are in, in bytes.
-        self.memory_bytes = self.tables.size
+        self.tables = PhysicalMemory(memory_bytes, huge_pages=False)
+        self.memory_bytes = memory_bytes
         self._controls = np.zeros(_CONTROLS, CONTROL)
         self._known = HostArray((REMEMBERED, 2), "Q")
         self._mapper = Mapper(
-            ram=self.tables.host, ram_bytes=TABLE_BYTES, next_table=PAGE_SIZE, next_page=_FIRST_PAGE, leaf=policy.level,
-            identity=policy is PagePolicy.IDENTITY, controls=self._controls.ctypes.data, capacity=_CONTROLS,
-            known=self._known.address, frames=0 if frames is None else frames.pairs.ctypes.data,
+            ram=self.tables.host, ram_bytes=memory_bytes, next_table=PAGE_SIZE, next_page=_FIRST_PAGE,
+            leaf=policy.level, identity=policy is PagePolicy.IDENTITY, controls=self._controls.ctypes.data,
+            capacity=_CONTROLS, known=self._known.address, frames=0 if frames is None else frames.pairs.ctypes.data,
             frames_number=0 if frames is None else len(frames.pairs),
         )  # fmt: skip
         #: By address space: its PML4; and which is loaded.
@@ -146,4 +147,4 @@ class PageMapper:
             mapper.made = 0
             if mapper.refused:
                 address = ctypes.c_uint64.from_address(vaddrs + begin * 8).value
-                raise StreamError(_REFUSED[mapper.refused].format(address))
+                raise StreamError(_REFUSED[mapper.refused].format(address, size_text(self.memory_bytes)))

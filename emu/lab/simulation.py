@@ -98,6 +98,11 @@ def gathered(batch: Batch | PageBatch) -> _Gathered:
     return _Gathered(batch, {})
 
 
+def has_own_tables(geometry: Geometry) -> bool:
+    """Whether a model cannot share tables with others, since it sees entries before the access they are made for."""
+    return geometry.prefetch_next or any(array.coalesce > 1 for array in geometry.arrays)
+
+
 class Simulated:
     """A geometry that a stream goes through: a model for each vCPU that appears."""
 
@@ -108,8 +113,7 @@ class Simulated:
         ``tables``: see :class:`Simulation`."""
         self.geometry = geometry
         self._seed = seed
-        coalesces = any(array.coalesce > 1 for array in geometry.arrays)
-        if tables is None or geometry.prefetch_next or coalesces:  # who see entries before the access they are made for
+        if tables is None or has_own_tables(geometry):
             tables = PhysicalMemory(memory_bytes, huge_pages=False)
         self._ram = tables
         self._states: list[MmuState] = []

@@ -92,7 +92,7 @@ def test_options_of_other_demos(option: str, demos: str, capfd: pytest.CaptureFi
 
 
 def test_too_little_memory_on_the_host(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(emu.cli.demos.hostmemory, "available_memory", lambda: 2 * GIB)
+    monkeypatch.setattr(emu.cli.hostmemory, "available_memory", lambda: 2 * GIB)
     assert main(["demo", "--sga"]) == 2
     assert capfd.readouterr().err == (
         "unimmu demo: about 4.7 GiB of this host's memory are needed and 2 GiB are free: use a smaller --size, or fewer"

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from emu.cli.lab import tables
+from emu.cli.main import main
 from emu.lab.batch import Batch, Op, StreamError
 from emu.lab.page_policy import TABLE_BYTES, Frames, PageMapper, PagePolicy
 from emu.lab.simulation import Simulation
@@ -182,6 +184,26 @@ address_mapping {
   physical_address: 2097152
 }
 """
+
+
+@pytest.mark.parametrize("preset", ["textbook", "zen4"])  # one walks what has been made, the other a copy
+def test_tables_take_no_more_than_the_host_has(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each address space has four tables."""
+    monkeypatch.setattr(tables, "available_memory", lambda: 8 << 20)
+    rows = {number: "".join(f"{pid},0x400000\n" for pid in range(1, number + 1)) for number in (200, 2000)}
+    for number, text in rows.items():
+        path = tmp_path / f"{number}.csv"
+        path.write_text(f"pid,address\n{text}")
+        status = main(["tlb", "sim", str(path), "--tlb", preset])
+        said = capsys.readouterr().err
+        if number == 200:
+            assert (status, said) == (0, "")
+        else:
+            size = "8 MiB" if preset == "textbook" else "4 MiB"
+            assert status == 2
+            assert said.endswith(f"at 0x400000 the stream has used more pages than {size} of page tables map\n")
 
 
 def test_where_pages_are_may_be_given(tmp_path: Path) -> None:

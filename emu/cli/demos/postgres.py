@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emu.cli.arguments import Parser, UsageError, format_size, output_path, parse_size, whole_number
-from emu.cli.demos.hostmemory import available_memory
 from emu.cli.demos.postgresguest import BLOCK, VERSIONS
 from emu.cli.demos.postgresserver import Cluster, Mode, Work, initdb, serve
+from emu.cli.hostmemory import available_memory
 from emu.cli.messages import version
 from emu.cli.results import ResultFiles
 from emu.cli.screen import Screen

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emu.cli import hostmemory
 from emu.cli.arguments import UsageError
-from emu.cli.demos import hostmemory
 from emu.cli.demos.postgresguest import (
     READY,
     WORKING,

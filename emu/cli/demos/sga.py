@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import guests
+from emu.cli import hostmemory
 from emu.cli.arguments import UsageError, format_size
-from emu.cli.demos import hostmemory
 from emu.cli.messages import version
 from emu.cli.progress import Report, progress
 from emu.cli.results import ResultFiles

@@ -201,7 +201,7 @@ def _mapper(arguments: argparse.Namespace) -> TableMapper | PageMapper | None:
         return tables.mapper_of(arguments)
     is_asked = arguments.pages is not None or arguments.v2p is not None
     is_walked = arguments.reasons or arguments.shared or (_every(arguments) and arguments.tlb is not None)
-    return tables.made_by_policy(arguments) if not has_some and (is_asked or is_walked) else None
+    return tables.made_by_policy(arguments, 2) if not has_some and (is_asked or is_walked) else None
 
 
 def _peeked(batches: Iterator[Batch]) -> tuple[Iterator[Batch], bool]:

@@ -177,7 +177,7 @@ def _simulation(
     """The models, and what they are to be given: the tables are those of the run, those of --tables, or made by a
     policy."""
     from emu.lab.pcids import with_pcids
-    from emu.lab.simulation import Simulation
+    from emu.lab.simulation import Simulation, has_own_tables
     from emu.lab.stream import has_tables, open_stream
     from emu.lab.stream_file import facts_of, read_pages
 
@@ -192,7 +192,7 @@ def _simulation(
             if arguments.pcids is not None:
                 stream = with_pcids(stream, arguments.pcids)
             return Simulation(geometries, given.memory_bytes, arguments.seed or 0), stream, given
-        mapper = tables.made_by_policy(arguments)
+        mapper = tables.made_by_policy(arguments, sum(map(has_own_tables, geometries)))
         batches = mapper.mapped(open_stream(arguments.file, ("page", "kind", "space")))
         return Simulation(geometries, mapper.memory_bytes, arguments.seed or 0, mapper.tables), batches, None
     tables.check_stream(arguments, has_tables=True)

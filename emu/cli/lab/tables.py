@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emu.cli.arguments import UsageError, number_from, physical_address
+from emu.cli.hostmemory import available_memory
 from emu.lab.batch import StreamError
 from emu.linux.event_kind import printable
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from emu.trace.pt.tables import PageTablesSnapshot
 
 
+#: Room for tables where the host has next to none.
+_FEW_TABLES = 1 << 20
 #: As emu.lab.page_policy.PagePolicy, which is imported late.
 _POLICIES = (
     ("4k", "4 KiB each, in the order in which they are used (the default)"),
@@ -64,12 +67,19 @@ def check(arguments: argparse.Namespace) -> None:
         raise UsageError("--pid and --cr3 exclude each other: each says whose page tables are meant")
 
 
-def made_by_policy(arguments: argparse.Namespace) -> PageMapper:
-    """What makes the tables of a stream that has none, as --pages or --v2p say.  :class:`StreamError`."""
-    from emu.lab.page_policy import Frames, PageMapper, PagePolicy
+def made_by_policy(arguments: argparse.Namespace, copies: int) -> PageMapper:
+    """What makes the tables of a stream that has none, as --pages or --v2p say.  :class:`StreamError`.
+
+    ``copies``: how many models have tables of their own besides; all together are not to use more memory than the host
+    has.
+    """
+    from emu.lab.page_policy import TABLE_BYTES, Frames, PageMapper, PagePolicy
+    from mmu.memory import PAGE_SIZE
 
     frames = None if arguments.v2p is None else Frames.read(arguments.v2p)
-    return PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames)
+    available = available_memory()
+    most = TABLE_BYTES if available is None else min(TABLE_BYTES, max(available // (1 + copies), _FEW_TABLES))
+    return PageMapper(PagePolicy(arguments.pages or PagePolicy.FOUR_K.value), frames, most // PAGE_SIZE * PAGE_SIZE)
 
 
 def read_by(arguments: argparse.Namespace) -> dict[str, str]:
