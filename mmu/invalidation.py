@@ -7,9 +7,9 @@ from mmu.array_record import entries_of, forget, tag_at
 from mmu.array_tags import GLOBAL_TAG, context_of
 from mmu.eviction import array_number
 from mmu.native import native
+from mmu.removal import remove_page
 from mmu.state import MmuState
 from mmu.structure_cache import invalidate_structures, invalidate_structures_of
-from mmu.tlb import remove_page
 from mmu.walk import canonical
 
 

@@ -111,9 +111,7 @@ class MmuState(ctypes.Structure):
     unusual: int  # the bits that make an entry of level 4, 3 or 2 anything but a plain one that refers to a table
     asid: int  # the process that runs, for the events: the machine stores the pid here
     cpu: int
-    granted: (
-        int  # instructions retired, and those that code which counts itself may still run (emu.engine.records.Count)
-    )
+    granted: int  # instructions retired, and those that code which counts itself may still run
     unused: WordArray  # the latter, by place
     lent: int  # whether there are any
     counting: WordArray  # words of whoever counts them

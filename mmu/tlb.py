@@ -18,7 +18,6 @@ from mmu.array_record import (
     Found,
     TlbArray,
     as_piece,
-    entries_of,
     find,
     find_tag,
     forget,
@@ -29,26 +28,22 @@ from mmu.array_record import (
     hint_of,
     holds_page_as_another,
     is_near_none,
-    may_be_coalesced,
-    next_way,
     number_of,
     occupy,
     pages_of,
-    search,
     search_counted,
     search_set,
     set_of_number,
     tag_at,
-    whole_of,
 )
-from mmu.array_tags import COALESCED, GLOBAL_TAG, context_of, level_of, page_of, single_tag, tag_of, vaddr_of
+from mmu.array_tags import COALESCED, GLOBAL_TAG, level_of, single_tag, tag_of
 from mmu.coalescing import is_coalesced
-from mmu.engine_sync import tell_engine
 from mmu.entries import ADDRESS, A, D, G, P
-from mmu.eviction import admit, array_number, evicted, tell_of_others, tell_of_pages
+from mmu.eviction import admit, evicted, tell_of_others
 from mmu.geometry import MAX_ARRAYS
 from mmu.native import cold, inlined, load64, native, store32
 from mmu.registers import CR4, Access
+from mmu.removal import remove_found
 from mmu.replacement import place_for, skewed_place_for, touch
 from mmu.state import MmuState
 
@@ -114,9 +109,9 @@ def lookup(state: MmuState, level: int, access: int, vaddr: int) -> Found:
 
 
 @inlined
-def found_in(state: MmuState, place: int, vaddr: int, hinted: bool) -> Found:
+def found_in(state: MmuState, place: int, vaddr: int) -> Found:
     """Where the first array holds the page of those that a list at ``place`` has, without statistics and without
-    changing anything; ``hinted``: look first where it was found last."""
+    changing anything."""
     address = load64(place)
     while address != 0:
         array = TlbArray.from_address(address)
@@ -124,10 +119,7 @@ def found_in(state: MmuState, place: int, vaddr: int, hinted: bool) -> Found:
         size = 1
         while sizes != 0:
             if sizes & 1 != 0:
-                if hinted:
-                    index = find(array, vaddr, size, state.pcid)
-                else:
-                    index = search(array, vaddr, size, tag_of(vaddr, size, state.pcid))
+                index = find(array, vaddr, size, state.pcid)
                 if index != 0:
                     return Found(address, index - 1)
             sizes >>= 1
@@ -165,10 +157,10 @@ def missed_in(state: MmuState, place: int, vaddr: int) -> Found:
 @native
 def peek(state: MmuState, access: int, vaddr: int) -> Found:
     """As :func:`lookup` over both levels, without statistics and without changing anything."""
-    found = found_in(state, arrays_for(state, access, 1), vaddr, True)
+    found = found_in(state, arrays_for(state, access, 1), vaddr)
     if found.array != 0:
         return found
-    return found_in(state, arrays_for(state, access, 2), vaddr, True)
+    return found_in(state, arrays_for(state, access, 2), vaddr)
 
 
 @inlined
@@ -284,7 +276,7 @@ def _remove_single(state: MmuState, array: TlbArray, tag: int) -> None:
     while i < pages_of(array, tag):
         index = 0 if is_near_none(array, single_tag(tag, i)) else find_tag(array, single_tag(tag, i))
         if index != 0:
-            _remove_found(state, array, index - 1, True)
+            remove_found(state, array, index - 1, True)
         i += 1
 
 
@@ -376,78 +368,3 @@ def prefetch_next(state: MmuState, access: int, vaddr: int, slot: int, every: in
     page = (vaddr & _PAGE_MASK) + _PAGE
     if peek(state, access, page).array == 0:
         _install_level(state, 2, access, page, Leaf(1, pte & ADDRESS, every & pte, any_xd | pte, pte, 0))
-
-
-# -- leaving -----------------------------------------------------------------------------------------------------------
-
-
-@native
-def _remove_found(state: MmuState, array: TlbArray, index: int, dropped: bool) -> None:
-    """Remove one entry, and count it."""
-    tag = tag_at(array, index)
-    forget(array, index)
-    if dropped:
-        array.drops += 1
-    else:
-        array.invalidations += 1
-    context = context_of(tag)
-    if context != state.pcid and context != GLOBAL_TAG:
-        return
-    if tag & COALESCED != 0:
-        tell_of_pages(state, array, tag)
-    else:
-        tell_engine(state, vaddr_of(tag), level_of(tag))
-
-
-@native
-def _remove_in_set(
-    state: MmuState, array: TlbArray, vaddr: int, level: int, pcid: int, globals_too: bool, dropped: bool
-) -> None:
-    own = tag_of(vaddr, level, pcid)
-    if not is_near_none(array, own):
-        _remove_tag(state, array, own, globals_too, dropped)
-    if may_be_coalesced(array, own):
-        _remove_tag(state, array, group_tag(array, own), globals_too, dropped)
-
-
-@native
-def _remove_tag(state: MmuState, array: TlbArray, own: int, globals_too: bool, dropped: bool) -> None:
-    """Remove what is held of the page of a tag: as that one's, and as a global one if asked for."""
-    found = next_way(array, own, 0)
-    while found.way != array.ways:
-        tag = tag_at(array, found.place)
-        if tag == own or (globals_too and context_of(tag) == GLOBAL_TAG):
-            _remove_found(state, array, found.place, dropped)
-        found = next_way(array, own, found.way + 1)
-
-
-@native
-def _remove_pieces(state: MmuState, array: TlbArray, vaddr: int, pcid: int, globals_too: bool, dropped: bool) -> None:
-    """Remove the pieces of the larger page that holds ``vaddr``, since they were one translation."""
-    index, end = 0, entries_of(array)
-    while index < end:
-        tag = tag_at(array, index)
-        whole = whole_of(array, index) if tag != 0 else 0
-        if whole != 0 and page_of(vaddr_of(tag), whole) == page_of(vaddr, whole):
-            context = context_of(tag)
-            if context == pcid or (globals_too and context == GLOBAL_TAG):
-                _remove_found(state, array, index, dropped)
-        index += 1
-
-
-@native
-def remove_page(state: MmuState, vaddr: int, pcid: int, globals_too: bool, dropped: bool) -> None:
-    """Take every translation of the address, whatever its page size, with this PCID (and global ones) out of every
-    array.  It is counted as ``dropped``, or else as invalidated.
-    """
-    i = 0
-    while i < state.tlb_number:
-        array = array_number(state, i)
-        level = 1
-        while level <= 3:
-            if array.present & (1 << (level - 1)) != 0:
-                _remove_in_set(state, array, vaddr, level, pcid, globals_too, dropped)
-            level += 1
-        if state.smashed != 0:
-            _remove_pieces(state, array, vaddr, pcid, globals_too, dropped)
-        i += 1

@@ -68,7 +68,7 @@ class _ResultFile:
     def __init__(self, name: str, path: pathlib.Path) -> None:
         self.name = name
         self._path = path
-        self._is_new = not os.path.lexists(path) if "\0" not in str(path) else False
+        self._is_new = not os.path.lexists(path)
         self._begun = False
         try:
             self._fd = os.open(path, _FLAGS, 0o666)

@@ -160,15 +160,19 @@ class Simulated:
 
     def replay(self, gathered: _Gathered) -> None:
         """The next batch."""
-        self.vcpu(gathered.last_vcpu)
         keeps = all(self._keeps.get(shift, False) for shift in gathered.shifts)
-        runs, number, controls = gathered.runs(self._apart if keeps else None)
-        native = load("emu.lab.replay_loop")["replay"]
+        self._go(load("emu.lab.replay_loop")["replay"], gathered, self._apart if keeps else None)
+
+    def _go(self, native: Any, gathered: _Gathered, apart: int | None, *more: int) -> None:
+        """Have native code go through the runs of a batch, and set registers between them; ``more``: what else it is
+        given."""
+        self.vcpu(gathered.last_vcpu)
+        runs, number, controls = gathered.runs(apart)
         first, begin = 0, 0
         for stop in (*gathered.registers, len(controls)):
             end = int(controls["at"][stop]) if stop < len(controls) else number
             at, last = (controls.ctypes.data + CONTROL_BYTES * each for each in (first, stop))
-            native(ctypes.addressof(self.native), runs.ctypes.data, begin, end, at, last)
+            native(ctypes.addressof(self.native), runs.ctypes.data, begin, end, at, last, *more)
             if stop < len(controls):
                 self.set_register(Register(int(controls["a"][stop])), int(controls["b"][stop]))
             first, begin = stop + 1, end

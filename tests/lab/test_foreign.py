@@ -186,6 +186,11 @@ address_mapping {
 """
 
 
+def test_each_policy_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tlb", "sim", "--help"]) == 0
+    assert "{" + ",".join(policy.value for policy in PagePolicy) + "}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("preset", ["textbook", "zen4"])  # one walks what has been made, the other a copy
 def test_tables_take_no_more_than_the_host_has(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -36,7 +36,8 @@ examples:
   unimmu tlb analyze --reuse -o misses.svg a.parquet     the miss curve as a picture
 """
 _ANALYSES = ("reuse", "working_set", "large_pages", "reasons", "shared", "functions")
-#: Those that have a picture.
+#: Those with a model, and those that have a picture.
+_WITH_MODEL = ("reasons", "shared")
 _WITH_CURVES = ("reuse", "working_set")
 _KINDS = {"load": 1, "store": 2, "fetch": 4}
 
@@ -85,7 +86,7 @@ def add_arguments(parser: Parser) -> None:
         "--pcids", type=number_from(1, 4094), metavar="N",
         help="as if the kernel used so many PCIDs on each vCPU (Linux: 6), where it flushed at each load of CR3",
     )  # fmt: skip
-    tables.add_tables(how.add_mutually_exclusive_group())
+    tables.add_tables(how.add_mutually_exclusive_group().add_argument)
     tables.add_spaces(how.add_argument)
     how.add_argument(
         "--kinds", type=_kinds, metavar="K,...",
@@ -200,8 +201,8 @@ def _mapper(arguments: argparse.Namespace) -> TableMapper | PageMapper | None:
     if arguments.tables is not None:
         return tables.mapper_of(arguments)
     is_asked = arguments.pages is not None or arguments.v2p is not None
-    is_walked = arguments.reasons or arguments.shared or (_every(arguments) and arguments.tlb is not None)
-    return tables.made_by_policy(arguments, 2) if not has_some and (is_asked or is_walked) else None
+    walking = sum(_is_walked(name, arguments) for name in _WITH_MODEL)
+    return tables.made_by_policy(arguments, walking) if not has_some and (is_asked or walking) else None
 
 
 def _peeked(batches: Iterator[Batch]) -> tuple[Iterator[Batch], bool]:
@@ -238,6 +239,11 @@ def _every(arguments: argparse.Namespace) -> bool:
     return not any(getattr(arguments, name) for name in _ANALYSES)
 
 
+def _is_walked(name: str, arguments: argparse.Namespace) -> bool:
+    """Whether there is an analysis with a model, which walks page tables of its own."""
+    return bool(getattr(arguments, name)) or (_every(arguments) and arguments.tlb is not None)
+
+
 def _analyses(
     arguments: argparse.Namespace, code: Code | None, sizes_known: bool, mapper: TableMapper | PageMapper | None
 ) -> list[Analysis]:
@@ -252,8 +258,8 @@ def _analyses(
         chosen.append(WorkingSets(arguments.window, kinds))
     if arguments.large_pages or every:
         chosen.append(HugeCandidates(arguments.entries, arguments.kinds or DATA, faults=not sizes_known))
-    for name in ("reasons", "shared"):
-        if getattr(arguments, name) or (every and arguments.tlb is not None):
+    for name in _WITH_MODEL:
+        if _is_walked(name, arguments):
             chosen.append(_with_model(name, arguments, mapper))
     if arguments.functions or (every and (arguments.elf or code is not None)):
         chosen.append(_by_function(arguments, code, faults=not sizes_known))

@@ -65,7 +65,7 @@ def add_arguments(parser: Parser) -> None:
         "--nested", nargs="?", const="", choices=("", "4K", "2M", "1G"), metavar="SIZE",
         help="walk in two dimensions, through EPT with pages of 4K, 2M or 1G, or as FILE.toml says (docs/mmu.md)",
     )  # fmt: skip
-    tables.add_tables(parser.add_mutually_exclusive_group())
+    tables.add_tables(parser.add_mutually_exclusive_group().add_argument)
     tables.add_spaces(parser.add_argument)
     parser.add_argument(
         "--warm-up", type=number_from(0), default=0, metavar="N", help="do not count the first N accesses"

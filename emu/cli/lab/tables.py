@@ -1,4 +1,4 @@
-"""``--tables``: the page tables that a stream of another tool goes through, of a snapshot or a dump."""
+"""The page tables that a stream of another tool goes through: of a snapshot or a dump, or made by a policy."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _POLICIES = (
 )
 
 
-def add_tables(mapped: argparse._MutuallyExclusiveGroup) -> None:
-    """The options that say how pages are mapped where a stream has no page tables."""
-    mapped.add_argument(
+def add_tables(add: Callable[..., Any]) -> None:
+    """The options that say how pages are mapped where a stream has no page tables, of which one may be given."""
+    add(
         "--pages", choices=[policy for policy, _ in _POLICIES],
         help="how pages are mapped where a stream of another tool has no page tables: "
         + ", ".join(f"{policy}, {meaning}" for policy, meaning in _POLICIES),
     )  # fmt: skip
-    mapped.add_argument(
+    add(
         "--v2p", metavar="FILE",
         help="where pages are, and of what size: the v2p.textproto that DynamoRIO writes beside a memtrace",
     )  # fmt: skip
-    mapped.add_argument(
+    add(
         "--tables", metavar="FILE",
         help="the page tables of a stream of another tool: those that `unimmu pt --save` wrote, or of a dump of QEMU "
         "(dump-guest-memory); accesses that would fault are left out, and counted",
