@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ from unicorn.unicorn_py3.unicorn import uclib
 from mmu import unicorn_abi
 from mmu.helper_places import ENGINES, MOST_MISSED, PATH_BYTES, PROBES, DataPath, Helpers, first_path_of
 from mmu.host_array import HostArray
-from mmu.objectcode import Library, executable, load
+from mmu.objectcode import Library, executable, keep, load
 from mmu.once import Once
 from mmu.state import MmuState, WordArray
 
@@ -33,6 +34,8 @@ _LOADS, _STORES = (
     )
 )
 _OURS = ("load_1", "load_2", "load_4", "load_8", "store_1", "store_2", "store_4", "store_8")
+#: Where in ``sys``, which nobody drops, it says which entries were changed.
+_PLACES = "_unimmu_helper_places"
 _TOLD_OF = UC_HOOK_MEM_READ | UC_HOOK_MEM_WRITE | UC_HOOK_MEM_READ_AFTER
 _PAGE_MASK = -mmap.PAGESIZE
 
@@ -47,7 +50,7 @@ class HelperTable:
     def __init__(self) -> None:
         names = (*_LOADS, *_STORES)
         engines = [unicorn_abi.symbol_address(name) for name in names]
-        self._places = [*_find(engines[:4]), *_find(engines[4:])]
+        self._places = _remembered_places() or [*_find(engines[:4]), *_find(engines[4:])]
         self._library: Library = load("mmu.helpers")
         self._paths = HostArray((ENGINES + PROBES) * PATH_BYTES, "B")
         #: Which engine has taken a record, by the record's number: what the engine's code passes.
@@ -63,11 +66,13 @@ class HelperTable:
             + b"\x48\xb8" + self._library[name].address.to_bytes(8, "little") + b"\xff\xe0" + b"\x90" * 10
             for number, name in enumerate(_OURS)
         )  # fmt: skip
-        self._stubs, begin = executable(stubs)
+        begin = executable(stubs)
         length = len(stubs) // len(_OURS)
         for number, engine in enumerate(engines):
             self.record.engines[number], self.record.ours[number] = engine, begin + number * length
+        keep(self)  # whatever the engine has translated calls the stubs, which know the record
         self.put()
+        setattr(sys, _PLACES, self._places)
 
     def put(self) -> None:
         """Have our helpers stand in the tables."""
@@ -123,6 +128,13 @@ def _protect(begin: int, length: int, how: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mprotect(ctypes.c_void_p(begin), ctypes.c_size_t(length), how) != 0:
         raise Unproven(f"the engine's tables cannot be written ({os.strerror(ctypes.get_errno())})")
+
+
+def _remembered_places() -> list[int]:
+    """The host addresses of the entries, if this module was imported before in this process, and dropped: then they
+    hold helpers of ours.  Empty if not."""
+    places: list[int] = getattr(sys, _PLACES, [])
+    return places
 
 
 def _find(helpers: list[int]) -> list[int]:

@@ -167,12 +167,12 @@ def _load_native(module: ModuleType) -> Library:
     memory = remembered()
     known = None if memory is None else memory.image(module.__name__)
     wanted, made = _looked_for(module) if known is None else known
-    memory_of_code, start = executable(made.code)
+    start = executable(made.code)
     library = Library("native")
     library.key = wanted
     for name, entry in entry_points(module).items():
         address = start + made.offsets[name]
-        library.functions[name] = Function(address, entry.prototype()(address), memory_of_code)
+        library.functions[name] = Function(address, entry.prototype()(address))
     return library
 
 
@@ -191,17 +191,25 @@ def _looked_for(module: ModuleType) -> tuple[str, Image]:
     return wanted, made
 
 
-def executable(code: bytes) -> tuple[mmap.mmap, int]:
-    """Memory that holds the code, to be read and executed only, and its address.  :class:`CompileError`."""
+def executable(code: bytes) -> int:
+    """The address of memory that holds the code, to be read and executed only, while the process lasts: an engine may
+    call it when the modules that loaded it are gone (pytester drops what a test has imported).  :class:`CompileError`.
+    """
     flags, writable = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE
     memory = mmap.mmap(-1, len(code), flags=flags, prot=writable)
     memory.write(code)
+    keep(memory)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mprotect(ctypes.c_void_p(start), ctypes.c_size_t(len(code)), mmap.PROT_READ | mmap.PROT_EXEC) != 0:
         why = os.strerror(ctypes.get_errno())
         raise CompileError(f"this process may not make memory executable ({why}), and compiled hooks need that")
-    return memory, start
+    return start
+
+
+def keep(thing: object) -> None:
+    """Have something last as long as the process."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 @Once

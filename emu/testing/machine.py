@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -110,6 +111,7 @@ class GuestMachine(Machine):
                 raise ValueError(f"{name}={chosen} is not in force, but {name}={self._option(name)}")
         self.marks = Marks(self.kernel)
         self._expectations: list[Expectation] = []
+        self._has_scripts = False
         self._log = EventLog(self) if record else None
         self.closed = False
 
@@ -126,6 +128,7 @@ class GuestMachine(Machine):
         __tracebackhide__ = True
         file = program_of(program)
         path = self.install(file, f"/bin/{name or file.name}")
+        self._has_scripts |= program == "calls"
         return self.spawn(path, [str(a) for a in arguments], env, in_guest=True)
 
     def run_guest(
@@ -348,7 +351,7 @@ class GuestMachine(Machine):
         self.closed = True
         unused = [one for one in self._expectations if one.is_unused]
         self._expectations = [one for one in self._expectations if one.is_open]
-        found = [one.complaint for one in unused] + self.audit()
+        found = [one.complaint for one in unused] + self._refused_scripts() + self.audit()
         if self._tlb_is_audited:
             found += self.stale_translations()
         self.marks.release_all()
@@ -361,6 +364,11 @@ class GuestMachine(Machine):
                 found.append(f"umount {path}: {error}")
         found += [f"{mm.name} is left" for mm in self.kernel.mm_context.address_spaces.values()]
         return found + self._news(found, "after everything") + self._left()
+
+    def _refused_scripts(self) -> list[str]:
+        """What ``calls`` did not understand, in any process: what stands after the mistake was never run."""
+        told = re.findall(r"^calls: (?!an unexpected SIG)(.*)", self.stderr, re.MULTILINE) if self._has_scripts else []
+        return [f"a script of calls was not run to its end: {complaint}" for complaint in told]
 
     def _news(self, known: list[str], when: str) -> list[str]:
         """What the audit finds beyond what is known."""

@@ -68,6 +68,26 @@ def test_marks_stop_and_release(machine: GuestMachine) -> None:
     assert [mark.number for mark in machine.marks.passed if mark.task is a] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("script", "mistake"),
+    [
+        ("say 1; p = mapp 0 4K", "no such operation: mapp"),
+        ("fork c; p = mmap 0 4K RW PRIVAT -1 0; end; wait", "no such name: PRIVAT"),
+    ],
+)
+def test_a_script_with_a_mistake_fails_its_test(script: str, mistake: str) -> None:
+    machine = GuestMachine()
+    machine.guest("calls", script)
+    machine.run()
+    assert machine.close() == [f"a script of calls was not run to its end: {mistake}"]
+
+
+def test_a_signal_in_a_script_is_no_mistake() -> None:
+    machine = GuestMachine()
+    assert machine.run_guest("calls", "@p = getpid; kill p 11").status == 139
+    assert machine.close() == []
+
+
 def test_others_stay_where_they_stand(machine: GuestMachine) -> None:
     a, b = (machine.guest("calls", "mark 1; say 7; mark 2") for _ in range(2))
     machine.run_until_mark(a, 1)
