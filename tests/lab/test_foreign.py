@@ -142,9 +142,12 @@ def test_tables_of_addresses(tmp_path: Path) -> None:
     pq.write_table(pa.table({"addr": pa.array([TOP, 5], pa.uint64()), "kind": ["fetch", "load"]}), plain)
     assert rows_of(open_stream(plain)) == [(2, TOP, 0), (0, 5, 0)] and not has_tables(plain)
     for text, what in (
-        ("address\n12x\n", "'12x' is no vaddr"),
+        ("address\n12x\n", ":2: '12x' is no vaddr"),
+        ("1\n\n0x2\n\n0x3x\n", ":5: '0x3x' is no vaddr"),
+        ("pid,vaddr\n5,1\n4294967296,1\n", ":3: 4294967296 is no pid"),
+        ("pid,vaddr\n5,1\n,1\n", ":3: '' is no pid"),
         ("page\n1\n", "no column of addresses"),
-        ("vaddr,kind\n1,jump\n", "'jump' is no kind"),
+        ("vaddr,kind\n1,jump\n", ":2: 'jump' is no kind"),
         ("vaddr,pid\n1\n", "Expected 2 columns"),
     ):
         csv.write_text(text)

@@ -7,7 +7,7 @@ be ``kind`` (load, store, fetch; L, S, I; R, W; or 0, 1, 2; without it all are l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,16 @@ _TOP = 1 << 64
 #: Characters that a message shows of what a file says.
 _SHOWN = 60
 _MOST_PID = 0xFFFF_FFFF
+#: Where a row is, in words, by its number, which counts from 0.
+_Where = Callable[[int], str]
+
+
+class _Wrong(Exception):
+    """A value that cannot be: the number of its row in a batch, and why."""
+
+    def __init__(self, row: int, why: str) -> None:
+        super().__init__(why)
+        self.row = row
 
 
 def read_csv(path: str, fields: Sequence[str]) -> Iterator[Batch]:
@@ -45,11 +55,13 @@ def read_csv(path: str, fields: Sequence[str]) -> Iterator[Batch]:
     else:
         options.column_names, options.skip_rows = names, 1
     columns = _columns(path, names if options.skip_rows else ["vaddr"])
-    types = dict.fromkeys(options.column_names, pa.string())
+    types, done = dict.fromkeys(options.column_names, pa.string()), 0
+    where: _Where = lambda row: f"{path}:{_line_of(path, options.skip_rows, row)}"  # noqa: E731
     try:
         reader = pa.csv.open_csv(path, options, convert_options=pa.csv.ConvertOptions(column_types=types))
         for batch in reader:
-            yield from _batches(path, batch, columns)
+            yield from _batches(path, batch, columns, done, where)
+            done += len(batch)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise StreamError(f"{path}: {first_line(error)}") from None
 
@@ -61,10 +73,19 @@ def read_parquet(path: str, fields: Sequence[str]) -> Iterator[Batch]:
         if HEADER in (file.schema_arrow.metadata or {}):
             raise StreamError(f"{path}: this is a trace of `unimmu run --trace`; a stream is what --record writes")
         columns = _columns(path, [name.lower() for name in file.schema_arrow.names])
+        done, where = 0, lambda row: f"{path}, row {row + 1}"
         for batch in file.iter_batches(BATCH, columns=[file.schema_arrow.names[at] for at in columns.values()]):
-            yield from _batches(path, batch, {name: at for at, name in enumerate(columns)})
+            yield from _batches(path, batch, {name: at for at, name in enumerate(columns)}, done, where)
+            done += len(batch)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise StreamError(f"{path}: {first_line(error)}") from None
+
+
+def _line_of(path: str, skipped: int, row: int) -> int:
+    """The line, from 1 on, with a row of a CSV file, from 0 on; empty lines are no rows."""
+    with open(path, "rb") as file:
+        rows = (number for number, line in enumerate(file, 1) if number > skipped and line.strip(b"\r\n"))
+        return next(number for at, number in enumerate(rows) if at == row)
 
 
 def _columns(path: str, names: Sequence[str]) -> dict[str, int]:
@@ -81,41 +102,50 @@ def _columns(path: str, names: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _batches(path: str, rows: pa.RecordBatch, columns: dict[str, int]) -> Iterator[Batch]:
+def _batches(path: str, rows: pa.RecordBatch, columns: dict[str, int], done: int, where: _Where) -> Iterator[Batch]:
+    """``done`` rows were before."""
     for begin in range(0, len(rows), BATCH):
         some = rows.slice(begin, BATCH)
-        given = {name: _numbers(path, name, some.column(at)) for name, at in columns.items()}
+        try:
+            given = {name: _numbers(name, some.column(at)) for name, at in columns.items()}
+        except _Wrong as wrong:
+            raise StreamError(f"{where(done + begin + wrong.row)}: {wrong}") from None
         size = given.pop("size", np.zeros(len(some), np.uint64))
         vaddr, which = crossing(path, given.pop("vaddr"), size)
-        pid = given.pop("pid", np.zeros(len(some), np.uint64))
-        if (pid > _MOST_PID).any():
-            raise StreamError(f"{path}: {int(pid.max())} is no pid: it is below 0 or above {_MOST_PID}")
-        space = pid.astype(np.uint32)[which]
+        space = given.pop("pid", np.zeros(len(some), np.uint64)).astype(np.uint32)[which]
         rest = {name: values[which] for name, values in given.items()}
         yield Batch.of(vaddr=vaddr, pid=space.astype(np.int32), space=space, **rest)
 
 
-def _numbers(path: str, name: str, column: Any) -> npt.NDArray[np.uint64]:
-    if column.null_count:
-        raise StreamError(f"{path}: a row without {name}")
-    if pa.types.is_integer(column.type) and name != "kind":
+def _numbers(name: str, column: Any) -> npt.NDArray[np.uint64]:
+    if pa.types.is_integer(column.type) and name != "kind" and not column.null_count:
         numbers: npt.NDArray[np.uint64] = np.asarray(column.to_numpy()).astype(np.uint64)
-        return numbers
-    few = column.cast(pa.string()).dictionary_encode()
-    if few.dictionary.null_count or few.indices.null_count:  # of a dictionary that has null among its values
-        raise StreamError(f"{path}: a row without {name}")
-    values = [_number(path, name, text.strip()) for text in few.dictionary.to_pylist()]
-    index: npt.NDArray[np.int32] = np.asarray(few.indices)
-    return np.array(values, np.uint64)[index]
+    else:
+        few = column.cast(pa.string()).dictionary_encode()
+        kinds = [_number(name, text) for text in few.dictionary.to_pylist()]
+        wrong = [why for why in kinds if isinstance(why, str)]
+        if wrong or few.indices.null_count:
+            codes = few.indices.to_pylist()
+            row = next(row for row, code in enumerate(codes) if code is None or isinstance(kinds[code], str))
+            raise _Wrong(row, f"a row without {name}" if codes[row] is None else str(kinds[codes[row]]))
+        index: npt.NDArray[np.int32] = np.asarray(few.indices)
+        numbers = np.array(kinds, np.uint64)[index]
+    if name == "pid" and (numbers > _MOST_PID).any():
+        row = int((numbers > _MOST_PID).argmax())
+        raise _Wrong(row, f"{numbers[row]} is no pid: it is below 0 or above {_MOST_PID}")
+    return numbers
 
 
-def _number(path: str, name: str, text: str) -> int:
+def _number(name: str, text: str | None) -> int | str:
+    """The number that a value stands for, or why it is none."""
+    if text is None:  # a dictionary of Parquet may have null among its values
+        return f"a row without {name}"
+    text = text.strip()
     if name == "kind":
-        if text.lower() not in _KINDS:
-            raise StreamError(f"{path}: {text[:_SHOWN]!r} is no kind of access: load, store or fetch")
-        return _KINDS[text.lower()]
+        known = _KINDS.get(text.lower())
+        return f"{text[:_SHOWN]!r} is no kind of access: load, store or fetch" if known is None else known
     if not _is_number(text):
-        raise StreamError(f"{path}: {text[:_SHOWN]!r} is no {name}: a whole number, or 0x and hexadecimal digits")
+        return f"{text[:_SHOWN]!r} is no {name}: a whole number, or 0x and hexadecimal digits"
     return int(text, 0) if text[:2].lower() == "0x" else int(text)
 
 
