@@ -29,6 +29,24 @@ def test_the_program_s_output_is_not_between_the_tables(unimmu: Unimmu) -> None:
     assert ran.out.splitlines()[-1] == "in all 28 KiB in 7 tables; nothing is shared"
 
 
+def test_many_that_are_the_same_take_a_line(unimmu: Unimmu) -> None:
+    lines = unimmu("pt", "sharers", "mshare", 20, 6 << 20).out.splitlines()
+    headings = [line for line in lines if line.startswith("---[ ")]
+    assert [line.partition(":")[0] for line in headings] == [
+        "---[ process 100 (sharers)", "---[ process 101 (sharers)", "---[ processes 102-119", "---[ host mm of sharers",
+        "---[ shared tables ]---", "---[ KiB of page tables ]---",
+    ]  # fmt: skip
+    assert headings[2] == "---[ processes 102-119: the same as process 101 (sharers) ]---"
+    shared = lines[lines.index("---[ shared tables ]---") + 1 :]
+    assert shared[0].endswith("3 tables below it belong to processes 100-119 and host mm of sharers")
+    assert re.fullmatch(r"    process 100: by the pud entry at 0x[0-9a-f]+, for 0x20000000000", shared[1])
+    assert shared[2] == "    processes 101-119: by 19 other pud entries, for 0x20000000000"
+    assert re.fullmatch(r" +40 +16 +56  each of processes 100-119", shared[6])
+    assert len(lines) < 40
+    one = unimmu("pt", "--pid", 110, "sharers", "mshare", 20, 6 << 20).out
+    assert "---[ process 110 (sharers): PGD at 0x" in one and "the same as" not in one
+
+
 @pytest.mark.parametrize(
     ("at", "when"),
     [

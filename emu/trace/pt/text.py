@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
 
 from emu.linux.event_kind import printable
 from emu.mm.pagetable import level_name, span
+from emu.trace.pt.folding import FULL
 from emu.trace.pt.ranges import PageRange, hole_line, range_line, ranges_in, ranges_of
-from emu.trace.pt.sharing import Accounts, SharedTable, Sharing, accounts, who
+from emu.trace.pt.sharing import Account, Accounts, Link, SharedTable, Sharing, accounts, who
 from emu.trace.pt.tables import PageTablesSnapshot, Space, address_of, children, shown_address
 from emu.trace.report.units import kib, plural, size_text
 from mmu.entries import TABLE_NAME
@@ -37,18 +39,43 @@ def names_in(space: Space, found: PageRange) -> str:
 def ranges_text(
     snapshot: PageTablesSnapshot, sharing: Sharing, spaces: Sequence[Space], *, holes: bool = False
 ) -> Iterator[str]:
-    """Each address space as ranges, one a line; with ``holes`` also what lies between."""
-    shared = sharing.shared
+    """Each address space as ranges, one a line; with ``holes`` also what lies between.
+
+    Of more than :data:`emu.trace.pt.folding.FULL`, those behind each other that have the lines of an earlier one are
+    named in one line.
+    """
+    shared, earlier = sharing.shared, dict[tuple[str, ...], Space]()
+    folded, like = list[Space](), ""
     for space in spaces:
-        yield f"---[ {heading(snapshot, space)} ]---"
-        at = 0
-        for found in ranges_of(snapshot, space, shared):
-            if holes and at < found.start:
-                yield hole_line(at, found.start, snapshot.levels)
-            yield range_line(found, snapshot.levels, names_in(space, found))
-            at = found.end
-        if holes and at < (end := span(snapshot.levels) << 8):  # of the lower half, which is user mode's
-            yield hole_line(at, end, snapshot.levels)
+        lines = tuple(_range_lines(snapshot, space, shared, holes))
+        first = earlier.setdefault(lines, space) if len(spaces) > FULL else space
+        if folded and (first is space or first.title != like):
+            yield _the_same(snapshot, folded, like)
+            folded = []
+        if first is space:
+            yield f"---[ {heading(snapshot, space)} ]---"
+            yield from lines
+        else:
+            folded.append(space)
+            like = first.title
+    if folded:
+        yield _the_same(snapshot, folded, like)
+
+
+def _range_lines(snapshot: PageTablesSnapshot, space: Space, shared: Collection[int], holes: bool) -> Iterator[str]:
+    at = 0
+    for found in ranges_of(snapshot, space, shared):
+        if holes and at < found.start:
+            yield hole_line(at, found.start, snapshot.levels)
+        yield range_line(found, snapshot.levels, names_in(space, found))
+        at = found.end
+    if holes and at < (end := span(snapshot.levels) << 8):  # of the lower half, which is user mode's
+        yield hole_line(at, end, snapshot.levels)
+
+
+def _the_same(snapshot: PageTablesSnapshot, spaces: Sequence[Space], like: str) -> str:
+    numbers = frozenset(number for number, space in enumerate(snapshot.spaces) if space in spaces)
+    return f"---[ {who(snapshot, numbers)}: the same as {like} ]---"
 
 
 def heading(snapshot: PageTablesSnapshot, space: Space) -> str:
@@ -131,16 +158,23 @@ def _pointer(snapshot: PageTablesSnapshot, sharing: Sharing, child: int, level: 
 
 
 def sharing_text(snapshot: PageTablesSnapshot, sharing: Sharing) -> Iterator[str]:
-    """Each shared table with those that come to it."""
+    """Each shared table with those that come to it; of more than FULL, the first that have it at an address, and the
+    others together."""
     yield "---[ shared tables ]---"
     if not sharing.roots:
         yield "no table belongs to more than one address space"
     for root in sharing.roots:
         yield shared_words(snapshot, sharing, root)
+        name, at = level_name(root.level + 1, snapshot.levels), dict[int, list[Link]]()
         for link in root.links:
-            vaddr = shown_address(link.vaddr, snapshot.levels)
-            name = level_name(root.level + 1, snapshot.levels)
-            yield f"    {who(snapshot, link.spaces)}: by the {name} entry at {link.entry_paddr:#x}, for {vaddr:#x}"
+            at.setdefault(link.vaddr if len(root.links) > FULL else len(at), []).append(link)
+        for first, *others in at.values():
+            vaddr = shown_address(first.vaddr, snapshot.levels)
+            yield f"    {who(snapshot, first.spaces)}: by the {name} entry at {first.entry_paddr:#x}, for {vaddr:#x}"
+            if others:
+                spaces = frozenset[int]().union(*(link.spaces for link in others))
+                entries = plural(len(others), f"{name} entry", f"other {name} entries")
+                yield f"    {who(snapshot, spaces)}: by {entries}, for {vaddr:#x}"
 
 
 def shared_words(snapshot: PageTablesSnapshot, sharing: Sharing, root: SharedTable) -> str:
@@ -156,10 +190,21 @@ def bytes_text(snapshot: PageTablesSnapshot, sharing: Sharing) -> Iterator[str]:
     found = accounts(snapshot, sharing)
     yield "---[ KiB of page tables ]---"
     yield f"{'its own':>12} {'shared':>12} {'if none were':>13}"
-    for row in found.rows:
+    for row, title in _rows(snapshot, found.rows):
         alone = kib(row.apart) if row.apart else "-"
-        yield f"{kib(row.own):>12} {kib(row.shared):>12} {alone:>13}  {row.title}"
+        yield f"{kib(row.own):>12} {kib(row.shared):>12} {alone:>13}  {title}"
     yield in_words(snapshot, found)
+
+
+def _rows(snapshot: PageTablesSnapshot, rows: Sequence[Account]) -> Iterator[tuple[Account, str]]:
+    """The rows and what stands behind them; of more than FULL, equal ones behind each other together."""
+    if len(rows) <= FULL:
+        yield from ((row, row.title) for row in rows)
+        return
+    for _, group in groupby(enumerate(rows), lambda each: (each[1].own, each[1].shared, each[1].apart)):
+        alike = list(group)
+        several = who(snapshot, frozenset(number for number, _ in alike))
+        yield alike[0][1], f"each of {several}" if len(alike) > 1 else alike[0][1].title
 
 
 def in_words(snapshot: PageTablesSnapshot, found: Accounts) -> str:
