@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import pytest
 
 from mmu import Access, EventKind, PhysicalMemory, Registers
 from mmu.batch import OUTCOME
-from mmu.native import reference_mode
 from mmu.translation import Walker, translate_many
 from tests.mmu.guest import DATA, Guest
 from tests.mmu.tables import Tables
@@ -95,18 +93,3 @@ def test_reference_mode_tells_the_same() -> None:
     assert set(told) == {"native", "reference"}
     assert told["native"] == told["reference"]
     assert {row[2] for rows in told["native"] for row in rows} == {0, 1, 2}
-
-
-@pytest.mark.skipif(reference_mode(), reason="the speed of native code")
-def test_five_million_walks_a_second() -> None:
-    """An order of magnitude more is usual; this is the promise for any machine."""
-    ram, registers = many_pages(4096)
-    vaddrs = (BASE + np.random.default_rng(1).integers(0, 4096, 500_000) * 4096).astype(np.uint64)
-    walker = Walker(ram)
-    best = 1e9
-    for _ in range(5):
-        start = time.perf_counter()
-        outcomes = walker.translate_many(registers, vaddrs, Access.READ)
-        best = min(best, time.perf_counter() - start)
-    assert (outcomes["status"] == 0).all()
-    assert len(vaddrs) / best > 5e6
