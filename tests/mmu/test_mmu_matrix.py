@@ -84,7 +84,7 @@ def test_the_plain_python_walk(shape: Shape) -> None:
     )
     seen = set()
     for setting in chosen:
-        cases = sample(rng, manual, by_default(2, 6))
+        cases = sample(rng, manual, by_default(2 if four else 6, 6))
         outcomes = native.run(setting)
         after = forest.tables().copy()
         for case in cases:
