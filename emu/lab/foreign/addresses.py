@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from emu.lab.batch import BATCH, Batch, StreamError
 from emu.lab.foreign.pieces import crossing, first_line
+from emu.trace.arrow import numbers_of
 from emu.trace.formats.parquet import HEADER
 
 _NAMES = {
@@ -99,13 +100,13 @@ def _numbers(path: str, name: str, column: Any) -> npt.NDArray[np.uint64]:
     if column.null_count:
         raise StreamError(f"{path}: a row without {name}")
     if pa.types.is_integer(column.type) and name != "kind":
-        numbers: npt.NDArray[np.uint64] = np.asarray(column.to_numpy()).astype(np.uint64)
+        numbers: npt.NDArray[np.uint64] = numbers_of(column).astype(np.uint64)
         return numbers
     few = column.cast(pa.string()).dictionary_encode()
     if few.dictionary.null_count or few.indices.null_count:  # of a dictionary that has null among its values
         raise StreamError(f"{path}: a row without {name}")
     values = [_number(path, name, text.strip()) for text in few.dictionary.to_pylist()]
-    index: npt.NDArray[np.int32] = np.asarray(few.indices)
+    index: npt.NDArray[np.int32] = numbers_of(few.indices)
     return np.array(values, np.uint64)[index]
 
 
