@@ -4,7 +4,6 @@ engine and host: a program that runs both ways on scratch engines.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import astuple
 from itertools import product
@@ -127,6 +126,8 @@ class Trial:
 
     def run_rest(self) -> tuple[Any, ...]:
         """Run what is behind the loop; registers, a digest of memory and of the events, and the counters of the TLB."""
+        import hashlib  # late: most runs remember the proof
+
         uc, mmu = self._uc, self._mmu
         uc.emu_start(_REST_OF_CODE, _REST_OF_CODE + len(_REST))
         told = hashlib.sha256(mmu.events.drain().tobytes() + self._ram.read(_DATA, self._ram.size - _DATA))

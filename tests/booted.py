@@ -27,6 +27,8 @@ from msharefs.window import WindowOperations
 
 MIB = 1 << 20
 GIB = 1 << 30
+#: Seconds of host time that a machine may take on a busy host: pytest gives a test 300.
+PATIENCE_S = 250.0
 UNIT = {"pte": 2 * MIB, "pmd": GIB, "pud": 512 * GIB}
 
 
@@ -45,7 +47,14 @@ class Booted(GuestMachine):
     def __init__(self, memory: int = 64 * MIB, **options: Any) -> None:
         self._taken: list[int] = []
         super().__init__(
-            memory, **{"modules": {"msharefs": msharefs.module.init}, "record": False, "check_tlb": False, **options}
+            memory,
+            **{
+                "modules": {"msharefs": msharefs.module.init},
+                "record": False,
+                "check_tlb": False,
+                "timeout_s": PATIENCE_S,
+                **options,
+            },
         )
 
     # -- running ---------------------------------------------------------------------------------------------------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import pathlib
+import stat
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from emu.fs import operations
 from emu.fs.fdtable import FdTable
 from emu.kernel.binprm import open_program
 from emu.kernel.exec import do_execve
@@ -39,7 +41,10 @@ class CwdError(LaunchError):
 
 
 def install(kernel: Kernel, host_path: str | pathlib.Path, guest_path: str | None = None) -> str:
-    """Copy a host file into the machine (None: to /bin/NAME), with mode 755; its path there.  LaunchError."""
+    """Copy a host file into the machine (None: to /bin/NAME), with mode 755; its path there.  LaunchError.
+
+    A file that is there already, just so, stays: what runs from it goes on, and its code need not be translated again.
+    """
     source = pathlib.Path(host_path)
     target = guest_path or f"/bin/{source.name}"
     try:
@@ -50,14 +55,30 @@ def install(kernel: Kernel, host_path: str | pathlib.Path, guest_path: str | Non
         raise LaunchError(f"{host_path}: no such file", 127) from None
     except OSError as error:
         raise LaunchError(f"{host_path}: {error.strerror}", 126) from None
+    if _is_there(kernel, target, data):
+        return target
     try:
         kernel.vfs.mkdir(target.rsplit("/", 1)[0] or "/")
         kernel.vfs.write_file(target, data, 0o755)
+        walker = kernel.vfs.walker(None)
+        path = walker.resolve(target)
+        if stat.S_IMODE(path.inode.mode) != 0o755:  # it was there with another one
+            operations.chmod(walker, path, 0o755)
     except LinuxError as error:
         if error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
             raise LaunchError(f"{host_path}: does not fit into the machine's memory ({error.words})", 2) from None
         raise LaunchError(f"{host_path}: cannot become {target} in the machine: {error.words}", 2) from None
     return target
+
+
+def _is_there(kernel: Kernel, target: str, data: bytes) -> bool:
+    """Whether copying would change nothing but times."""
+    try:
+        inode = kernel.vfs.walker(None).resolve(target).inode
+        same = (inode.mode, inode.uid, inode.gid, inode.size) == (stat.S_IFREG | 0o755, 0, 0, len(data))
+        return same and inode.xattrs is None and inode.acl is None and kernel.vfs.read_file(target) == data
+    except LinuxError:
+        return False
 
 
 def launch(

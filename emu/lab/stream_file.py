@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from emu.lab.batch import CONTROL, FIELDS, Batch, Controls, StreamError
 from emu.lab.foreign.pieces import first_line
 from emu.lab.soundness import MOST_ROWS, check_batch, check_facts
+from emu.trace.arrow import arrow_of, numbers_of
 from emu.trace.formats.parquet import STREAM
 
 #: The key of the file's metadata, and the version of the format.
@@ -132,14 +133,14 @@ class StreamWriter:
 def _array(columns: dict[str, npt.NDArray[Any]], field: pa.Field, length: int) -> pa.Array:
     """A column, or zeros or nulls in its place."""
     if field.name in columns:
-        return pa.array(columns[field.name], field.type)
-    return pa.nulls(length, field.type) if field.nullable else pa.repeat(pa.scalar(0, field.type), length)
+        return arrow_of(columns[field.name], field.type)
+    return pa.nulls(length, field.type) if field.nullable else arrow_of(np.zeros(length, np.uint8), field.type)
 
 
 def _indexed(numbers: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.intp]]:
     """The different numbers in rising order, and the index of each there."""
-    found = pa.array(numbers).dictionary_encode()
-    values, index = np.asarray(found.dictionary), np.asarray(found.indices)
+    found = arrow_of(numbers, pa.uint64()).dictionary_encode()
+    values, index = numbers_of(found.dictionary), numbers_of(found.indices)
     order = np.argsort(values)
     rank = np.empty(len(order), np.intp)
     rank[order] = np.arange(len(order))
@@ -249,7 +250,7 @@ def _groups(path: str, wanted: Sequence[str]) -> Iterator[tuple[npt.NDArray[np.u
 
 def _table(file: pq.ParquetFile, group: int, names: Sequence[str]) -> Columns:
     table = file.read_row_group(group, columns=list(names), use_threads=False)
-    return {name: np.asarray(table.column(name).to_numpy()) for name in names}
+    return {name: numbers_of(table.column(name)) for name in names}
 
 
 def _controls(columns: Columns) -> tuple[npt.NDArray[np.uint64], Controls]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,12 @@ def test_not_more_of_our_own_than_needed(plain: set[str]) -> None:
     for roots, most in ((("emu", "mmu", "guests"), MOST_OF_OUR_OWN), (("msharefs", "sharing"), MOST_OF_KERNEL_MODULES)):
         own = sorted(name for name in plain if name.partition(".")[0] in roots)
         assert len(own) <= most, own
+
+
+def test_figures_need_no_numpy(plain: set[str], tmp_path: Path) -> None:
+    """``plain``: the code has been looked for, which takes json and hashlib."""
+    found = modules_after("run", "--stats", "--json", tmp_path / "out.json", guests.path("hello"))
+    assert {"numpy", "hashlib"} & found == set()
 
 
 def test_help_starts_no_machine() -> None:

@@ -180,12 +180,12 @@ def _lives(pid: int) -> bool:
 def test_a_run_is_recorded_and_replayed(tmp_path: Path) -> None:
     """At each point anew: the figures are those of the two commands; and an exit status may be no failure."""
     text = (
-        'program = "pipes"\nreplay = "{pcids}"\nends = [0, 7]\n[axes]\ntlb = ["zen4"]\n'
+        'program = "fork_shared"\nreplay = "{pcids}"\nends = [0, 7]\n[axes]\ntlb = ["zen4"]\n'
         'pcids = [{ name = "without", value = "" }, { name = "with", value = "--pcids 6" }]\n'
     )
     spec, results, stream = spec_file(tmp_path, text), tmp_path / "r", tmp_path / "a.parquet"
     assert main(["tlb", "sweep", str(spec), "-d", str(results)]) == 0
-    assert main(["run", "--record", str(stream), "pipes"]) == 0
+    assert main(["run", "--record", str(stream), "fork_shared"]) == 0
     table = pq.read_table(results / "results.parquet").to_pylist()
     for row, more in zip(table, ([], ["--pcids", "6"]), strict=True):
         assert main(["tlb", "sim", str(stream), "--tlb", "zen4", *more, "--json", str(tmp_path / "o.json")]) == 0

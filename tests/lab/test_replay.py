@@ -10,6 +10,7 @@ from emu.lab.simulation import Simulation, less, parted
 from emu.machine import Mount
 from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
 from mmu.presets import all_presets, load_preset
+from tests.exhaustive import EXHAUSTIVE
 from tests.lab.recorded import MEMORY, Story, live, recorded
 
 STORIES = {
@@ -52,16 +53,19 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
-def test_each_preset_counts_what_it_counts_live(story: Story) -> None:
-    geometries = [*(load_preset(name) for name in PRESETS), *ODD]
+@pytest.mark.parametrize("name", STORIES)
+def test_each_preset_counts_what_it_counts_live(name: str) -> None:
+    """Each model is held against live runs of two or three stories; all of them are in one replay."""
+    story, turn = STORIES[name], list(STORIES).index(name)
+    geometries = [*(load_preset(preset) for preset in PRESETS), *ODD]
     batches, while_recording = recorded(story)
     assert while_recording == live(story, "textbook"), "recording has changed what is counted"
     simulation = Simulation(geometries, MEMORY)
     for batch in batches:
         simulation.add(batch)
-    for geometry, found in zip(geometries, simulation.figures(), strict=True):
-        assert found == live(story, geometry), geometry.name
+    for number, (geometry, found) in enumerate(zip(geometries, simulation.figures(), strict=True)):
+        if EXHAUSTIVE or number % 4 == turn % 4:
+            assert found == live(story, geometry), geometry.name
 
 
 @pytest.mark.parametrize("preset", ["textbook", "skylake-sp", "none"])

@@ -22,6 +22,7 @@ from mmu.perf_events import perf_events
 from mmu.presets import all_presets, load_preset
 from mmu.registers import CR3_NO_FLUSH, CR4, Access
 from mmu.state import Status
+from tests.exhaustive import by_default
 from tests.lab.test_replay import ODD
 
 MEMORY = 1 << 20
@@ -135,7 +136,7 @@ class World:
         return model_figures(models[0].geometry, models, perf_events(mmu))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(by_default(1, 3)))
 def test_every_model_counts_the_same_replayed(seed: int) -> None:
     geometries = [*(load_preset(name) for name in all_presets()), *ODD]
     world, batches = World(load_preset("textbook"), seed), list[Batch]()

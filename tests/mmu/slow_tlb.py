@@ -193,32 +193,30 @@ class SlowArray:
         if shape.replacement == Replacement.TREE_PLRU and shape.ways & (shape.ways - 1):
             raise ValueError(f"{shape.name}: a tree needs a power of two of ways, not {shape.ways}")
         self.shape = shape
+        #: The page sizes that may be here, as levels, smallest first; and the bits of ``shape.kinds``.
+        self.sizes = [size for size in (SIZE_4K, SIZE_2M, SIZE_1G) if shape.page_sizes & (1 << (size - 1))]
+        self.kinds = int(shape.kinds)
         self.sets = [_empty_set(shape.ways) for _ in range(shape.sets)]
         self.counters = SlowCounters()
         #: The PCIDs of which something may be held, the one that installed longest ago first.
         self.pcids: list[int] = []
 
-    def sizes(self) -> list[int]:
-        """The page sizes that may be here, as levels, smallest first."""
-        return [size for size in (SIZE_4K, SIZE_2M, SIZE_1G) if self.shape.page_sizes & (1 << (size - 1))]
-
     def places(self, number: int) -> list[tuple[Set, int]]:
         """The sets and ways in which what has this number may be."""
         index_bits = len(bin(self.shape.sets)) - 3
         low, upper = number % self.shape.sets, (number >> index_bits) % self.shape.sets
+        if self.shape.index_hash != IndexHash.SKEWED:  # all ways of one set
+            here = self.sets[low if self.shape.index_hash == IndexHash.LINEAR else low ^ upper]
+            return [(here, way) for way in range(self.shape.ways)]
         places = []
         for way in range(self.shape.ways):
-            index = low
-            if self.shape.index_hash != IndexHash.LINEAR:
-                index ^= upper
-            places.append((self.sets[index], way))
-            if self.shape.index_hash == IndexHash.SKEWED:
-                upper = _skewed_once_more(upper, index_bits)
+            places.append((self.sets[low ^ upper], way))
+            upper = _skewed_once_more(upper, index_bits)
         return places
 
     def find(self, vaddr: int, pcid: int) -> tuple[Set, int] | None:
         """The set and the way that translate ``vaddr``."""
-        for size in self.sizes():
+        for size in self.sizes:
             counts = {1, self.shape.coalesce} if size == SIZE_4K else {1}
             for pages in sorted(counts):  # alone before coalesced
                 for here, index in self.places((vaddr >> shift_of(size)) // pages):
@@ -375,7 +373,8 @@ class SlowTlb:
         return Outcome(0, None, True, start, paddr)
 
     def _arrays(self, level: int, kind: Kinds) -> list[SlowArray]:
-        return [array for array in self.arrays if array.shape.level == level and array.shape.kinds & kind]
+        bit = int(kind)
+        return [array for array in self.arrays if array.shape.level == level and array.kinds & bit]
 
     def _look_up(self, array: SlowArray, vaddr: int, pcid: int) -> Entry | None:
         array.counters.lookups += 1
@@ -445,7 +444,7 @@ class SlowTlb:
             number = vaddr >> shift_of(SIZE_2M)
             frame = entry.frame | (number % 512) << shift_of(SIZE_2M)
             at_2 = replace(entry, size=SIZE_2M, number=number, frame=frame, whole=SIZE_1G)
-            if not any(SIZE_1G in array.sizes() for array in self._arrays(1, kind)):
+            if not any(SIZE_1G in array.sizes for array in self._arrays(1, kind)):
                 at_1 = at_2
         self._install_everywhere(2, kind, at_2, vaddr)
         self._install_everywhere(1, kind, at_1, vaddr)
@@ -465,7 +464,7 @@ class SlowTlb:
         if entry.pages > 1:
             alone = replace(entry, number=number, frame=entry.frame + (number - entry.number) * _PAGE_BYTES, pages=1)
         for array in self._arrays(level, kind):
-            if entry.size in array.sizes():
+            if entry.size in array.sizes:
                 self._install(array, entry if array.shape.coalesce > 1 else alone)
 
     # ---- replacement

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from mmu import PhysicalMemory
-from mmu.entries import decode, encode, is_leaf
+from mmu.entries import encode, is_leaf
+
+ADDRESS = 0xF_FFFF_FFFF_F000
 
 
 class Tables:
@@ -24,7 +26,7 @@ class Tables:
                 self._next_table += 0x1000
             entry = self.ram.read_u64(slot)
             assert not is_leaf(upper, entry), f"{vaddr:#x} lies in a large page"
-            table = decode(upper, entry)["ADDRESS"]
+            table = entry & ADDRESS
         return table + 8 * (vaddr >> (12 + 9 * (level - 1)) & 511)
 
     def map_page(self, vaddr: int, paddr: int, level: int = 1, **fields: int) -> int:

@@ -19,6 +19,7 @@ import pytest
 from mmu import objectcode
 from mmu.codecache import MAX_BYTES, CacheUnusable, CodeCache, Image, cache_directory
 from mmu.objectcode import Library
+from tests.exhaustive import by_default
 
 ROOT = Path(__file__).resolve().parents[2]
 load = objectcode.load.__wrapped__  # without its memory
@@ -402,7 +403,7 @@ def test_an_open_directory_for_real(compiled: Path, tmp_path: Path) -> None:
     assert [*(tmp_path / "cache").iterdir(), *(tmp_path / "tmp").iterdir()] == []
 
 
-@pytest.mark.parametrize("at_once", [2, 8])
+@pytest.mark.parametrize("at_once", by_default([3], [2, 8]))
 def test_starts_at_once_with_an_empty_cache(compiled: Path, tmp_path: Path, at_once: int) -> None:
     """Every one of them works, and one file is there in the end."""
     cache = tmp_path / "cache"

@@ -21,13 +21,13 @@ from mmu import Access, EventKind
 from mmu.geometry import Geometry, IndexHash, Kinds
 from mmu.nested import Nested
 from mmu.presets import all_presets
+from tests.exhaustive import by_default
 from tests.mmu.exact_guest import ExactGuest, coalescing, tiny
 from tests.mmu.guest import CODE, REGISTERS, Guest
 from tests.mmu.slow_tlb import SlowTlb, Table, Walk, shift_of
 from tests.mmu.traced_guest import ALIASES, FUNCTION_PADDR, LARGE, READ_ONLY, STACK, Kernel, between, instruction
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = 36
 GEOMETRIES: list[str | Geometry] = [
     "textbook", "none", "zen2", "skylake-sp:measured", tiny(1), tiny(2, level_2=3), tiny(2, level_2=4, inclusive=True),
     replace(tiny(2, level_2=4), prefetch_next=True), replace(tiny(2, level_2=8), nested=Nested(1, {2: 2})),
@@ -74,7 +74,7 @@ def run(guest: Guest, seed: int, check: Callable[[], None] = lambda: None) -> di
     }
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", range(by_default(len(GEOMETRIES), 36)))
 def test_exact_mode_ends_as_filtered_mode_does(seed: int) -> None:
     exact = ExactGuest(GEOMETRIES[seed % len(GEOMETRIES)], seed=seed)
     exact.mmu.check_tlb()
@@ -155,7 +155,7 @@ class Replay:
         self.compared += 1
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(by_default(2, 8)))
 @pytest.mark.parametrize("preset", ["textbook", "skylake-sp:measured", "zen2", "ice-lake-sp:cpuid", "none"])
 def test_a_recorded_guest_replayed_through_the_slow_model(preset: str, seed: int) -> None:
     geometry = all_presets()[preset].geometry  # the log has no line of PTEs to coalesce

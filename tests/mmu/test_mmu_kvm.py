@@ -6,7 +6,6 @@ CPU walks the tables itself; where it shadows them, the answers are those of the
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ import pytest
 from mmu import Access, GeneralProtection, PageFault
 from mmu.faults import ErrorCode
 from mmu.translation import Walker
+from tests.exhaustive import EXHAUSTIVE, by_default
 from tests.mmu.kvm import GENERAL_PROTECTION, PAGE_FAULT, Kvm, Outcome, Placed, Unavailable, modules
 from tests.mmu.paging_cases import (
     OPEN,
@@ -32,11 +32,10 @@ from tests.mmu.paging_cases import (
     sizes,
 )
 
-EXHAUSTIVE = os.environ.get("UNIMMU_EXHAUSTIVE", "0") not in ("", "0")
 SEED = "20231"
-MATRIX_CASES = 8_000  # of each page size and privilege
-RANDOM_CASES = 200_000 if EXHAUSTIVE else 10_000
-IMPLICIT_CASES = 2_000
+MATRIX_CASES = 2_000  # of each page size and privilege
+RANDOM_CASES = by_default(3_000, 200_000)
+IMPLICIT_CASES = 1_000
 #: What AMD reserves in a PML5E and a PML4E, and Intel ignores (APM vol. 2, 5.3, "MBZ"; SDM vol. 3, table 4-15).
 UPPER_G = 1 << 8
 FEATURES = {

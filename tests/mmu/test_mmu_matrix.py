@@ -15,6 +15,7 @@ import pytest
 from mmu import Access, PhysicalMemory
 from mmu.native import reference_mode
 from mmu.state import Status
+from tests.exhaustive import by_default
 from tests.mmu.matrix_cases import (
     FAR_SHAPES,
     LA57_SHAPES,
@@ -83,7 +84,7 @@ def test_the_plain_python_walk(shape: Shape) -> None:
     )
     seen = set()
     for setting in chosen:
-        cases = sample(rng, manual, 6)
+        cases = sample(rng, manual, by_default(2 if four else 6, 6))
         outcomes = native.run(setting)
         after = forest.tables().copy()
         for case in cases:
@@ -102,7 +103,7 @@ def test_the_oracle_of_the_matrix_and_the_other_one() -> None:
     for shape in (*SHAPES, *FAR_SHAPES, *LA57_SHAPES):
         forest = Forest(PhysicalMemory(RAM_BYTES), shape)
         manual = Manual(forest)
-        for setting in rng.sample(every[shape.levels], 60):
+        for setting in rng.sample(every[shape.levels], by_default(20, 60)):
             expected = manual.expect(setting)
             for case in sample(rng, manual, 20):
                 open_entry = 0x27

@@ -14,6 +14,7 @@ from mmu.entries import memory_type, page_bytes
 from mmu.registers import CR0_LONG_MODE, CR4_LONG_MODE, EFER_LONG_MODE, PAT_RESET, Rights
 from mmu.state import Status
 from mmu.translation import Walker, translate, translate_many
+from tests.exhaustive import by_default
 from tests.mmu.oracle import Answer, is_canonical, oracle
 from tests.mmu.tables import Tables
 
@@ -101,7 +102,7 @@ def memory() -> Memory:
     return Memory()
 
 
-@settings(derandomize=True, deadline=None, max_examples=400)
+@settings(derandomize=True, deadline=None, max_examples=by_default(120, 400))
 @given(st.data())
 def test_random_trees(memory: Memory, data: st.DataObject) -> None:
     registers = data.draw(any_registers())
@@ -164,7 +165,7 @@ def map_all(tables: Tables, pages: dict[tuple[int, int], tuple[int, dict[str, in
         tables.map_page(vaddr, paddr, level, **fields)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=by_default(50, 150))
 @given(st.sampled_from((4, 5)), st.data())
 def test_translate_after_map(levels: int, data: st.DataObject) -> None:
     pages = data.draw(mappings(levels))
@@ -203,7 +204,7 @@ def one_by_one(ram: PhysicalMemory, registers: Registers, vaddrs: list[int], acc
     return outcomes
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=by_default(25, 60))
 @given(st.sampled_from((4, 5)), st.sampled_from(Access), st.data())
 def test_translate_many_is_translate(levels: int, access: Access, data: st.DataObject) -> None:
     pages = data.draw(mappings(levels))

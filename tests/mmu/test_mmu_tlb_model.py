@@ -31,6 +31,7 @@ from mmu.geometry import (
 )
 from mmu.nested import Nested
 from mmu.presets import all_presets, load_preset
+from tests.exhaustive import by_default
 from tests.mmu.tables import Tables
 from tests.mmu.tlb_pair import GIB, MIB2, Pair, Trace
 
@@ -69,8 +70,8 @@ def of_each_shape() -> list[str]:
 @pytest.mark.parametrize("preset", of_each_shape())
 def test_every_preset_is_as_the_slow_model_says(preset: str, pages: int) -> None:
     trace = Trace(Pair(load_preset(preset), seed=pages), pages, pages=pages)
-    for _ in range(4):
-        trace.run(500)
+    for _ in range(by_default(2, 8)):
+        trace.run(250)
 
 
 #: The policies that a skewed array can have.
@@ -120,9 +121,10 @@ def test_every_policy_is_as_the_slow_model_says(
         with pytest.raises(BadGeometry, match="a skewed array has no sets for PLRU"):
             check_geometry(small(policy, hashing, inclusive, smash, 0))
         return
-    for seed in range(3 if hashing == IndexHash.SKEWED else 8):
+    first = 2 * (2 * inclusive + smash)  # each policy has all eight
+    for seed in by_default(range(first, first + 2), range(8)):
         pair = Pair(small(policy, hashing, inclusive, smash, seed), seed=seed, levels=4 + seed % 2)
-        Trace(pair, seed).run(600)
+        Trace(pair, seed).run(by_default(300, 600))
 
 
 def coalescing(shape: Geometry, seed: int) -> Geometry:
@@ -141,18 +143,18 @@ def test_coalesced_pages_are_as_the_slow_model_says(policy: Replacement, hashing
     if hashing == IndexHash.SKEWED and policy not in OF_SKEWED:
         return
     coalesced = 0
-    for seed in range(3):
+    for seed in by_default(range(2 * inclusive, 2 * inclusive + 2), range(4)):
         shape = coalescing(small(policy, hashing, inclusive, False, seed), seed)
         pair = Pair(shape, seed=seed, levels=4 + seed % 2)
         trace = Trace(pair, seed, groups=True)
         for _ in range(3):
-            trace.run(150)
+            trace.run(by_default(60, 150))
             held = [entry for entries in pair.model.contents().values() for entry in entries]
             coalesced += sum(entry.coalesced for entry in held)
     assert coalesced > 5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=by_default(20, 60), deadline=None)
 @given(
     st.sampled_from(Replacement), st.sampled_from(IndexHash), st.booleans(), st.booleans(), st.integers(0, 1 << 32),
     st.sampled_from((4, 5)), st.booleans(), st.booleans(),
@@ -460,7 +462,7 @@ def test_a_limit_on_pcids_is_as_the_slow_model_says(policy: Replacement, inclusi
     shape = replace(shape, arrays=tuple(replace(one, pcids=(pcids + n) % 4) for n, one in enumerate(shape.arrays)))
     trace = Trace(Pair(shape, seed=pcids), pcids)
     for _ in range(3):
-        trace.run(400)
+        trace.run(by_default(150, 400))
     assert any(counters.evictions for counters in trace.pair.model.array_counters().values())
 
 
@@ -508,7 +510,7 @@ def test_prefetch_of_the_next_page_is_as_the_slow_model_says(seed: int, inclusiv
     shape = replace(small(Replacement.LRU, IndexHash.XOR, inclusive, False, seed), prefetch_next=True)
     trace = Trace(Pair(shape, seed=seed, levels=4 + seed % 2), seed, pages=48)
     for _ in range(2):
-        trace.run(400)
+        trace.run(by_default(150, 400))
 
 
 def test_a_sweep_walks_once_a_line_where_the_next_page_is_prefetched() -> None:

@@ -13,6 +13,7 @@ from unicorn.x86_const import UC_X86_REG_RAX
 
 from mmu import Mmu, PhysicalMemory, remembered, selftest, unicorn_abi, unicorn_proof
 from mmu.unicorn_abi import Context, SpareContexts, UnicornMismatch, emu_start, handle
+from tests.exhaustive import by_default
 
 self_test = unicorn_proof.self_test.__wrapped__  # the test itself, without its memory
 
@@ -42,7 +43,7 @@ def test_the_installed_unicorn_passes() -> None:
 def test_a_wrong_offset(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Every offset around the right one is refused, and none of them crashes the process."""
     right = getattr(unicorn_abi, name)
-    for wrong in range(right - 0x100, right + 0x44, 4):  # not beyond the end of a context
+    for wrong in range(right - 0x100, right + 0x44, by_default(12, 4)):  # not beyond the end of a context
         if wrong != right:
             monkeypatch.setattr(unicorn_abi, name, wrong)
             finds(OFFSETS[name])

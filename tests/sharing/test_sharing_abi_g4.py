@@ -262,10 +262,10 @@ def test_execve_closes_what_is_marked(machine: MakeMachine, flags: int, alive: b
 def test_another_process_gets_the_descriptor_from_proc(machine: MakeMachine) -> None:
     booted = machine(level="pte", abi="g4")
     owner = booted.guest("calls", f"@u = say 2M; {WINDOW}; @store w+8K 5; pause")
-    assert booted.run(timeout_s=20) == StopReason.IDLE
+    assert booted.run() == StopReason.IDLE
     script = f'f = open "/proc/{owner.pid}/fd/3" O_RDWR; @v = mshare_attach f 0 2M 0 0; load v+8K; store v+12K 6'
     assert booted.guest("calls", script)
-    assert booted.run(timeout_s=20) == StopReason.IDLE
+    assert booted.run() == StopReason.IDLE
     assert booted.stdout == "f = 3\nload = 5\nstore = 0\n"
     maps = booted.kernel.vfs.read_file(f"/proc/{owner.pid}/maps").decode()
     line = next(line for line in maps.splitlines() if line.startswith("20000000000-"))
@@ -277,7 +277,7 @@ def test_another_process_gets_the_descriptor_from_proc(machine: MakeMachine) -> 
 def test_a_change_is_told_to_sharers_alone(machine: MakeMachine) -> None:
     booted = machine(level="pte", abi="g4")
     booted.guest("calls", "@fd = mshare_create 0; @ftruncate fd 2M; pause")
-    booted.run(timeout_s=20)
+    booted.run()
     policies = {mm.tlb_policy for mm in booted.kernel.mm_context.address_spaces.values() if "mshare" in mm.name}
     assert policies == {"sharers"}
     booted.kill_all()

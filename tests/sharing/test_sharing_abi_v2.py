@@ -229,7 +229,8 @@ def test_tables_and_faults_of_64_mib_read_by_all(machine: MakeMachine) -> None:
     size = 64 * MIB
     booted = machine(100 * MIB, level="pud", abi="v2")
     make = f'@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600; @w = mmap 2T {booted.unit} RW MAP_SHARED|MAP_FIXED fd 0'
-    marks = run(booted, make, size, {2: "scan", 3: "touch", 4: "scan"})
+    touch, scan = f"@touch w {size}", f"@scan w {size}"
+    marks = run(booted, make, touch, {2: scan, 3: touch, 4: scan})
     (region,) = booted.regions
     assert region.host.tables.tables == {4: 1, 3: 1, 2: 1, 1: 32}
     for n in (1, 2, 3, 4):

@@ -89,7 +89,7 @@ def test_the_report_on_an_enormous_region_is_quick(machine: MakeMachine, level: 
         "@create fd 96T 64K RW OBJECT; @c = words 96T 64K 23; @ioctl fd 0x40187821 c; @create fd 0 4K RW OBJECT;"
         "@c = words 0 4K 23; @ioctl fd 0x40187821 c; @pause",
     )
-    booted.run(timeout_s=20)
+    booted.run()
     (region,) = booted.kernel.reporters["regions"]()
     tables = region["shared_tables"]
     assert [(t["region_offset"], t["share_count"], t["made_by"]) for t in tables] == [(0, 0, 100), (96 << 40, 0, 100)]

@@ -30,7 +30,7 @@ def test_a_link_copies_the_entry_of_the_host_mm(machine: MakeMachine, level: str
     booted = machine(level=level)
     checker = LinkChecker(booted)
     booted.guest("calls", f"{A_REGION}; {A_WINDOW}; @store w 42; @pause".replace("SIZE", str(booted.unit)))
-    assert booted.run(timeout_s=30) == StopReason.IDLE
+    assert booted.run() == StopReason.IDLE
     (event,), (task,), (region,) = checker.events, booted.tasks, booted.regions
     tables, host = task.mm.tables, region.host.tables
     link_level = {"pte": 2, "pmd": 3, "pud": 4}[level]
@@ -85,7 +85,7 @@ def test_fork_inherits_the_window_but_no_link(machine: MakeMachine) -> None:
     checker = LinkChecker(booted)
     text = f"{A_REGION}; {A_WINDOW}; @store w 5; @fork c; @pause; end; @pause"
     booted.guest("calls", text.replace("SIZE", str(booted.unit)))
-    assert booted.run(timeout_s=30) == StopReason.IDLE
+    assert booted.run() == StopReason.IDLE
     parent, child = booted.tasks
     assert checker.story() == ["link 0 a 2T"]
     assert child.mm.tables.pte(2 * TIB) == 0 and parent.mm.tables.pte(2 * TIB) != 0

@@ -62,7 +62,7 @@ def test_the_last_sharer_pays_what_the_first_does(machine: MakeMachine, level: s
     before = sys.gettrace()
     try:
         booted.guest("calls", f"@u = say {booted.unit}\n" + SCRIPT.replace("SHARERS", str(SHARERS)))
-        booted.run(timeout_s=60)
+        booted.run()
     finally:
         sys.settrace(before)
     (region,) = booted.regions

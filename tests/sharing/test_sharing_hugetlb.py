@@ -149,7 +149,7 @@ def test_processes_share_the_pmd_table_and_its_large_entries(machine: MakeMachin
         "@fork c; @v = mmap 6T u RW MAP_SHARED|MAP_FIXED fd 0; @scan v 4M; @pause; end;"
         "@w = mmap 2T u RW MAP_SHARED|MAP_FIXED fd 0; @touch w 4M; @pause",
     )
-    booted.run(timeout_s=60)
+    booted.run()
     parent, child = booted.tasks
     slots = {mm.tables.entry_slot(at, 2) for mm, at in ((parent.mm, 2 << 40), (child.mm, 6 << 40))}
     assert len(slots) == 1  # one entry of one table

@@ -60,7 +60,8 @@ ABOVE_KB = {"pud": 0, "pmd": 4, "pte": 8}
 def test_64_mib(machine: MakeMachine, level: str) -> None:
     size = 64 * MIB
     booted = machine(100 * MIB, level=level, la57=True)
-    marks = run(booted, mshare_object(booted.unit, size), size, {2: "touch", 3: "scan"})
+    touch = f"@touch w {size}"
+    marks = run(booted, mshare_object(booted.unit, size), touch, {2: touch, 3: f"@scan w {size}"})
     for n in (1, 2):
         assert growth_kb(marks, n) - own_kb(marks) * (n - 1) == 4 * (32 + 1 + 1 + 1 + 1) + ABOVE_KB[level] * n
         assert done(marks, n).vm_pte_kb - marks[0].vm_pte_kb == ABOVE_KB[level]
@@ -80,7 +81,7 @@ def test_a_window_far_up(machine: MakeMachine, level: str) -> None:
         f"@mark 0; w = mmap {HIGH} {unit} RW MAP_SHARED fd 0; store w 7; @mark 1;"
         f"@fork c; v = mmap {HIGH + (1 << 50)} {unit} RW MAP_SHARED fd 0; load v; load w; @pause; end; @pause",
     )
-    booted.run(timeout_s=60)
+    booted.run()
     parent, child = booted.tasks
     assert f"w = {HIGH:#x}\n" in booted.stdout and f"v = {HIGH + (1 << 50):#x}\n" in booted.stdout
     assert [event["entry_level"] for event in checker.events] == [level_name(UNIT_LEVEL[level] + 1, 5)] * 3

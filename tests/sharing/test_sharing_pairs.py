@@ -69,7 +69,7 @@ def test_region_stress(machine: MakeMachine, level: str) -> None:
 def test_sharers(machine: MakeMachine, level: str, mode: str, work: str) -> None:
     booted = machine(level=level)
     first = booted.guest("sharers", mode, 3, "3M", work)
-    assert booted.run(timeout_s=60) == StopReason.IDLE
+    assert booted.run() == StopReason.IDLE
     assert booted.audit() == []
     booted.send_signal(first, Sig.USR1)
     outcome = booted.outcome_of(first)

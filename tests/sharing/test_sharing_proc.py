@@ -27,7 +27,7 @@ def text(booted: Booted, name: str) -> str:
 def asleep(machine: MakeMachine, level: str) -> Booted:
     booted = machine(level=level)
     booted.guest("calls", SCRIPT.replace("SIZE", str(booted.unit)))
-    assert booted.run(timeout_s=30) == StopReason.IDLE
+    assert booted.run() == StopReason.IDLE
     return booted
 
 

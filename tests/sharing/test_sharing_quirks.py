@@ -92,7 +92,7 @@ def ran(case: Quirk, level: str, quirk: Quirk | None) -> tuple[str, Booted]:
 def booted_calls(booted: Booted, script: str) -> list[str]:
     """Run a script to its last line, and leave the process asleep there."""
     booted.guest("calls", script + "; @pause")
-    booted.run(timeout_s=60)
+    booted.run()
     assert booted.stderr == ""
     return booted.stdout.splitlines()
 
@@ -158,7 +158,7 @@ def test_whatever_follows_the_machine_ends(quirk: Quirk) -> None:
         for name, script in ABUSE.items():
             booted = Booted(8 << 20, mounts=[Mount("msharefs", MOUNT_POINT, f"level={level},quirk={quirk}")])
             task = booted.guest("calls", f"@u = say {UNIT[level]};{WINDOW}@store w 5;{script}")
-            booted.run(timeout_s=20)
+            booted.run()
             booted.audit()
             booted.close()
             assert not booted.kernel.tasks, (name, level)

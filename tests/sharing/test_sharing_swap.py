@@ -72,6 +72,6 @@ def test_the_second_process_takes_no_fault(machine: MakeMachine) -> None:
 def test_the_process_accounts_for_nothing(machine: MakeMachine) -> None:
     booted = machine(level="pmd", swap=16 * MIB)
     task = booted.guest("calls", _script("pmd", "2M", "@touch w 2M; @madvise w 2M 21; @pause"))
-    booted.run(timeout_s=30)
+    booted.run()
     assert (task.mm.rss_swap, booted.regions[0].host.rss_swap) == (0, 0)
     assert booted.regions[0].resident_bytes == 0

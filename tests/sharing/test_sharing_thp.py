@@ -36,7 +36,7 @@ def test_the_shared_table_has_an_entry_of_2_mib(machine: MakeMachine) -> None:
     booted = machine()
     booted.guest("calls", f"@u = say {booted.unit}; {_ALWAYS} {SIZED}; @create fd 0 4M RW OBJECT; {_WINDOW}"
                           "@touch w 2M; @fork c; @scan w 2M; @pause; end; @pause")  # fmt: skip
-    booted.run(timeout_s=60)
+    booted.run()
     (region,) = booted.regions
     slot = region.host.tables.entry_slot(region.host_base, 2)
     assert slot is not None and booted.ram.qwords[slot] & PS and region.host.tables.transparent == {slot: 0}
@@ -73,7 +73,7 @@ def test_the_earlier_series_forbid_huge_pages(machine: MakeMachine, abi: str) ->
     opened = '@fd = open "/sys/fs/mshare/r" O_RDWR|O_CREAT 0600;'
     sized = "@set_size fd 2T u;" if abi == "rfc3" else ""
     booted.guest("calls", f"@u = say {booted.unit}; {opened} {sized} {scripts[abi]} @pause")
-    booted.run(timeout_s=60)
+    booted.run()
     (host,) = [mm for mm in booted.kernel.mm_context.address_spaces.values() if mm.shared_tables]
     assert host.vmas and all(vma.flags & VmFlags.NOHUGEPAGE for vma in host.vmas)
 
@@ -87,6 +87,6 @@ def test_memory_thp_of_the_posted_selftests(machine: MakeMachine) -> None:
         f"@u = say {booted.unit}; {quietly('g/cgroup.procs', '0')}; {_ALWAYS} {SIZED}; @create fd 0 2M RW OBJECT;"
         f"{_WINDOW} @touch w 2M; @pause",
     )
-    booted.run(timeout_s=60)
+    booted.run()
     figures = dict(line.split() for line in see(booted, "g/memory.stat").splitlines())
     assert sum(int(figures[name]) for name in ("file_thp", "anon_thp", "shmem_thp")) >= 2 * MIB

@@ -5,9 +5,23 @@ from __future__ import annotations
 import pytest
 
 from tests.booted import GIB, MIB, UNIT, Booted, MakeMachine, Mark, Recorder
+from tests.exhaustive import by_default
 
 WINDOW = 1 << 41
-PAGES = GIB // 4096
+#: Of the object's pages the creator writes each one up to here, and then one in each 2 MiB, which makes every table;
+#: the rest is the same again.
+DENSE = by_default(32 * MIB, GIB)
+#: How many pages that is.
+WRITTEN = DENSE // 4096 + (GIB - DENSE) // (2 * MIB)
+
+
+def over_object(verb: str, access: str) -> str:
+    """Statements that ``touch`` or ``scan`` those pages."""
+    rest = f"; @q = say w+{DENSE}; repeat {WRITTEN - DENSE // 4096}; {access}; @q = mod q+2M 1024T; end"
+    return f"@{verb} w {DENSE}" + (rest if DENSE < GIB else "")
+
+
+TOUCH, SCAN = over_object("touch", "@store q 1"), over_object("scan", "@load q")
 #: A 1 GiB object that every process touches. By the number of processes, as observed, in kB:
 #: unshared (VmPTE of each, page tables of the system), mshare (the same two).
 OBSERVED = {
@@ -38,8 +52,8 @@ def plain_object(size: int) -> str:
     return f"@w = mmap {WINDOW} {size} RW ANON|MAP_FIXED|MAP_NORESERVE -1 0\n"
 
 
-def script(make: str, size: int, work: dict[int, str]) -> str:
-    """The creator makes an object and writes each page; then one process after the other does its work on it and stays.
+def script(make: str, write: str, work: dict[int, str]) -> str:
+    """The creator makes an object and writes it; then one process after the other does its work on it and stays.
 
     Marks: 0 before there is an object, 5 and 1 before and after the creator's work, 10n and 10n + 1 around that of
     process n, and 10n + 2 when n processes are there.
@@ -47,22 +61,21 @@ def script(make: str, size: int, work: dict[int, str]) -> str:
     lines = [
         "@s = mmap 0 4K RW ANON -1 0; @p = mmap 0 4K RW PRIVATE -1 0; @store s 1; @touch p 4K; @mark 99; @mark 0",
         make,
-        f"@mark 5; @touch w {size}; @mark 1",
+        f"@mark 5; {write}; @mark 1",
     ]
-    for n, verb in work.items():
-        statement = verb if " " in verb else f"{verb} w {size}"
+    for n, statements in work.items():
         lines.append(
-            f"@fork c; @touch p 4K; @scan p 4K; @mark 98; @mark {10 * n}; @{statement}; @mark {10 * n + 1};"
+            f"@fork c; @q = say 0; @touch p 4K; @scan p 4K; @mark 98; @mark {10 * n}; {statements}; @mark {10 * n + 1};"
             f" @store s {n}; @pause; end; @await s {n}; @mark {10 * n + 2}"
         )
     return "\n".join([*lines, "@pause"])
 
 
-def run(booted: Booted, make: str, size: int, work: dict[int, str]) -> dict[int, Mark]:
+def run(booted: Booted, make: str, write: str, work: dict[int, str]) -> dict[int, Mark]:
     """Until all processes sleep: the marks."""
     recorder = Recorder(booted)
-    booted.guest("calls", script(make, size, work))
-    booted.run(timeout_s=120)
+    booted.guest("calls", script(make, write, work))
+    booted.run_until_idle()
     assert booted.stdout in ("", "create = 0\n") and booted.stderr == "" and len(booted.tasks) == 1 + len(work)
     return recorder.marks
 
@@ -85,13 +98,13 @@ def growth_kb(marks: dict[int, Mark], n: int) -> int:
 def test_one_gib_through_mshare(machine: MakeMachine) -> None:
     booted = machine(1200 * MIB, level="pud")
     # once a process has its link, further pages cost nothing: those after the fourth look at one of them
-    work = {2: "scan", 3: "touch", 4: "scan", **dict.fromkeys(range(5, 17), "scan w 4K")}
-    marks = run(booted, mshare_object(booted.unit, GIB), GIB, work)
+    work = {2: SCAN, 3: TOUCH, 4: SCAN, **dict.fromkeys(range(5, 17), "@scan w 4K")}
+    marks = run(booted, mshare_object(booted.unit, GIB), TOUCH, work)
     for n, (_, _, vm_pte_kb, system_kb) in OBSERVED.items():
         assert growth_kb(marks, n) - own_kb(marks) * (n - 1) == system_kb - OBSERVED_OWN * (n - 1) == 2060
         assert done(marks, n).vm_pte_kb - marks[0].vm_pte_kb == vm_pte_kb - OBSERVED_OWN_VM_PTE == 0
 
-    assert marks[1].since(marks[5]) == (PAGES + 1, PAGES, 1)  # creator: hardware, minor, link faults
+    assert marks[1].since(marks[5]) == (WRITTEN + 1, WRITTEN, 1)  # creator: hardware, minor, link faults
     for n in range(2, 17):  # consumers, whether they read or write
         assert marks[10 * n + 1].since(marks[10 * n]) == (1, 0, 1)
         assert marks[10 * n + 1].vm_rss_kb == marks[10 * n].vm_rss_kb
@@ -100,21 +113,22 @@ def test_one_gib_through_mshare(machine: MakeMachine) -> None:
     (region,) = booted.regions
     assert region.host.tables.tables == {4: 1, 3: 1, 2: 1, 1: 512}
     figures = meminfo(booted)
-    assert 0 <= figures["Shmem"] - 1048576 < 200  # the program's own file is in the page cache too
+    assert 0 <= figures["Shmem"] - 4 * WRITTEN < 200  # the program's own file is in the page cache too
     assert figures["PageTables"] == booted.pagetable_kb
 
 
 def test_one_gib_without_mshare(machine: MakeMachine) -> None:
     booted = machine(1200 * MIB)
-    marks = run(booted, plain_object(GIB), GIB, {2: "scan", 3: "touch"})
+    marks = run(booted, plain_object(GIB), TOUCH, {2: SCAN, 3: TOUCH})
     for n in (1, 2):
         vm_pte_kb, system_kb, _, _ = OBSERVED[n]
         assert growth_kb(marks, n) - own_kb(marks) * (n - 1) == system_kb - OBSERVED_OWN * (n - 1) == 2056 * n
         assert done(marks, n).vm_pte_kb - marks[0].vm_pte_kb == vm_pte_kb - OBSERVED_OWN_VM_PTE == 2056
-        assert done(marks, n).vm_rss_kb - marks[5 if n == 1 else 10 * n].vm_rss_kb == GIB // 1024
-    assert marks[1].since(marks[5]) == (PAGES, PAGES, 0)
-    assert marks[21].since(marks[20]) == (PAGES // 16, PAGES // 16, 0)  # a read maps 16 pages around the fault
-    assert marks[31].since(marks[30]) == (PAGES, PAGES, 0)  # a write does not
+        assert done(marks, n).vm_rss_kb - marks[5 if n == 1 else 10 * n].vm_rss_kb == 4 * WRITTEN
+    assert marks[1].since(marks[5]) == (WRITTEN, WRITTEN, 0)
+    around = WRITTEN - DENSE // 4096 * 15 // 16
+    assert marks[21].since(marks[20]) == (around, around, 0)  # a read maps 16 pages around the fault
+    assert marks[31].since(marks[30]) == (WRITTEN, WRITTEN, 0)  # a write does not
 
 
 #: 64 MiB: kB of tables that the region has, and what each process needs above the links, and link faults of each.
@@ -131,7 +145,7 @@ def test_64_mib_through_mshare(machine: MakeMachine, level: str, memfd: bool) ->
     size = 64 * MIB
     booted = machine(100 * MIB, level=level)
     make = mshare_object(booted.unit, size, memfd=memfd)
-    marks = run(booted, make, size, {2: "touch", 3: "scan", 4: "scan"})
+    marks = run(booted, make, f"@touch w {size}", {2: f"@touch w {size}", 3: f"@scan w {size}", 4: f"@scan w {size}"})
     region_kb, above_kb, links = SIXTY_FOUR_MIB[level]
     pages = size // 4096
     for n in (1, 2, 4):
@@ -153,6 +167,6 @@ def meminfo(booted: Booted) -> dict[str, int]:
 
 def test_64_mib_without_mshare(machine: MakeMachine) -> None:
     size = 64 * MIB
-    marks = run(machine(100 * MIB), plain_object(size), size, {2: "scan"})
+    marks = run(machine(100 * MIB), plain_object(size), f"@touch w {size}", {2: f"@scan w {size}"})
     for n in (1, 2):
         assert done(marks, n).vm_pte_kb - marks[0].vm_pte_kb == 176 - 40

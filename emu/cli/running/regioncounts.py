@@ -11,7 +11,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from emu.kernel.usage import Usage
-from mmu.counted import CounterWords
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -41,6 +40,8 @@ class RegionCounts:
 
     def __init__(self, kernel: Kernel, text: str) -> None:
         """``text`` is what was asked for."""
+        from mmu.counted import CounterWords  # late: numpy, which a run that asks for no region need not have
+
         self._kernel, self._region, self.text = kernel, kernel.region, text
         self._words = CounterWords(kernel.cpu.mmu)
         now = self._words.read()

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from emu.lab.batch import BATCH, Batch, StreamError
 from emu.lab.foreign.pieces import crossing, first_line
+from emu.trace.arrow import numbers_of
 from emu.trace.formats.parquet import HEADER
 
 _NAMES = {
@@ -119,7 +120,7 @@ def _batches(path: str, rows: pa.RecordBatch, columns: dict[str, int], done: int
 
 def _numbers(name: str, column: Any) -> npt.NDArray[np.uint64]:
     if pa.types.is_integer(column.type) and name != "kind" and not column.null_count:
-        numbers: npt.NDArray[np.uint64] = np.asarray(column.to_numpy()).astype(np.uint64)
+        numbers: npt.NDArray[np.uint64] = numbers_of(column).astype(np.uint64)
     else:
         few = column.cast(pa.string()).dictionary_encode()
         kinds = [_number(name, text) for text in few.dictionary.to_pylist()]
@@ -128,7 +129,7 @@ def _numbers(name: str, column: Any) -> npt.NDArray[np.uint64]:
             codes = few.indices.to_pylist()
             row = next(row for row, code in enumerate(codes) if code is None or isinstance(kinds[code], str))
             raise _Wrong(row, f"a row without {name}" if codes[row] is None else str(kinds[codes[row]]))
-        index: npt.NDArray[np.int32] = np.asarray(few.indices)
+        index: npt.NDArray[np.int32] = numbers_of(few.indices)
         numbers = np.array(kinds, np.uint64)[index]
     if name == "pid" and (numbers > _MOST_PID).any():
         row = int((numbers > _MOST_PID).argmax())
