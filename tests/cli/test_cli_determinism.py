@@ -83,17 +83,17 @@ def run(directory: Path, name: str, cpus: int, seed: str, wait: Callable[[subpro
     files = ("--trace", "trace.jsonl", "--json", "figures", "--strace", "-o", "calls")
     words = command("run", "--audit", "--seed", "7", *turn, *files, *PROGRAMS[name])
     given = environment(PYTHONHASHSEED=seed)
-    with (directory / "out").open("wb") as out, (directory / "err").open("wb") as err:
-        process = subprocess.Popen(words, cwd=directory, stdout=out, stderr=err, env=given)
+    with (directory / "out").open("wb") as stdout, (directory / "err").open("wb") as stderr:
+        process = subprocess.Popen(words, cwd=directory, stdout=stdout, stderr=stderr, env=given)
     try:
         wait(process)
     finally:
         process.kill()
-    kept = [(directory / file).read_bytes() for file in ("out", "err", "trace.jsonl", "calls")]
+    out, err, trace, calls = ((directory / file).read_bytes() for file in ("out", "err", "trace.jsonl", "calls"))
     figures = json.loads((directory / "figures").read_bytes())
-    assert figures["exit_status"] == process.returncode == 0, kept[1]
+    assert figures["exit_status"] == process.returncode == 0, err
     assert figures.pop("wall_s") > 0
-    return Run(*kept, figures)
+    return Run(out, err, trace, calls, figures)
 
 
 RunOnIdleHost = Callable[[str, int], Run]
