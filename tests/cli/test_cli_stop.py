@@ -27,6 +27,10 @@ _OWN_ENDING = {18: 139, 23: 125, 27: 139, 35: 0, 40: 125}
 _OUT_OF_MEMORY = "unimmu: out of memory: killed process"
 _OOM_ENDINGS = (137, 125)
 
+KILOBYTES = (
+    1_500_000, 2_500_000, 3_500_000, 3_600_000, 3_700_000, 3_800_000, 4_000_000, 4_200_000, 4_400_000,
+)  # fmt: skip
+
 _SPAM = """
 #include "guest.h"
 int main(int argc, char **argv, char **envp) { static char b[65536]; for (;;) sys_write(1, b, sizeof b); }
@@ -125,9 +129,7 @@ def test_an_interruption_while_an_object_is_disposed_of(how: list[str]) -> None:
     assert (ran.returncode, ran.stderr) == (130, b"")
 
 
-@pytest.mark.parametrize(
-    "kilobytes", [1_500_000, 2_500_000, 3_500_000, 3_600_000, 3_700_000, 3_800_000, 4_000_000, 4_200_000, 4_400_000]
-)
+@pytest.mark.parametrize("kilobytes", KILOBYTES if EXHAUSTIVE else KILOBYTES[::2])
 def test_too_little_address_space(kilobytes: int) -> None:
     words = ["bash", "-c", f'ulimit -v {kilobytes}; exec "$@"', "-", *command("run", "hello")]
     ran = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=60, check=False)
