@@ -7,6 +7,7 @@ Every import counts: inside a function, under TYPE_CHECKING, and importlib.impor
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import sys
 import tomllib
@@ -86,16 +87,6 @@ LIBRARIES = {
 }
 
 
-class Module(NamedTuple):
-    name: str
-    is_package: bool
-    tree: ast.Module
-
-    @property
-    def package(self) -> str:
-        return self.name.partition(".")[0]
-
-
 class Import(NamedTuple):
     """`from base import member`, or `import base` where member is None; base is absolute."""
 
@@ -108,8 +99,20 @@ class Import(NamedTuple):
         return self.base.partition(".")[0]
 
 
+class Module(NamedTuple):
+    name: str
+    is_package: bool
+    source: str
+    imports: list[Import]
+
+    @property
+    def package(self) -> str:
+        return self.name.partition(".")[0]
+
+
 def parse(name: str, source: str, *, is_package: bool = False) -> Module:
-    return Module(name, is_package, ast.parse(source, name))
+    package = name if is_package else name.rpartition(".")[0]
+    return Module(name, is_package, source, list(imports_in(ast.walk(ast.parse(source, name)), package)))
 
 
 def modules_of(package: str) -> list[Module]:
@@ -122,17 +125,16 @@ def modules_of(package: str) -> list[Module]:
     return modules
 
 
-def absolute_base(module: Module, node: ast.ImportFrom) -> str:
-    """The module that a `from` names, its dots resolved as importlib does."""
+def absolute_base(node: ast.ImportFrom, package: str) -> str:
+    """The module that a `from` in a package names, its dots resolved as importlib does."""
     if not node.level:
         return node.module or ""
-    parts = module.name.split(".")
-    climb = node.level - module.is_package
-    parts = parts[: len(parts) - climb]
+    parts = package.split(".")
+    parts = parts[: len(parts) - (node.level - 1)]
     return ".".join([*parts, node.module] if node.module else parts)
 
 
-def imports_in(module: Module, nodes: Iterable[ast.AST]) -> Iterator[Import]:
+def imports_in(nodes: Iterable[ast.AST], package: str) -> Iterator[Import]:
     for node in nodes:
         match node:
             case ast.Import():
@@ -140,16 +142,12 @@ def imports_in(module: Module, nodes: Iterable[ast.AST]) -> Iterator[Import]:
                     yield Import(alias.name, None, node.lineno)
             case ast.ImportFrom():
                 for alias in node.names:
-                    yield Import(absolute_base(module, node), alias.name, node.lineno)
+                    yield Import(absolute_base(node, package), alias.name, node.lineno)
             case ast.Call(
                 func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
                 args=[ast.Constant(value=str(name)), *_],
             ):
                 yield Import(name, None, node.lineno)
-
-
-def all_imports(module: Module) -> Iterator[Import]:
-    return imports_in(module, ast.walk(module.tree))
 
 
 def room_of(name: str) -> str | None:
@@ -178,7 +176,7 @@ def upward_imports(modules: Iterable[Module]) -> list[str]:
     wrong = []
     for module in modules:
         here = room_of(module.name) or module.package
-        for found in all_imports(module):
+        for found in module.imports:
             named = target(found, names)
             there = room_of(named) or found.root
             if there == "tests" or (there in FLOOR_OF and there != here and FLOOR_OF[there] >= FLOOR_OF[here]):
@@ -191,7 +189,7 @@ def unlisted_libraries(modules: Iterable[Module], listed: Iterable[str]) -> list
     return [
         f"{module.name}:{found.line} imports {found.base}"
         for module in modules
-        for found in all_imports(module)
+        for found in module.imports
         if found.root not in known
     ]
 
@@ -210,8 +208,11 @@ def mentions(modules: Iterable[Module], word: str) -> list[str]:
     """Where code says `word`. Strings that stand alone as a statement are documentation and do not count."""
     found = []
     for module in modules:
-        documentation = {id(node.value) for node in ast.walk(module.tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(module.tree):
+        if word not in module.source.lower():
+            continue
+        tree = ast.parse(module.source)
+        documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and id(node) in documentation:
                 continue
             if any(word in said.lower() for said in words(node)):
@@ -223,7 +224,7 @@ def circles(modules: Iterable[Module]) -> list[set[str]]:
     """Every set of modules each of which needs, over any number of others, each other one."""
     modules = list(modules)
     names = {module.name for module in modules}
-    needs = {module.name: {target(found, names) for found in all_imports(module)} & names for module in modules}
+    needs = {module.name: {target(found, names) for found in module.imports} & names for module in modules}
     reached = {name: set(chain.from_iterable(_walk(needs, name))) for name in names}
     found: list[set[str]] = []
     for name in sorted(names):
@@ -261,7 +262,11 @@ def test_there_is_something_to_check(house: list[Module]) -> None:
 
 @pytest.fixture(scope="module")
 def house() -> list[Module]:
-    return [module for package in PACKAGES for module in modules_of(package)]
+    gc.disable()  # it would look through the trees again and again
+    try:
+        return [module for package in PACKAGES for module in modules_of(package)]
+    finally:
+        gc.enable()
 
 
 def test_every_module_stands_on_a_floor(house: list[Module]) -> None:
@@ -364,7 +369,7 @@ def test_a_module_without_a_floor_is_found() -> None:
     ],
 )
 def test_relative_imports_are_resolved(name: str, is_package: bool, source: str, base: str) -> None:
-    assert [found.base for found in all_imports(parse(name, source, is_package=is_package))] == [base]
+    assert [found.base for found in parse(name, source, is_package=is_package).imports] == [base]
 
 
 @pytest.mark.parametrize(

@@ -42,3 +42,7 @@ def main() -> int:
     from emu.cli import main as command
 
     return command.main(at_end=None if bytecode is None else bytecode.keep)
+
+
+if __name__ == "__main__":
+    main()

@@ -50,7 +50,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "emu.cli.main", *(str(word) for word in words)]
+    return [sys.executable, "-m", "emu.cli.entry", *(str(word) for word in words)]
 
 
 def start(

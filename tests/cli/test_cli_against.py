@@ -218,7 +218,7 @@ def test_random_bytes_are_the_same(unimmu: Unimmu) -> None:
 
 
 def test_a_program_that_hangs_is_killed(unimmu: Unimmu) -> None:
-    ran = unimmu("run", "--timeout", "2", "--against-host", "spin")
+    ran = unimmu("run", "--timeout", "0.5", "--against-host", "spin")
     assert ran.status in (1, 124), ran.err
     assert "stopped" in ran.err or "no difference" in ran.err
 

@@ -16,6 +16,9 @@ from tests.cli.conftest import Unimmu
 E_CLASS, E_DATA, E_TYPE, E_MACHINE, E_PHOFF, E_PHENTSIZE, E_PHNUM = 4, 5, 16, 18, 32, 54, 56
 FIRST_PHDR = 64
 P_OFFSET, P_VADDR, P_FILESZ = 8, 16, 32
+#: Where the fields begin, but for e_ident: struct Elf64_Ehdr, struct Elf64_Phdr.
+ELF_HEADER = (16, 18, 20, 24, 32, 40, 48, 52, 54, 56, 58, 60, 62)
+PROGRAM_HEADER = (0, 4, 8, 16, 24, 32, 40, 48)
 
 
 def u16(value: int) -> bytes:
@@ -63,8 +66,10 @@ def test_a_program_that_is_none(
 
 
 def test_no_header_makes_a_traceback(unimmu: Unimmu, hello_with: Callable[..., Path]) -> None:
-    """Every 16-bit word of the headers set to all ones, one at a time."""
-    for offset in range(0, FIRST_PHDR + 56 * 2, 2):
+    """The lowest and the highest 16 bits of each field of the headers set to all ones, one at a time."""
+    fields = [0, 2, *ELF_HEADER, *(FIRST_PHDR + 56 * number + at for number in (0, 1) for at in PROGRAM_HEADER)]
+    ends = [*fields[1:], FIRST_PHDR + 56 * 2]
+    for offset in sorted({*fields, *(end - 2 for end in ends)}):
         ran = unimmu("run", "--timeout", "5", hello_with({offset: b"\xff\xff"}))
         assert "Traceback" not in ran.err, offset
         assert ran.err.count("\n") <= 1

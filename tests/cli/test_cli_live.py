@@ -13,6 +13,7 @@ import shlex
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable
@@ -27,7 +28,15 @@ __all__ = ["unimmu"]
 
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 #: Long enough for the view to come; it says one line, and then a number of its loops.
-LOOP = "i=0; echo begins; while [ $i -lt 30000 ]; do i=$((i+1)); done; echo $i; exit 3"
+LOOP = "i=0; echo begins; while [ $i -lt 5000 ]; do i=$((i+1)); done; echo $i; exit 3"
+#: The command, whose view comes after so many seconds, and looks as often.
+_LIVE = """
+import sys
+from emu.cli.running import live
+live._PAUSE_S = float(sys.argv.pop(1))
+from emu.cli.entry import main
+main()
+"""
 
 
 def on_terminal(
@@ -60,8 +69,12 @@ def on_terminal(
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.replace("\r", "")
 
 
-def live(*words: object, **more: object) -> tuple[int, str]:
-    return on_terminal(*command("run", "--live", *words), **more)  # type: ignore[arg-type]
+def live(*words: object, pause_s: float = 0.02, **more: object) -> tuple[int, str]:
+    return on_terminal(*live_command(*words, pause_s=pause_s), **more)  # type: ignore[arg-type]
+
+
+def live_command(*words: object, pause_s: float = 0.02) -> list[str]:
+    return [sys.executable, "-c", _LIVE, str(pause_s), "run", "--live", *map(str, words)]
 
 
 def plain(text: str) -> str:
@@ -72,7 +85,7 @@ def test_the_view_and_then_what_the_guest_has_written() -> None:
     status, seen = live("--root", "/", "sh", "-c", LOOP)
     assert status == 3
     view, _, after = seen.partition(LEAVE)
-    assert after == "begins\n30000\n"
+    assert after == "begins\n5000\n"
     assert view.count(ENTER) == 1
     shown = plain(view)
     for words in ("unimmu: sh -c i=0;", "walks", "#PF", "tables:", "PID", "TABLES", "output:\nbegins"):
@@ -81,7 +94,7 @@ def test_the_view_and_then_what_the_guest_has_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--cpus", 2, "sharers", "plain", 4, 64 << 20), ("--tlb", "zen4", "touch_pages", "64M")]
+    "words", [("--cpus", 2, "sharers", "plain", 4, 8 << 20), ("--tlb", "zen4", "touch_pages", "8M")]
 )
 def test_counts_and_events_are_those_of_a_run_without(tmp_path: Path, words: tuple[object, ...]) -> None:
     runs = []
@@ -105,14 +118,14 @@ def test_counts_and_events_are_those_of_a_run_without(tmp_path: Path, words: tup
 
 
 def test_the_modelled_tlb_is_in_the_view() -> None:
-    _, seen = live("--tlb", "zen4", "--timeout", "1.5", "spin")
+    _, seen = live("--tlb", "zen4", "--timeout", "0.7", "spin")
     assert re.search(r"TLB misses/lookups: .*/", plain(seen))
 
 
 @pytest.mark.parametrize("columns", [34, 80])
 def test_a_narrow_terminal_shows_what_there_is_room_for(columns: int) -> None:
     """No column is cut off; all of the caches are told of, in several lines."""
-    words = ("--tlb", "zen4", "--timeout", "0.9", "region_stress", "3", "40")
+    words = ("--tlb", "zen4", "--timeout", "0.7", "region_stress", "3", "40")
     _, seen = live(*words, rows=30, columns=columns)
     screen = plain(seen.partition(LEAVE)[0].split("\x1b[H")[-1]).splitlines()
     assert max(len(line.rstrip()) for line in screen) <= columns
@@ -126,7 +139,7 @@ def test_a_narrow_terminal_shows_what_there_is_room_for(columns: int) -> None:
 
 
 def test_a_terminal_of_few_lines_says_how_many_more_there_are() -> None:
-    _, seen = live("--timeout", "1", "region_stress", "12", "40", rows=12, columns=80)
+    _, seen = live("--timeout", "0.7", "region_stress", "12", "40", rows=12, columns=80)
     screen = plain(seen.partition(LEAVE)[0].split("\x1b[H")[-1]).splitlines()
     assert len(screen) <= 12
     assert re.search(r"\.\.\. and \d+ more", "\n".join(screen))
@@ -139,10 +152,10 @@ def test_one_of_a_kind_is_no_plural() -> None:
 
 def test_a_pipe_gets_the_output_at_once_and_the_terminal_the_view(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    line = shlex.join(command("run", "--live", "--root", "/", "sh", "-c", LOOP))
+    line = shlex.join(live_command("--root", "/", "sh", "-c", LOOP))
     status, seen = on_terminal("sh", "-c", f"exec {line} > {out}")
     assert status == 3
-    assert out.read_text() == "begins\n30000\n"
+    assert out.read_text() == "begins\n5000\n"
     assert "PID" in plain(seen)
     assert "output:" not in plain(seen)
     assert seen.endswith(LEAVE)
@@ -162,13 +175,13 @@ def test_ctrl_z_gives_the_terminal_back_meanwhile() -> None:
         time.sleep(0.05)
         os.kill(pid, signal.SIGCONT)
 
-    status, seen = live("--timeout", "3", "spin", when=lambda seen: ENTER in seen, then=stop_and_go)
+    status, seen = live("--timeout", "1.5", "spin", when=lambda seen: ENTER in seen, then=stop_and_go)
     assert status == 124
     assert seen.count(ENTER) == seen.count(LEAVE) == 2
 
 
 def test_a_short_run_shows_no_view() -> None:
-    assert live("hello") == (0, "hello, world\n")
+    assert live("hello", pause_s=60) == (0, "hello, world\n")
 
 
 def test_no_terminal_no_view(unimmu: Unimmu) -> None:
@@ -187,7 +200,7 @@ def test_strace_needs_a_file_then(unimmu: Unimmu) -> None:
 
 def test_the_demo_shows_how_far_it_is(tmp_path: Path) -> None:
     picture = tmp_path / "p.svg"
-    status, seen = on_terminal(*command("demo", "--processes", 2, "--size", "64M", "--output", picture))
+    status, seen = on_terminal(*command("demo", "--processes", 2, "--size", "16M", "--output", picture))
     assert status == 0
     percents = [int(p) for p in re.findall(r"(\d+)%", plain(seen))]
     assert any(0 < percent < 100 for percent in percents)

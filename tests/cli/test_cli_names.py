@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import guests
-from tests.cli.conftest import Unimmu, command, environment
+from tests.cli.conftest import Unimmu, environment
 
 #: No UTF-8, then what a terminal would obey, then letters that few locales have.
 NAME = b"\xff\xfe a\nb\x1b[2J " + "žluťoučký \u202e".encode()
@@ -24,55 +26,95 @@ LOCALES = {
 }
 
 
-def run(directory: Path, locale: str, *words: str | bytes) -> subprocess.CompletedProcess[bytes]:
+#: Commands one after the other, each in a process of its own, which has nothing more to import: what it is started with
+#: is the directory for what they say, and their words, each as its own arguments, with NEXT before each command.
+_RUNS = """
+import importlib, os, sys
+from emu.cli import entry, lean
+lean.import_basics()
+lean.import_engine()
+from emu.cli import main
+directory, *words = sys.argv[1:]
+commands = []
+for word in words:
+    if word == "NEXT":
+        commands.append([])
+    else:
+        commands[-1].append(word)
+for name in {command[0] for command in commands}:
+    importlib.import_module(main.COMMANDS[name][0])
+    if name == "run":
+        from emu.cli.running import launch
+for number, command in enumerate(commands):
+    child = os.fork()
+    if not child:
+        for stream in (1, 2):
+            os.dup2(os.open(f"{directory}/{number}.{stream}", os.O_WRONLY | os.O_CREAT), stream)
+        sys.argv = ["unimmu", *command]
+        entry.main()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def run(directory: Path, locale: str, *commands: Sequence[str | bytes]) -> list[subprocess.CompletedProcess[bytes]]:
+    """What came of these commands in a locale."""
     inherited = {name: value for name, value in environment().items() if not name.startswith(("LC_", "LANG"))}
     given = {**inherited, **LOCALES[locale]}
-    return subprocess.run([*command(), *words], env=given, cwd=directory, capture_output=True, check=False)
+    words = [word for command in commands for word in ("NEXT", *command)]
+    with tempfile.TemporaryDirectory() as said:
+        ran = subprocess.run(
+            [sys.executable, "-c", _RUNS, said, *words], env=given, cwd=directory, capture_output=True, check=True
+        )
+        assert ran.stderr == b""
+        return [
+            subprocess.CompletedProcess(
+                command, int(status), *(Path(said, f"{number}.{stream}").read_bytes() for stream in (1, 2))
+            )
+            for number, (command, status) in enumerate(zip(commands, ran.stdout.split(), strict=True))
+        ]
 
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_any_name_in_any_locale(tmp_path: Path, locale: str) -> None:
-    """The program, its argument, every file that is written, and the trace that is read again."""
+    """The program, its argument, every file that is written, and the trace that is read again; and our own texts."""
     name, program = NAME, os.fsencode(tmp_path) + b"/" + NAME
     shutil.copy(guests.path("calls"), os.fsdecode(program))
     os.chmod(program, 0o755)
     files = [option + name for option in (b"json", b"trace", b"strace")]
-    ran = run(
-        tmp_path, locale, "run", "--json", files[0], "--trace", files[1], "--trace-format", "jsonl", "--strace",
-        "-o", files[2], "--stats", program, b"say 1; " + name,
+    options = (
+        "--stats", "--json", files[0], "--trace", files[1], "--trace-format", "jsonl", "--strace", "-o", files[2],
     )  # fmt: skip
-    assert b"Traceback" not in ran.stderr, ran.stderr
-    assert ran.stdout.startswith(b"say = 1\n")
-    assert {os.fsencode(path.name) for path in tmp_path.iterdir()} == {name, *files}
-    viewed = run(tmp_path, locale, "trace", "view", files[1])
-    assert (viewed.returncode, viewed.stderr) == (0, b"")
-    assert b"exec" in viewed.stdout and b"\x1b" not in viewed.stdout
-    run(tmp_path, locale, "trace", "convert", files[1], "t.perf.txt")
-    assert b"exec" in (tmp_path / "t.perf.txt").read_bytes() and b"\x1b" not in (tmp_path / "t.perf.txt").read_bytes()
-    refusals: tuple[tuple[str | bytes, ...], ...] = (
+    ran, viewed, _, *others = run(
+        tmp_path, locale,
+        ("run", *options, program, b"say 1; " + name),
+        ("trace", "view", files[1]),
+        ("trace", "convert", files[1], "t.perf.txt"),
         ("run", b"no" + name),
         ("trace", "view", b"no" + name),
         ("run", "--json", b"no/" + name, "hello"),
-    )
-    for missing in refusals:
-        refused = run(tmp_path, locale, *missing)
+        ("presets",),
+        ("presets", "--json"),
+        ("run", "--help"),
+    )  # fmt: skip
+    assert b"Traceback" not in ran.stderr, ran.stderr
+    assert ran.stdout.startswith(b"say = 1\n")
+    assert {os.fsencode(path.name) for path in tmp_path.iterdir()} == {name, *files, b"t.perf.txt"}
+    assert (viewed.returncode, viewed.stderr) == (0, b"")
+    assert b"exec" in viewed.stdout and b"\x1b" not in viewed.stdout
+    assert b"exec" in (tmp_path / "t.perf.txt").read_bytes() and b"\x1b" not in (tmp_path / "t.perf.txt").read_bytes()
+    for refused in others[:3]:
         assert refused.returncode in (2, 127)
         assert refused.stderr.startswith(b"unimmu ")
         assert refused.stderr.count(b"\n") == 1, refused.stderr
         assert b"\x1b" not in refused.stderr
-
-
-@pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("words", [["presets"], ["presets", "--json"], ["run", "--help"]])
-def test_our_own_texts_in_any_locale(tmp_path: Path, locale: str, words: list[str]) -> None:
-    ran = run(tmp_path, locale, *words)
-    assert (ran.returncode, ran.stderr) == (0, b"")
+    for text in others[3:]:
+        assert (text.returncode, text.stderr) == (0, b"") and text.stdout
 
 
 def test_the_name_of_a_stream(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(NAME + b".lackey")).write_text(" L 1000,8\n")
-    for words in (("tlb", "sim", "--tlb", "textbook"), ("tlb", "analyze", "--reuse")):
-        ran = run(tmp_path, "UTF-8", *words, NAME + b".lackey")
+    commands = ("tlb", "sim", "--tlb", "textbook"), ("tlb", "analyze", "--reuse")
+    for ran in run(tmp_path, "UTF-8", *((*words, NAME + b".lackey") for words in commands)):
         assert (ran.returncode, ran.stderr) == (0, b"")
         assert rb"b\x1b[2J" in ran.stdout and b"\x1b" not in ran.stdout
 
@@ -101,20 +143,18 @@ walk_caches = [{{ name = "{cache}", sets = 1, ways = 1, cycles = 4 }}]
 def test_what_a_geometry_says(tmp_path: Path) -> None:
     """Names that cannot be printed are refused, and what is for people is escaped."""
     good, bad = {"name": "toy", "array": "L1", "cache": "L1D"}, r"L\u001b[2J"
-    geometry = tmp_path / "toy.toml"
-    geometry.write_text(GEOMETRY.format(**good))
-    ran = run(tmp_path, "UTF-8", "presets", "toy.toml")
+    for what in ("", *good):
+        (tmp_path / f"{what}.toml").write_text(GEOMETRY.format(**{**good, what: bad}))
+    ran, *refusals = run(tmp_path, "UTF-8", *(("presets", f"{what}.toml") for what in ("", *good)))
     assert (ran.returncode, ran.stderr) == (0, b"")
     assert all(rb"%c\x1b[2J" % letter in ran.stdout for letter in b"tscla") and b"\x1b" not in ran.stdout
-    for what in good:
-        geometry.write_text(GEOMETRY.format(**{**good, what: bad}))
-        ran = run(tmp_path, "UTF-8", "presets", "toy.toml")
+    for ran in refusals:
         assert (ran.returncode, ran.stdout, ran.stderr.count(b"\n")) == (2, b"", 1)
         assert b"printed" in ran.stderr and b"\x1b" not in ran.stderr
 
 
 def test_the_argument_arrives_as_it_was(tmp_path: Path) -> None:
-    ran = run(tmp_path, "latin-1", "run", "--strace", "hello", b"\xe9\xc3\xa9")
+    (ran,) = run(tmp_path, "latin-1", ("run", "--strace", "hello", b"\xe9\xc3\xa9"))
     assert rb'["hello", "\351\303\251"]' in ran.stderr or rb'"\351\303\251"' in ran.stderr
 
 

@@ -218,7 +218,7 @@ def test_a_reader_in_the_same_process(fifo: Path) -> None:
 
 def test_a_process_substitution(tmp_path: Path) -> None:
     """As in `--trace >(gzip ...)`: a pipe of the shell's."""
-    line = f"{sys.executable} -m emu.cli.main run --json >(cat > {tmp_path / 'figures'}) hello; wait $!"
+    line = f"{sys.executable} -m emu.cli.entry run --json >(cat > {tmp_path / 'figures'}) hello; wait $!"
     subprocess.run(["bash", "-c", line], env=environment(), check=True, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (tmp_path / "figures").exists() or not (tmp_path / "figures").stat().st_size:

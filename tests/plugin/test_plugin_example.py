@@ -55,7 +55,7 @@ def test_the_command_loads_the_example_of_a_module_when_it_is_asked_to(tmp_path:
     script = 'm = open "/tmp/f" O_RDWR|O_CREAT 0600; @ftruncate m 2M; @p = mmap 2T 2M RW 0x400001 m 0; store p 1; pause'
 
     def run(*options: str) -> tuple[dict[str, Any], str]:
-        command = [sys.executable, "-m", "emu.cli.main", "run", *options, "--json", str(tmp_path / "run.json")]
+        command = [sys.executable, "-m", "emu.cli.entry", "run", *options, "--json", str(tmp_path / "run.json")]
         done = subprocess.run(
             [*command, "calls", script], env=environ, capture_output=True, text=True, timeout=100, check=False
         )  # fmt: skip

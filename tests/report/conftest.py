@@ -30,7 +30,7 @@ __all__ = ["machine"]
 RUNS = {
     "shared": ["--cpus", "2", "region_stress", "3", "4"],
     "shootdowns": ["--cpus", "4", "region_churn", "3", "5"],
-    "accesses": ["--tlb", "textbook", "--trace-accesses", "cow"],
+    "accesses": ["--tlb", "textbook", "--trace-accesses", "faults"],
     "five levels": ["--la57", "faults"],
 }
 #: Elements that have no end.
