@@ -22,8 +22,6 @@ from emu.lab.point import Point, point_of
 from emu.lab.stream_file import read
 from emu.lab.sweep import Came, LocalPool
 
-#: How many times as long the longer one of two streams is.
-_LONGER = 8
 _READ_IT = """
 import resource, sys
 from emu.bench.analyses import distances_of
@@ -32,12 +30,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def analyses(rounds: int, turns: int) -> Measurement:
-    """Reuse distances of random updates of 64 MiB, from the file on; and a sweep of short runs."""
+def analyses(rounds: int, turns: int, times: int) -> Measurement:
+    """Reuse distances of random updates of 64 MiB, from the file on, and of one that is so many times longer; and a
+    sweep of short runs.
+    """
     with tempfile.TemporaryDirectory() as directory:
         stream, longer = (os.path.join(directory, f"{name}.parquet") for name in ("stream", "longer"))
         accesses = recorded(stream, "gups", ("64M", str(turns * 20_000)))
-        repeated(stream, longer, _LONGER)
+        repeated(stream, longer, times)
         taken = alternate(rounds, {"reuse": partial(cpu_seconds, partial(distances_of, stream))})
         points = [
             point_of(("run", "--seed", str(seed), "spin", "3000000"), Path(directory), 60) for seed in range(2 * turns)
@@ -59,7 +59,7 @@ def analyses(rounds: int, turns: int) -> Measurement:
             accesses / median(taken["reuse"]) / 1e6, "M/s", aim=Aim(10, at_most=False),
         ),
         Figure(
-            "lab_reuse_memory_growth", f"  memory of that: a stream {_LONGER} times as long / that", longer_kib / kib,
+            "lab_reuse_memory_growth", f"  memory of that: a stream {times} times as long / that", longer_kib / kib,
             aim=Aim(1.1),
         ),
         Figure(

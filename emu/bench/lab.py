@@ -32,8 +32,6 @@ _MEMORY = 256 << 20
 #: More pages than all levels have.
 _MISSING_PAGES = 8192
 _MISSING_ACCESSES = 1 << 20
-#: How many times as long the longer one of two streams is.
-_LONGER = 8
 _READ_IT = """
 import resource, sys
 from emu.bench.lab import replayed
@@ -43,13 +41,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def lab(rounds: int, turns: int) -> Measurement:
-    """Streams of two processes on a region that they share, and of random updates."""
+def lab(rounds: int, turns: int, times: int) -> Measurement:
+    """Streams of two processes on a region that they share, of random updates, and one that is so many times longer."""
     with tempfile.TemporaryDirectory() as directory:
         stream, longer, random = (os.path.join(directory, f"{name}.parquet") for name in ("stream", "longer", "random"))
         accesses = recorded(stream, "region_stress", ("2", str(max(1, turns // 4))))
         updates = recorded(random, "gups", ("64M", str(turns * 20_000)))
-        repeated(stream, longer, _LONGER)
+        repeated(stream, longer, times)
         eight = [load_preset(name) for name in _EIGHT]
         missing = list(PageMapper(PagePolicy.FOUR_K).mapped(_missing()))
         beside = _beside_pycachesim(turns * 20_000)
@@ -97,7 +95,7 @@ def lab(rounds: int, turns: int) -> Measurement:
         ),
         Figure("lab_bytes", "a stream of random updates: bytes an access", size, "B", aim=Aim(3)),
         Figure(
-            "lab_memory_growth", f"memory of a replay: a stream {_LONGER} times as long / that", longer_kib / kib,
+            "lab_memory_growth", f"memory of a replay: a stream {times} times as long / that", longer_kib / kib,
             aim=Aim(1.1),
         ),
     )  # fmt: skip

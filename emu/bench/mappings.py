@@ -7,7 +7,7 @@ from __future__ import annotations
 import gc
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from emu.bench.figure import Measurement
 from emu.bench.growth import growth
@@ -23,7 +23,7 @@ from mmu.memory import PAGE_SIZE
 
 NUMBERS = (10, 100, 1000, 10_000)
 #: Where they lie, side by side; each has two pages at least.
-_AREA, _PAGES = 0x1000_0000, 2 * NUMBERS[-1]
+_AREA = 0x1000_0000
 _TEXT, _DATA = 0x40_0000, 0x50_0000
 #: mov eax, 34; syscall
 _PAUSE = bytes.fromhex("b8220000000f05")
@@ -39,19 +39,19 @@ _RIGHTS = (Prot.READ | Prot.WRITE, Prot.READ | Prot.WRITE | Prot.EXEC)
 class Mapped:
     """A machine with processes that have so many mappings of the same pages each, whose rights alternate."""
 
-    def __init__(self, number: int, steps: int) -> None:
+    def __init__(self, number: int, pages: int, steps: int) -> None:
         # the kernel resolves each fault: what the engine answers by itself is prepared for a few mappings at a time
-        memory = (_PAGES * PAGE_SIZE) + (32 << 20)
+        memory = (pages * PAGE_SIZE) + (32 << 20)
         self.machine = Machine(memory, engine_fast=False, stdout=io.BytesIO(), stderr=io.BytesIO())
-        self._number, self._steps = number, steps
-        self._stride = _PAGES // steps & -2  # so that no two in turn are in one mapping, if there are many
+        self._number, self._pages, self._steps = number, pages, steps
+        self._stride = pages // steps & -2  # so that no two in turn are in one mapping, if there are many
         code = touch(_AREA, steps, self._stride * PAGE_SIZE, 1, store=True) + _PAUSE
         self.machine.kernel.vfs.write_file("/touch", program(code, _TEXT, _DATA, PAGE_SIZE), 0o755)
         self.mm = AddressSpace(self.machine.kernel.mm_context, "mapped")
         self._map_all(self.mm)
 
     def _map_all(self, mm: AddressSpace) -> None:
-        size, before = _PAGES // self._number * PAGE_SIZE, len(mm.vmas)
+        size, before = self._pages // self._number * PAGE_SIZE, len(mm.vmas)
         for at in range(self._number):
             do_mmap(mm, _AREA + at * size, size, _RIGHTS[at & 1], _PRIVATE | MapFlags.FIXED)
         if len(mm.vmas) - before != self._number:
@@ -67,7 +67,7 @@ class Mapped:
         """
         task = self.machine.spawn("/touch", in_guest=True)
         self._map_all(task.mm)
-        for page in range(1, _PAGES, 2):
+        for page in range(1, self._pages, 2):
             task.mm.handle_fault(_AREA + page * PAGE_SIZE, Access.WRITE)
         gc.collect()  # now: it looks at all mappings
         start = time.process_time()
@@ -81,7 +81,7 @@ class Mapped:
     def _call(self, act: Callable[[int], None]) -> float:
         start = time.process_time()
         for at in range(self._steps):
-            act(_AREA + at * self._stride % _PAGES * PAGE_SIZE)
+            act(_AREA + at * self._stride % self._pages * PAGE_SIZE)
         return (time.process_time() - start) / self._steps
 
     def _protect(self, page: int) -> None:
@@ -95,6 +95,7 @@ class Mapped:
         do_munmap(self.mm, do_mmap(self.mm, 0, PAGE_SIZE, _RIGHTS[0], _PRIVATE), PAGE_SIZE)
 
 
-def mapping_numbers(rounds: int, steps: int) -> Measurement:
-    """The three in address spaces with 10, 100, ... 10,000 mappings."""
-    return growth(rounds, "mappings", _WORDS, {number: Mapped(number, steps).time for number in NUMBERS})
+def mapping_numbers(rounds: int, numbers: Sequence[int], steps: int) -> Measurement:
+    """The three in address spaces with so many mappings of the same pages, fewest first."""
+    pages = 2 * numbers[-1]
+    return growth(rounds, "mappings", _WORDS, {number: Mapped(number, pages, steps).time for number in numbers})

@@ -46,13 +46,14 @@ def startup(rounds: int) -> Measurement:
 def environment_of(bytecode: str) -> dict[str, str]:
     """Ours, but so that this very package is found, installed or not, and that Python keeps its bytecode.
 
-    Warm means that no source is compiled any more; ``bytecode`` is a directory for it, since the user may have asked
-    Python to leave none beside the sources.
+    Warm means that no source is compiled any more; ``bytecode`` is a directory for it, where Python leaves none beside
+    the sources, because the user has asked for that or may not write there.
     """
-    here = str(pathlib.Path(__file__).resolve().parents[2])
+    package = pathlib.Path(__file__).resolve().parents[1]
     environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (here, environment.get("PYTHONPATH"))))
-    environment["PYTHONPYCACHEPREFIX"] = bytecode
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(package.parent), environment.get("PYTHONPATH"))))
+    if sys.dont_write_bytecode or not os.access(package, os.W_OK):
+        environment["PYTHONPYCACHEPREFIX"] = bytecode
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return environment
 

@@ -13,7 +13,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -24,7 +24,7 @@ from emu.bench.hardware import computing, counting, fills
 from emu.bench.hugepages import huge_faults
 from emu.bench.kernel import traps
 from emu.bench.many import KINDS, many
-from emu.bench.mappings import mapping_numbers
+from emu.bench.mappings import NUMBERS, mapping_numbers
 from emu.bench.peers import absent_peers, beside, find_peers
 from emu.bench.processes import processes
 from emu.bench.scale import memory_sizes, process_numbers
@@ -39,6 +39,27 @@ from emu.cli.tlb import HOST, geometry_from_cpuid, preset_or_file
 from mmu.native import reference_mode
 
 _SCHEMA = 1
+
+
+class _Scale(NamedTuple):
+    """How much is measured: rounds, fewer of what takes long, how many times the loops are shorter than in the whole
+    suite, and the same for the traces; how long the longer stream is; with how many mappings.
+    """
+
+    rounds: int
+    long_rounds: int
+    shrink: int
+    shrink_traces: int
+    longer: int
+    mappings: tuple[int, ...]
+
+    def __call__(self, size: int) -> int:
+        """A loop of so much in the whole suite."""
+        return max(1, size // self.shrink)
+
+
+_FULL = _Scale(9, 5, 1, 1, 8, NUMBERS)
+_QUICK = _Scale(3, 2, 8, 40, 2, (NUMBERS[0], NUMBERS[-1]))
 
 
 def add_arguments(parser: Parser) -> None:
@@ -130,24 +151,24 @@ def _old_figures(path: pathlib.Path) -> dict[str, float]:
 
 
 def _suite(peers: Mapping[str, list[str]], *, quick: bool) -> list[tuple[str, Callable[[], Measurement]]]:
-    rounds = 3 if quick else 9
-    shrink = 8 if quick else 1
+    scale = _QUICK if quick else _FULL
+    rounds = scale.rounds
     suite: list[tuple[str, Callable[[], Measurement]]] = [
-        ("fills", lambda: fills(rounds, 16 // shrink)),
-        ("a compute loop", lambda: computing(rounds, 8_000_000 // shrink)),
-        ("counting", lambda: counting(rounds, 800_000 // shrink)),
-        ("exact mode", lambda: exact_mode(rounds, 800_000 // shrink)),
-        ("exact mode by helpers", lambda: exact_helpers(rounds, 400_000 // shrink)),
-        ("translate_many", lambda: walks_from_python(rounds, 1_000_000 // shrink)),
-        ("guest memory from 1 to 256 GiB", lambda: memory_sizes(rounds, 64 // shrink)),
-        ("from 1 to 1000 processes", lambda: process_numbers(rounds, 64 // shrink)),
-        ("from 1 to 10,000 sharers of a region", lambda: sharer_numbers(rounds, 800 // shrink)),
-        ("from 10 to 10,000 mappings", lambda: mapping_numbers(rounds, 800)),
-        *((f"many {kind}", partial(many, kind, rounds, 200 // shrink, quick=quick)) for kind in KINDS),
-        ("reclaim to swap", lambda: reclaim(rounds, (1 << 30) // shrink)),
-        ("system calls and page faults", lambda: traps(rounds, 32_000 // shrink)),
-        ("faults of huge pages", lambda: huge_faults(rounds, 400 // shrink)),
-        ("processes and signals", lambda: processes(rounds, 16_000 // shrink)),
+        ("fills", lambda: fills(rounds, scale(16))),
+        ("a compute loop", lambda: computing(rounds, scale(8_000_000))),
+        ("counting", lambda: counting(rounds, scale(800_000))),
+        ("exact mode", lambda: exact_mode(rounds, scale(800_000))),
+        ("exact mode by helpers", lambda: exact_helpers(rounds, scale(400_000))),
+        ("translate_many", lambda: walks_from_python(rounds, scale(1_000_000))),
+        ("guest memory from 1 to 256 GiB", lambda: memory_sizes(rounds, scale(64))),
+        ("from 1 to 1000 processes", lambda: process_numbers(rounds, scale(64))),
+        ("from 1 to 10,000 sharers of a region", lambda: sharer_numbers(rounds, scale(800))),
+        ("from 10 to 10,000 mappings", lambda: mapping_numbers(rounds, scale.mappings, 800)),
+        *((f"many {kind}", partial(many, kind, rounds, scale(200), quick=quick)) for kind in KINDS),
+        ("reclaim to swap", lambda: reclaim(rounds, scale(1 << 30))),
+        ("system calls and page faults", lambda: traps(rounds, scale(32_000))),
+        ("faults of huge pages", lambda: huge_faults(rounds, scale(400))),
+        ("processes and signals", lambda: processes(rounds, scale(16_000))),
         ("start-up", lambda: startup(rounds)),
     ]
     if importlib.util.find_spec("pyarrow") is not None:
@@ -155,14 +176,15 @@ def _suite(peers: Mapping[str, list[str]], *, quick: bool) -> list[tuple[str, Ca
         from emu.bench.lab import lab
         from emu.bench.tracing import tracing
 
-        sizes = (100 // shrink, 4_000_000 // shrink, 10_000_000 // shrink)
-        suite.append(("traces", lambda: tracing(min(rounds, 5), *sizes)))
-        suite.append(("replays of access streams", lambda: lab(min(rounds, 5), 16 // shrink)))
-        suite.append(("analyses of access streams", lambda: analyses(min(rounds, 5), 8 // shrink)))
+        fewer, longer = scale.long_rounds, scale.longer
+        sizes = [max(1, size // scale.shrink_traces) for size in (100, 4_000_000, 10_000_000)]
+        suite.append(("traces", lambda: tracing(fewer, *sizes)))
+        suite.append(("replays of access streams", lambda: lab(fewer, scale(16), longer)))
+        suite.append(("analyses of access streams", lambda: analyses(fewer, scale(8), longer)))
     else:
         print("PyArrow is not installed: traces and streams are not measured", file=sys.stderr)
     if peers:
-        suite.append((" and ".join(peers), lambda: beside(peers, rounds, 40_000 // shrink)))
+        suite.append((" and ".join(peers), lambda: beside(peers, rounds, scale(40_000))))
     return suite
 
 

@@ -95,7 +95,7 @@ def add_arguments(parser: Parser) -> None:
         help="a real server: PostgreSQL of this system, unchanged, with its buffers mapped in four ways",
     )  # fmt: skip
     parser.add_argument(
-        "--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G (with --sga: 100 and 16G)"
+        "--quick", action="store_true", help="4 processes and 64M instead of 8 and 1G (with --sga: 100 and 4G)"
     )
     parser.add_argument(
         "--processes",

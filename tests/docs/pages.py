@@ -48,6 +48,11 @@ class Command:
     says: tuple[str, ...]
 
     @property
+    def page(self) -> str:
+        """The page that it is on, as ``where`` has it."""
+        return self.where.rpartition(":")[0]
+
+    @property
     def status(self) -> int:
         """The exit status that the comment tells; 0 if it tells none."""
         told = re.search(r"exit status (\d+)", self.comment)

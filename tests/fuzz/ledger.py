@@ -27,8 +27,8 @@ hostile input out of a seed ([tests/fuzz/](../tests/fuzz)); the same seed makes 
 seconds of each; more is run by hand:
 
 ```console
-$ python -m tests.fuzz traces --cases 20
-traces: 20 cases from seed 0 (
+$ python -m tests.fuzz traces --cases 5
+traces: 5 cases from seed 0 (
 $ python -m tests.fuzz all --hours 0.5 --seed 5000  # takes minutes
 ```
 

@@ -30,7 +30,7 @@ from mmu.registers import Access
 from tests.cli.conftest import environment
 
 Row = dict[str, Any]
-SHARED = ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=sharers", "region_stress", "3", "2"]
+SHARED = ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=sharers", "region_stress", "3", "2", "256K"]
 SHOOTDOWNS = ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=sharers", "stale_reader"]
 ACCESSES = ["--tlb", "textbook", "--trace-accesses", "touch_pages", "40K"]
 #: An address of the upper half.
@@ -167,12 +167,13 @@ def test_a_file_that_cannot_be_written_to_its_end(shared: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("form", [form.name for form in FORMATS if not form.of_accesses])
 def test_a_line_that_is_none_in_the_middle(
-    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
+    monkeypatch.setattr("emu.trace.formats.jsonlines._READ", 1000)  # so that it is not in the first batch
     lines, bad = tmp_path / "t.jsonl", tmp_path / "bad.jsonl"
     convert(shared, lines)
     for place, line in (
-        (20_000, b"noise\n"),
+        (2000, b"noise\n"),
         (5, lines.read_bytes().splitlines(True)[5].replace(b'"clock":', b'"clock":-9')),
     ):
         text = lines.read_bytes().splitlines(keepends=True)
@@ -369,7 +370,7 @@ def test_chrome(shared: Path, tmp_path: Path) -> None:
     path = tmp_path / "t.trace.json"
     assert convert(shared, path) == 0
     trace = json.loads(path.read_text())
-    assert trace["otherData"]["command"][1:] == ["3", "2"]
+    assert trace["otherData"]["command"][1:] == ["3", "2", "256K"]
     open_slices: Counter[tuple[int, int]] = Counter()
     for event in trace["traceEvents"]:
         assert {"ph", "pid", "tid"} <= event.keys()

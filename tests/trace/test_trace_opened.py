@@ -26,10 +26,17 @@ from tests.cli.conftest import environment
 
 RUNS = {
     "mshare_donor": ["mshare_donor"],
-    "two vCPUs": ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=sharers", "region_stress", "3", "4"],
+    "two vCPUs": ["--cpus", "2", "--mount", "msharefs:/sys/fs/mshare:tlb=sharers", "region_stress", "3", "4", "256K"],
     "five levels": ["--la57", "faults"],
-    "a modelled TLB": ["--tlb", "textbook", "--trace-accesses", "procinfo"],
+    "a modelled TLB": ["--tlb", "textbook", "--trace-accesses", "mshare_donor"],
 }
+
+
+@pytest.fixture(autouse=True)
+def short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace of some thousand events is read in several batches."""
+    monkeypatch.setattr("emu.trace.formats.jsonlines._READ", 1 << 10)
+    monkeypatch.setattr("emu.trace.formats.parquetfile._READ", 1 << 10)
 
 
 @pytest.fixture(scope="module", params=RUNS, ids=list(RUNS))

@@ -50,20 +50,25 @@ def touched(rows: Rows, area: range) -> list[int]:
     return [row["vaddr"] for row in rows if row["event"] == "fault" and row["vaddr"] in area]
 
 
-@pytest.mark.parametrize(("way", "region", "pages"), WAYS)
+@pytest.fixture(scope="module", params=WAYS, ids=lambda way: way[0])
+def inside(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, int, Rows]:
+    """A way of the guest, its region, the pages, and the events within it."""
+    way, region, pages = request.param
+    return way, region, pages, recorded(tmp_path_factory.mktemp("inside"), region, way)
+
+
 def test_a_region_has_what_happens_within_it_and_nothing_else(
-    tmp_path: Path, way: str, region: str, pages: int
+    tmp_path: Path, inside: tuple[str, str, int, Rows]
 ) -> None:
-    rows = recorded(tmp_path, region, way)
+    way, region, pages, rows = inside
     assert len(touched(rows, INSIDE)) == pages
     left_by_a_jump = way == "jumps"  # it ends where the next call of the function begins
     assert touched(rows, OUTSIDE) == [] or left_by_a_jump
     assert recorded(tmp_path, region, way, "--engine-fast", "off") == rows
 
 
-@pytest.mark.parametrize(("way", "region", "pages"), WAYS)
-def test_counts_are_those_of_the_trace(tmp_path: Path, way: str, region: str, pages: int) -> None:
-    rows = recorded(tmp_path, region, way)
+def test_counts_are_those_of_the_trace(tmp_path: Path, inside: tuple[str, str, int, Rows]) -> None:
+    way, region, _, rows = inside
     run = counted(tmp_path, region, way)
     faults = sum(row["event"] == "fault" for row in rows)
     assert run["mmu"]["page_faults"] == faults == sum(process["hardware_faults"] for process in run["processes"])

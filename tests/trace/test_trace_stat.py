@@ -48,7 +48,7 @@ RUNS = {
     "mshare_donor": ["mshare_donor"],
     "two vCPUs": ["--cpus", "2", "pthreads"],
     "five levels": ["--la57", "faults"],
-    "a modelled TLB": ["--tlb", "textbook", "--trace-accesses", "procinfo"],
+    "a modelled TLB": ["--tlb", "textbook", "--trace-accesses", "mshare_donor"],
 }
 
 

@@ -35,7 +35,7 @@ from mmu.memory import MAX_BYTES, PAGE_SHIFT, PAGE_SIZE
 #: Where the guest program `sga` maps the memory.
 START = 2 << 40
 SIZE, PROCESSES, PLAIN = 300 << 30, 1500, 3
-QUICK_SIZE, QUICK_PROCESSES = 16 << 30, 100
+QUICK_SIZE, QUICK_PROCESSES = 4 << 30, 100
 #: Words that each process reads where the donor wrote, and as many elsewhere.
 READS = 32
 _SEED = 7
