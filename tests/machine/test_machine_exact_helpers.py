@@ -14,7 +14,7 @@ from emu.testing import GuestMachine
 from mmu import Mmu, PhysicalMemory, unicorn_abi
 from mmu.perf_events import perf_events
 from tests.exhaustive import by_default
-from tests.machine.both_ways import MOST_INSTRUCTIONS, compare
+from tests.machine.both_ways import compare
 from tests.machine.inline_programs import hold
 from tests.machine.test_machine_inline import ARGUMENTS
 from tests.mmu.tables import Tables
@@ -25,14 +25,9 @@ PRESETS = ("skylake-sp", "zen2", "textbook", "none")
 
 @pytest.mark.parametrize("name", guests.NAMES[:: by_default(6, 3)])
 def test_a_guest_runs_the_same_both_ways(name: str) -> None:
-    tlb = PRESETS[guests.NAMES.index(name) // by_default(6, 3) % len(PRESETS)]
-    compare(
-        guests.path(name),
-        ARGUMENTS.get(name, ()),
-        modules={"msharefs": msharefs.module.init},
-        tlb=tlb,
-        most=by_default(40_000, MOST_INSTRUCTIONS),
-    )
+    number = guests.NAMES.index(name) // by_default(6, 3)
+    tlb = PRESETS[(number + by_default(1, 0)) % len(PRESETS)]  # "instructions" has very many events with none
+    compare(guests.path(name), ARGUMENTS.get(name, ()), modules={"msharefs": msharefs.module.init}, tlb=tlb)
 
 
 @pytest.mark.parametrize("guest", all_guests()[3 :: by_default(48, 24)], ids=lambda guest: guest.name)

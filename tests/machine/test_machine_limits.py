@@ -121,8 +121,10 @@ def test_memory_ends_at_every_point(name: str, level: str) -> None:
     before, action = SCENARIOS[name]
     script = f"@c = say 0; {before}\n@fork c; @mark 1; {action}; say 77; end; @wait c; @mark 2; say 88"
     # 77 is said when all is well; 88 always
-    outputs = []
+    outputs = list[str]()
     for left in [*range(16), 200]:
+        if len(outputs) > 3 and outputs[-3] == outputs[-2] == outputs[-1] and left < 200:
+            continue  # nothing fails any more
         booted = Booted(4 * MIB, level=level)
         booted.install(guests.path("hello"))
         Hog(booted, left)
