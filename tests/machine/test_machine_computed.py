@@ -140,7 +140,7 @@ def test_every_row_is_documented() -> None:
 def test_processes_take_turns_between_the_instructions_of_a_block(machine: MakeMachine) -> None:
     """However long a turn is, on however many vCPUs, each process has its own results."""
     alone = Counter(machine().outcome("instructions", 1, 5).stdout.splitlines())
-    for turn in by_default((50,), (50, 333)):
+    for turn in by_default((333,), (50, 333)):
         booted = machine(cpus=2, turn=turn)
         tasks = [booted.spawn(guests.path("instructions"), ["1", "5"]) for _ in range(2)]
         for task in tasks:

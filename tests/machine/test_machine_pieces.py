@@ -103,7 +103,7 @@ class Work:
 
 
 @pytest.mark.parametrize("name", _CALLS)
-@pytest.mark.parametrize("stops", by_default([5], [0, 5]))
+@pytest.mark.parametrize("stops", by_default([2], [0, 5]))
 def test_calls_that_work_on_much(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch, name: str, stops: int) -> None:
     setup, script, expected = _CALLS[name]
     work = Work(stops)
