@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import signal
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emu.kernel.task import Task, TaskState
@@ -69,20 +69,29 @@ def _instruction(task: Task) -> str:
 
 def _symbol(machine: Machine, task: Task) -> str:
     """The function at which the task is, if its program has symbols and stands where it was linked."""
-    found = max((one for one in _functions(machine, task) if one[0] <= task.rip < one[1]), default=None)
+    try:
+        functions = _functions(machine.kernel.vfs.read_file(f"/proc/{task.pid}/exe"))
+    except LinuxError:  # /proc is not there
+        return ""
+    found = max((one for one in functions if one[0] <= task.rip < one[1]), default=None)
     return "" if found is None else f" ({found[2]}+{task.rip - found[0]:#x})"
 
 
-def _functions(machine: Machine, task: Task) -> Iterator[tuple[int, int, str]]:
+@functools.lru_cache(maxsize=2)  # most tasks of a machine run the same program
+def _functions(program: bytes) -> tuple[tuple[int, int, str], ...]:
+    """First address, end and name of each function of a program; none if it says nothing of them."""
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
     from elftools.elf.sections import SymbolTableSection
 
     try:
-        elf = ELFFile(io.BytesIO(machine.kernel.vfs.read_file(f"/proc/{task.pid}/exe")))
+        elf = ELFFile(io.BytesIO(program))
         table = elf.get_section_by_name(".symtab") if elf["e_type"] == "ET_EXEC" else None
-        for symbol in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
-            if symbol["st_info"]["type"] == "STT_FUNC":
-                yield symbol["st_value"], symbol["st_value"] + max(symbol["st_size"], 1), symbol.name
-    except (ELFError, LinuxError):
-        return  # no ELF file, or /proc is not there
+        symbols = list(table.iter_symbols()) if isinstance(table, SymbolTableSection) else []
+    except ELFError:
+        return ()  # no ELF file
+    return tuple(
+        (symbol["st_value"], symbol["st_value"] + max(symbol["st_size"], 1), symbol.name)
+        for symbol in symbols
+        if symbol["st_info"]["type"] == "STT_FUNC"
+    )

@@ -50,7 +50,7 @@ def run(
     """
     machine = GuestMachine(
         record=False, engine_fast=fast, max_instructions=most, timeout_s=600,
-        **{"modules": {}, "memory": 32 << 20, **options},
+        **{"modules": {}, "memory": 16 << 20, **options},
     )  # fmt: skip
     if not guards:
         machine.kernel.cpu.blocks.guard = None

@@ -16,9 +16,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.exhaustive import by_default
 from tests.machine.both_ways import compare, compare_guards
 from tests.native.guest import all_guests
 
+#: Where a program is cut off that takes longer: some fork, or fault, again and again.
+MOST_INSTRUCTIONS = by_default(6_000, 30_000)
 TEXT, CODE, DATA, TABLE = 0x40_0000, 0x50_0000, 0x60_0000, 0x70_0000
 _PAGE = 0x1000
 #: RAX, RCX, RDX, RSI, RDI and R8 to R13: RBX has DATA, R14 what a child differs in, R15 how much is left.
@@ -257,8 +260,8 @@ def hold(seed: int, directory: Path, **options: Any) -> Any:
     path.write_bytes(program.build())
     path.chmod(0o755)
     if not options:
-        compare_guards(path, most=30_000, **program.options)
-    return compare(path, most=30_000, **program.options, **options)
+        compare_guards(path, most=MOST_INSTRUCTIONS, **program.options)
+    return compare(path, most=MOST_INSTRUCTIONS, **program.options, **options)
 
 
 def _guests(**options: Any) -> None:

@@ -19,6 +19,7 @@ from emu.instructions.row import ExecuteNative
 from mmu import Access
 from mmu.virtual import HookedAccess
 from tests.booted import MakeMachine, native
+from tests.exhaustive import by_default
 from tests.machine.native_host import needs_host
 
 HERE = Path(__file__).parent
@@ -78,7 +79,7 @@ def test_results_are_those_of_a_cpu(machine: MakeMachine) -> None:
 
 @needs_host
 def test_results_are_those_of_the_host(machine: MakeMachine) -> None:
-    count, _, seed = os.environ.get("UNIMMU_INSTRUCTIONS", "200:2").partition(":")
+    count, _, seed = os.environ.get("UNIMMU_INSTRUCTIONS", by_default("40:2", "200:2")).partition(":")
     ours = parsed(machine(max_instructions=10**11, timeout_s=3600).outcome("instructions", count, seed).stdout)
     cpu = parsed(native(guests.path("instructions"), (count, seed)).stdout)
     found = differences(ours, cpu, vendors=False)
@@ -139,7 +140,7 @@ def test_every_row_is_documented() -> None:
 def test_processes_take_turns_between_the_instructions_of_a_block(machine: MakeMachine) -> None:
     """However long a turn is, on however many vCPUs, each process has its own results."""
     alone = Counter(machine().outcome("instructions", 1, 5).stdout.splitlines())
-    for turn in (50, 333):
+    for turn in by_default((333,), (50, 333)):
         booted = machine(cpus=2, turn=turn)
         tasks = [booted.spawn(guests.path("instructions"), ["1", "5"]) for _ in range(2)]
         for task in tasks:

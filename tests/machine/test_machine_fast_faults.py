@@ -19,6 +19,7 @@ from emu.mm.pageflags import FrameKind
 from emu.trace.formats.jsonlines import JsonLines
 from emu.trace.recorder import Recorder
 from emu.trace.selection import EVERYTHING, Selection
+from tests.exhaustive import by_default
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Ran:
     answered: int
 
 
-def run(words: str, *, fast: bool, memory: int = 64 << 20, recorded: Selection | None = None, **kind: Any) -> Ran:
+def run(words: str, *, fast: bool, memory: int = 16 << 20, recorded: Selection | None = None, **kind: Any) -> Ran:
     out, trace = io.BytesIO(), io.BytesIO()
     machine = Machine(memory, stdout=out, stderr=out, engine_fast=fast, **kind)
     guest, *arguments = words.split()
@@ -76,12 +77,12 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_most_faults_of_a_program_that_touches_new_memory() -> None:
-    ran = compare(f"touch_pages {4000 * 4096}")
+    ran = compare(f"touch_pages {2000 * 4096}")
     assert ran.seen["ending"] == (StopReason.EXITED, 0)
-    assert ran.answered > 3500
+    assert ran.answered > 1750
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(by_default(2, 4)))
 @pytest.mark.parametrize("who", ["alone", "children", "threads"])
 def test_pages_touched_by_chance(who: str, seed: int, eager: None) -> None:
     ran = compare(f"touches {who} 60 {seed}")
@@ -109,13 +110,13 @@ def test_on_other_machines(kind: dict[str, Any], eager: None) -> None:
 
 
 def test_until_memory_is_out(eager: None) -> None:
-    ran = compare(f"touch_pages {16 << 20}", memory=16 << 20)
+    ran = compare(f"touch_pages {10 << 20}", memory=10 << 20)
     assert ran.seen["ending"][1] == 9
     assert ran.answered > 2000
 
 
 def test_on_and_on_through_swap(eager: None) -> None:
-    ran = compare(f"touch_pages {48 << 20}", memory=24 << 20, swap=64 << 20)
+    ran = compare(f"touch_pages {20 << 20}", memory=10 << 20, swap=32 << 20)
     assert ran.seen["ending"] == (StopReason.EXITED, 0)
     assert ran.answered > 2000
 

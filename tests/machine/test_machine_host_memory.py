@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,14 @@ from tests.booted import MIB, MakeMachine
 #: and a rest.
 CONSTANT, BLOCKS, REST = 352 * MIB, 96 * MIB, 64 * MIB
 
-#: A machine whose constants are small, so that they are soon used up; prints what it took more than when it was new.
-CHILD = """
-import json, sys
-import emu.cpu.cpu, emu.instructions.blocks
+#: For each line that it reads, a kind of hoard and the machine's memory, a process of its own.  Its machine's constants
+#: are small, so that they are soon used up; it prints what it took more than when it was new.  All is imported once.
+SERVER = """
+import json, os, sys
+import numpy  # imported once, when a guest changes many entries
+import emu.cpu.cpu, emu.instructions.blocks, mmu.unicorn_proof
 from emu.mm import kmem
-kind, program, memory, kmem.RESERVE, emu.cpu.cpu.CODE_BUFFER = *sys.argv[1:3], *map(int, sys.argv[3:])
+program, kmem.RESERVE, emu.cpu.cpu.CODE_BUFFER = sys.argv[1], *map(int, sys.argv[2:])
 emu.instructions.blocks.MOST_BLOCKS = 4096
 from emu.machine import Machine
 from msharefs.module import init
@@ -33,41 +36,57 @@ def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
 
-printed, logged = bytearray(), []
-import numpy, mmu.unicorn_proof  # numpy is imported once, when a guest changes many entries
+def hoard(kind, memory):
+    printed, logged = bytearray(), []
+    machine = Machine(int(memory), stdout=printed.extend, log=logged.append, modules={"msharefs": init})
+    before = peak()
+    machine.spawn(program, [kind])
+    reason = machine.run(timeout_s=60)
+    took = peak() - before
+    slab = machine.kernel.frames.kmem.pages << 12
+    return [took, slab, printed.decode(), "".join(logged), reason.name, machine.audit()]
 
 mmu.unicorn_proof.self_test()  # which only the first start runs: its engines are no growth
-machine = Machine(memory, stdout=printed.extend, log=logged.append, modules={"msharefs": init})
-before = peak()
-machine.spawn(program, [kind])
-reason = machine.run(timeout_s=60)
-took = peak() - before
-slab = machine.kernel.frames.kmem.pages << 12
-json.dump([took, slab, printed.decode(), "".join(logged), reason.name, machine.audit()], sys.stdout)
+for line in sys.stdin:
+    if not os.fork():
+        print(json.dumps(hoard(*line.split())), flush=True)
+        os._exit(0)
+    if os.wait()[1]:
+        sys.exit("it failed")
 """
 
-MEMORY, RESERVE, CODE_BUFFER, SMALL_REST = 8 * MIB, 1 * MIB, 16 * MIB, 8 * MIB
+MEMORY, RESERVE, CODE_BUFFER, SMALL_REST = 4 * MIB, 1 * MIB, 16 * MIB, 5 * MIB
+
+#: (bytes more than before the program ran, bytes of memory that objects took, what the program or else the OOM killer
+#: said last) of a kind of hoard.  More than the second argument counts only if it is seen three times: what is not
+#: bounded is more each time, and once in some hundred runs a process's memory has a peak of 10 MiB that no guest made.
+Hoard = Callable[..., tuple[int, int, str]]
 
 
-def hoard(kind: str, most: int) -> tuple[int, int, str]:
-    """(bytes more than before the program ran, bytes of memory that objects took, what the program or else the OOM
-    killer said last).  More than ``most`` counts only if it is seen three times: what is not bounded is more each time,
-    and once in some hundred runs a process's memory has a peak of 10 MiB that no guest has made.
-    """
-    for _ in range(3):
-        found = _hoard(kind)
-        if found[0] <= most:
-            break
-    return found
+@pytest.fixture(scope="module")
+def hoard() -> Iterator[Hoard]:
+    sizes = [str(size) for size in (RESERVE, CODE_BUFFER)]
+    command = [sys.executable, "-c", SERVER, str(guests.path("hoard")), *sizes]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as server:
+        assert server.stdin and server.stdout
+        lines_in, lines_out = server.stdin, server.stdout
 
+        def once(kind: str, memory: int) -> tuple[int, int, str]:
+            lines_in.write(f"{kind} {memory}\n")
+            took, slab, printed, logged, reason, findings = json.loads(lines_out.readline())
+            assert reason in ("EXITED", "IDLE") and not findings, (reason, findings)
+            return took, slab, printed or logged
 
-def _hoard(kind: str) -> tuple[int, int, str]:
-    sizes = [str(size) for size in (MEMORY, RESERVE, CODE_BUFFER)]
-    command = [sys.executable, "-c", CHILD, kind, str(guests.path("hoard")), *sizes]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
-    took, slab, printed, logged, reason, findings = json.loads(done.stdout)
-    assert reason in ("EXITED", "IDLE") and not findings, (reason, findings)
-    return took, slab, printed or logged
+        def of(kind: str, most: int, memory: int = MEMORY) -> tuple[int, int, str]:
+            for _ in range(3):
+                found = once(kind, memory)
+                if found[0] <= most:
+                    break
+            return found
+
+        yield of
+        server.stdin.close()
+        assert server.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -76,7 +95,7 @@ def _hoard(kind: str) -> tuple[int, int, str]:
      "writers", "polls", "signals", "locks", "texts", "listings", "regions", "messages", "semaphores", "sockets",
      "posix_timers"],
 )  # fmt: skip
-def test_objects_of_the_kernel_are_paid_for_with_memory(kind: str) -> None:
+def test_objects_of_the_kernel_are_paid_for_with_memory(hoard: Hoard, kind: str) -> None:
     most = MEMORY + RESERVE + SMALL_REST
     took, slab, last = hoard(kind, most)
     assert slab and took <= most
@@ -85,20 +104,21 @@ def test_objects_of_the_kernel_are_paid_for_with_memory(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "end"), [("files", "ENFILE"), ("memfds", "ENFILE"), ("watches", "ENOSPC")])
-def test_what_has_a_limit_of_its_own(kind: str, end: str) -> None:
-    most = MEMORY + RESERVE + SMALL_REST
-    took, _, printed = hoard(kind, most)
+def test_what_has_a_limit_of_its_own(hoard: Hoard, kind: str, end: str) -> None:
+    memory = 8 * MIB  # or it ends earlier
+    most = memory + RESERVE + SMALL_REST
+    took, _, printed = hoard(kind, most, memory)
     assert took <= most and printed == f"{kind}: {end}\n"
 
 
 @pytest.mark.parametrize("kind", ["read_pipes", "timers", "processes", "sendings"])
-def test_what_is_over_is_not_kept(kind: str) -> None:
+def test_what_is_over_is_not_kept(hoard: Hoard, kind: str) -> None:
     took, _, printed = hoard(kind, SMALL_REST)
     assert took <= SMALL_REST and printed == f"{kind}: done\n"
 
 
 @pytest.mark.parametrize("kind", ["code", "blocks"])
-def test_code_fills_no_more_than_the_buffer(kind: str) -> None:
+def test_code_fills_no_more_than_the_buffer(hoard: Hoard, kind: str) -> None:
     """Code that changes each time, and code that is entered at each of its bytes."""
     most = CODE_BUFFER + SMALL_REST + (TABLE_ENTRIES * BLOCK_BYTES if kind == "blocks" else 0)
     took, _, printed = hoard(kind, most)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from emu.inline.sites import MOST_BLOCKS
 from emu.testing import GuestMachine
 from mmu import unicorn_abi
 from mmu.objectcode import load
+from tests.exhaustive import by_default
 from tests.machine.both_ways import compare
 from tests.machine.inline_programs import TEXT, elf, hold
 from tests.native.guest import Guest, all_guests
@@ -34,14 +36,29 @@ def test_a_guest_runs_the_same_both_ways(name: str) -> None:
     compare(guests.path(name), ARGUMENTS.get(name, ()), modules={"msharefs": msharefs.module.init})
 
 
-@pytest.mark.parametrize("guest", all_guests()[::6], ids=lambda guest: guest.name)
+def of_each_subject(step: int) -> list[Guest]:
+    """Every ``step``-th guest of those of each directory, from the first one on."""
+    subjects = groupby(all_guests(), lambda guest: guest.source.parent)
+    return [guest for _, guests_of_it in subjects for guest in islice(guests_of_it, 0, None, step)]
+
+
+@pytest.mark.parametrize("guest", of_each_subject(by_default(16, 6)), ids=lambda guest: guest.name)
 def test_a_guest_held_against_linux_runs_the_same_both_ways(guest: Guest) -> None:
     """``python -m tests.machine.inline_programs --guests`` has them all."""
     compare(guest.program, most=100_000, cpus=2 if "two cpus" in guest.needs else 1)
 
 
-@pytest.mark.parametrize("options", [{"turn": 1000}, {"turn": (1, 300)}, {"cpus": 3, "turn": (20, 500)}])
-@pytest.mark.parametrize("name", ["threads", "pthreads", "pipes", "handlers", "exec_self", "timers"])
+TURNS: list[dict[str, Any]] = [{"turn": 1000}, {"turn": (1, 300)}, {"cpus": 3, "turn": (20, 500)}]
+WITH_TURNS = ("threads", "pthreads", "pipes", "handlers", "exec_self", "timers")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    by_default(
+        [(name, TURNS[number % len(TURNS)]) for number, name in enumerate(WITH_TURNS)],
+        [(name, options) for name in WITH_TURNS for options in TURNS],
+    ),
+)
 def test_turns_end_at_the_same_instruction(name: str, options: dict[str, Any]) -> None:
     compare(guests.path(name), ARGUMENTS.get(name, ()), **options)
 

@@ -9,6 +9,7 @@ from emu.kernel.sched import StopReason
 from emu.kernel.task import Task
 from emu.mm.kmem import RESERVE
 from tests.booted import MIB, Booted, MakeMachine, Recorder
+from tests.exhaustive import by_default
 
 REGION = '@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd 2M; @create fd 0 2M RW OBJECT|MAP_NORESERVE'
 PIPE = "@f = bytes 8; @pipe2 f O_NONBLOCK; @b = bytes 8K"
@@ -62,6 +63,10 @@ SCENARIOS = {
 }  # fmt: skip
 
 
+#: What is left to the kernel's objects, in the end as much as they want.
+FEW_BYTES, MORE_BYTES = [0, 100, 1100, 2500, 9000, 22000, MIB], [600, 1500, 4500, 17000, 30000, 50000]
+
+
 class Scarcity(Recorder):
     """At ``mark 1`` the kernel's objects may take ``left`` bytes more; at ``mark 2`` that is over."""
 
@@ -81,7 +86,7 @@ def test_objects_end_at_every_point(name: str) -> None:
     before, action = SCENARIOS[name]
     script = f"{before}\n@fork c; @mark 1; {action}; say 77; end; @wait c; @mark 2; say 88"
     outputs = []
-    for left in [0, 100, 600, 1100, 1500, 2500, 4500, 9000, 17000, 22000, 30000, 50000, MIB]:
+    for left in by_default(FEW_BYTES, [*FEW_BYTES[:-1], *MORE_BYTES, MIB]):
         booted = Booted(16 * MIB, level="pte")
         booted.install(guests.path("hello"))
         Scarcity(booted, left)

@@ -12,6 +12,7 @@ from emu.machine import Machine
 from emu.mm import fastentries
 from emu.mm.foreseen import Foreseen
 from mmu.native import reference_mode
+from tests.exhaustive import by_default
 from tests.machine.test_machine_fast_path import Ran, run
 
 _MAP, _GIVE, _UNMAP = "@p = mmap 0 140K {} PRIVATE|MAP_ANONYMOUS 0 0", "@mprotect p+8K 132K RW", "@munmap p 140K"
@@ -106,7 +107,7 @@ def _by_chance(seed: int) -> str:
     return "\n".join(f"@{line}" if line in silent and ";" not in line else line for line in lines)
 
 
-@pytest.mark.parametrize("seed", range(9))
+@pytest.mark.parametrize("seed", range(by_default(3, 9)))
 def test_by_chance(seed: int, eager: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     if seed % 3:  # nothing that stands is unmapped natively as long as faults may be answered elsewhere
         monkeypatch.setattr(fastfaults, "_FEW", 1 << 40)

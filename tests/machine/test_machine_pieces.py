@@ -14,6 +14,7 @@ from emu.kernel.entry import Entry
 from emu.kernel.sched import StopReason
 from emu.linux.stop import Stop
 from tests.booted import MakeMachine
+from tests.exhaustive import by_default
 
 #: The most calls of Python functions between two looks: some milliseconds.
 _MOST_WORK = 20_000
@@ -102,7 +103,7 @@ class Work:
 
 
 @pytest.mark.parametrize("name", _CALLS)
-@pytest.mark.parametrize("stops", [0, 5])
+@pytest.mark.parametrize("stops", by_default([2], [0, 5]))
 def test_calls_that_work_on_much(machine: MakeMachine, monkeypatch: pytest.MonkeyPatch, name: str, stops: int) -> None:
     setup, script, expected = _CALLS[name]
     work = Work(stops)

@@ -25,6 +25,7 @@ from emu.mm.vma import Vma
 from mmu import Access, PhysicalMemory
 from mmu.memory import PAGE_SIZE
 from tests.booted import MIB, Booted, MakeMachine
+from tests.exhaustive import by_default
 
 BASE = 0x10_0000_0000
 RW, R = Prot.READ | Prot.WRITE, Prot.READ
@@ -136,7 +137,7 @@ class Scenario:
             cache.release()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(by_default(2, 6)))
 def test_whole_tables_are_filled_as_single_faults_would(
     machine: MakeMachine, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -198,7 +199,7 @@ def allocator(mib: int) -> tuple[FrameAllocator, list[int]]:
     return FrameAllocator(ram, written.append, lambda frames: written.extend(frames.tolist())), written
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(by_default(2, 4)))
 def test_frames_in_bulk_are_those_of_single_calls(seed: int) -> None:
     rng = random.Random(seed)
     (many, told), (single, told_singly) = allocator(32), allocator(32)

@@ -13,6 +13,7 @@ import emu.syscalls.memory
 from emu.kernel.sched import StopReason
 from emu.mm import fastentries
 from emu.testing import GuestMachine
+from tests.exhaustive import by_default
 from tests.machine.test_machine_fast_path import Ran, run
 
 _WAYS: tuple[tuple[Any, str], ...] = (
@@ -44,7 +45,7 @@ def _run_both(words: str, monkeypatch: pytest.MonkeyPatch, **kind: Any) -> tuple
         return short, run(words, **kind), done
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(by_default(3, 10)))
 def test_by_chance(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     short, long, done = _run_both(f"joins 150 {seed}", monkeypatch)
     assert short.seen == long.seen

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from emu.kernel import threads
+from tests.exhaustive import by_default
 from tests.machine.test_machine_fast_path import Ran, run
 
 
@@ -35,8 +36,17 @@ def _run_both(words: str, monkeypatch: pytest.MonkeyPatch, **kind: Any) -> tuple
         return short, run(words, **kind), done
 
 
-@pytest.mark.parametrize("kind", [{}, {"cpus": 2}, {"tlb": "skylake-sp"}, {"turn": (500, 5000)}])
-@pytest.mark.parametrize("words", ["pthreads", "threads", "joins 40 5", "costs joins 20"])
+KINDS: tuple[dict[str, Any], ...] = ({}, {"cpus": 2}, {"tlb": "skylake-sp"}, {"turn": (500, 5000)})
+WORDS = ("pthreads", "threads", "joins 40 5", "costs joins 20")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    by_default(
+        [(words, KINDS[(first + second) % 4]) for first, words in enumerate(WORDS) for second in (0, 1)],
+        [(words, kind) for words in WORDS for kind in KINDS],
+    ),
+)
 def test_programs_with_threads(words: str, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     short, long, done = _run_both(words, monkeypatch, **kind)
     assert short.seen == long.seen
