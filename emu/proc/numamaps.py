@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from emu.mm.flags import VmFlags
 from emu.mm.pageflags import PG_ACTIVE, PG_DIRTY, FrameKind
-from emu.mm.pagetable import ADDRESS, SPECIAL, D
+from emu.mm.pagetable import D
+from emu.mm.rss import pages_of
 from emu.proc.memory import encode_lines, vma_name
 from emu.proc.pidfile import PidFile
 from emu.proc.smaps import present
 from emu.proc.system import cpu_list
-from mmu.memory import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from emu.kernel.kernel import Kernel
@@ -50,16 +52,14 @@ def numa_maps(kernel: Kernel, task: Task) -> bytes:
 
 def _page_words(mm: AddressSpace, vma: Vma) -> list[str]:
     pages = anon = dirty = active = most = 0
-    for pte in present(mm, vma):
-        if pte & SPECIAL or vma.flags & VmFlags.PFNMAP:
-            continue
-        frame = (pte & ADDRESS) >> PAGE_SHIFT
-        private, flags = mm.frames.kind(frame) == FrameKind.ANON, mm.frames.page_flags(frame)
-        pages += 1
-        anon += private
-        dirty += bool(pte & D) or bool(flags & PG_DIRTY)
-        active += bool(flags & PG_ACTIVE) or bool(vma.flags & VmFlags.LOCKED)
-        most = max(most, mm.frames.count(frame) - (not private))
+    for ptes in present(mm, vma):
+        frames = pages_of(ptes)
+        private, flags = mm.frames.kinds[frames] == FrameKind.ANON, mm.frames.flags[frames]
+        pages += len(ptes)
+        anon += int(np.count_nonzero(private))
+        dirty += int(np.count_nonzero((ptes & np.uint64(D) != 0) | (flags & PG_DIRTY != 0)))
+        active += len(ptes) if vma.flags & VmFlags.LOCKED else int(np.count_nonzero(flags & PG_ACTIVE))
+        most = max(most, int((mm.frames.counts[frames] - ~private).max()))
     if not pages:
         return []
     words = [f"{name}={number}" for name, number in (("anon", anon), ("dirty", dirty)) if number]

@@ -17,8 +17,8 @@ from emu.mm.hugefault import head_of
 from emu.mm.hugememory import clear_young
 from emu.mm.hugepmd import anon_bytes, cached_bytes, is_eligible, leaves
 from emu.mm.pageflags import PG_DIRTY, PG_LAZYFREE, PG_REFERENCED, FrameKind
-from emu.mm.pagetable import ADDRESS, SPECIAL, A, D
-from emu.mm.rss import pages_of
+from emu.mm.pagetable import SPECIAL, A, D
+from emu.mm.rss import Entries, pages_of
 from emu.mm.shmempages import ShmemPages
 from emu.mm.swapops import here, slots_of, swapped
 from emu.mm.vma import Vma
@@ -37,17 +37,22 @@ _FIGURES = (
     "Anonymous", "KSM", "LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb",
     "Private_Hugetlb", "Swap", "SwapPss", "Locked",
 )  # fmt: skip
+_SPECIAL, _A, _D = np.uint64(SPECIAL), np.uint64(A), np.uint64(D)
 _PSS_KINDS = ("Pss_Anon", "Pss_File", "Pss_Shmem")
 
 
-def present(mm: AddressSpace, vma: Vma) -> Iterator[int]:
-    """Every PTE of a VMA that maps a page."""
+def present(mm: AddressSpace, vma: Vma) -> Iterator[Entries]:
+    """Every PTE of a VMA that maps a page which counts (vm_normal_page), a table at a time."""
+    if vma.flags & VmFlags.PFNMAP:
+        return
     for _, slot, number in mm.tables.pte_tables(vma.start, vma.end):
         mm.stop.check()
         view = mm.tables.words[slot : slot + number]
-        yield from view[here(view)].tolist()
+        if len(mapping := view[here(view) & (view & _SPECIAL == 0)]):
+            yield mapping
     for _, ptes in leaves(mm, vma.start, vma.end):
-        yield from ptes.tolist()
+        if not int(ptes[0]) & SPECIAL:
+            yield ptes
 
 
 def is_of_file(vma: Vma) -> bool:
@@ -59,23 +64,8 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     """Bytes (mem_size_stats); what is proportional is scaled by 4096."""
     figures = dict.fromkeys((*_FIGURES, *_PSS_KINDS), 0)
     kind = "Pss_File" if is_of_file(vma) else "Pss_Shmem"
-    for pte in present(mm, vma):
-        if pte & SPECIAL or vma.flags & VmFlags.PFNMAP:
-            continue
-        frame = (pte & ADDRESS) >> PAGE_SHIFT
-        anon = mm.frames.kind(frame) == FrameKind.ANON
-        mapped = mm.frames.mapcount(frame)
-        flags = mm.frames.page_flags(frame)
-        dirty = bool(pte & D) or bool(flags & PG_DIRTY)
-        share = 4096 * 4096 // max(1, mapped)
-        figures["Rss"] += 4096
-        figures["Pss"] += share
-        figures["Pss_Anon" if anon else kind] += share
-        figures["Pss_Dirty"] += share if dirty else 0
-        figures[("Shared_" if mapped > 1 else "Private_") + ("Dirty" if dirty else "Clean")] += 4096
-        figures["Referenced"] += 4096 if pte & A or flags & PG_REFERENCED else 0
-        figures["Anonymous"] += 4096 if anon else 0
-        figures["LazyFree"] += 4096 if anon and not dirty and flags & PG_LAZYFREE else 0
+    for ptes in present(mm, vma):
+        _add_pages(mm, ptes, kind, figures)
     figures["AnonHugePages"] = anon_bytes(mm, vma)
     figures["ShmemPmdMapped"] = cached_bytes(mm, vma)
     if mm.rss_swap:
@@ -85,6 +75,29 @@ def _figures(mm: AddressSpace, vma: Vma) -> dict[str, int]:
     figures["Locked"] = figures["Pss"] if vma.flags & VmFlags.LOCKED else 0
     _add_huge(mm, vma, figures)
     return figures
+
+
+def _add_pages(mm: AddressSpace, ptes: Entries, kind: str, figures: dict[str, int]) -> None:
+    """Pages that these entries map; ``kind`` is what those count as that are not anonymous."""
+    frames = pages_of(ptes)
+    anon = mm.frames.kinds[frames] == FrameKind.ANON
+    mapped, flags = mm.frames.mapcounts(frames), mm.frames.flags[frames]
+    dirty = (ptes & _D != 0) | (flags & PG_DIRTY != 0)
+    share = 4096 * 4096 // np.maximum(1, mapped).astype(np.int64)
+    for name, part in (("Pss", share), ("Pss_Anon", share[anon]), (kind, share[~anon]), ("Pss_Dirty", share[dirty])):
+        figures[name] += int(part.sum())
+    figures["Rss"] += len(ptes) << PAGE_SHIFT
+    several = mapped > 1
+    for name, which in (
+        ("Shared_Dirty", several & dirty),
+        ("Shared_Clean", several & ~dirty),
+        ("Private_Dirty", ~several & dirty),
+        ("Private_Clean", ~several & ~dirty),
+        ("Referenced", (ptes & _A != 0) | (flags & PG_REFERENCED != 0)),
+        ("Anonymous", anon),
+        ("LazyFree", anon & ~dirty & (flags & PG_LAZYFREE != 0)),
+    ):
+        figures[name] += int(np.count_nonzero(which)) << PAGE_SHIFT
 
 
 def _add_swapped(mm: AddressSpace, vma: Vma, figures: dict[str, int]) -> None:

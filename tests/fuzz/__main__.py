@@ -33,7 +33,7 @@ def main(words: list[str] | None = None) -> int:
     add("--list", action="store_true", help="say what attacks there are")
     add("--table", action="store_true", help="print docs/robustness.md")
     add("--seed", type=int, default=0, metavar="S", help="of the first case; the others follow (default: 0)")
-    add("--cases", type=int, metavar="N", help="so many of each (default: three times what the suite runs)")
+    add("--cases", type=int, metavar="N", help="so many of each (default: nine times what the suite runs)")
     add("--hours", type=float, metavar="H", help="as many as go into H hours")
     add("--keep", type=Path, metavar="DIR", help="keep the files of each case that finds something")
     add("--record", action="store_true", help="add the numbers to those of the table")

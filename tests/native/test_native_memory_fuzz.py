@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 
@@ -21,6 +22,10 @@ from tests.native.memory_fuzz import (
     sequences,
 )
 
+#: UNIMMU_EXHAUSTIVE=1 compares all of them.
+EXHAUSTIVE = os.environ.get("UNIMMU_EXHAUSTIVE", "0") not in ("", "0")
+AT_ONCE, SMALL, HUGE = (20, 60, 10) if EXHAUSTIVE else (10, 20, 4)
+
 
 def _why_not() -> str:
     if sys.platform != "linux" or platform.machine() != "x86_64":
@@ -32,11 +37,11 @@ def _why_not() -> str:
     return host.peculiarities(SINCE)
 
 
-@pytest.mark.parametrize("first", range(FIRST_OF_TESTS, FIRST_OF_TESTS + 60, 20))
+@pytest.mark.parametrize("first", range(FIRST_OF_TESTS, FIRST_OF_TESTS + SMALL, AT_ONCE))
 def test_sequences(first: int) -> None:
     if reason := _why_not():
         pytest.skip(reason)
-    found = list(differences(first, 20))
+    found = list(differences(first, AT_ONCE))
     assert not found, "\n\n".join(found)
 
 
@@ -45,7 +50,7 @@ def test_sequences_on_huge_pages() -> None:
         "" if host.NEEDS["transparent huge pages"]() else "the host's huge pages are set otherwise"
     ):
         pytest.skip(reason)
-    found = list(differences(FIRST_OF_HUGE, 10, guest=HUGE_GUEST))
+    found = list(differences(FIRST_OF_HUGE, HUGE, guest=HUGE_GUEST))
     assert not found, "\n\n".join(found)
 
 

@@ -4,6 +4,7 @@
  * that two tables map. After each step it prints what came of it, the minor faults that it took, and what /proc and
  * mincore(2) say of the pages. Built with -DHUGE it works on four huge pages, most of which may be transparent ones.
  */
+#define WHOLE_LINES
 #include "native.h"
 
 #ifndef DIGEST

@@ -75,16 +75,24 @@ UNUSED static long faults(void)
 		print("%s: %ld faults\n", #what, faults() - before);                             \
 	} while (0)
 
-/* Bits 55 and up of the word in pagemap: present 0x100, of a file 0x40, of this mapping alone 2. */
-UNUSED static u64 mapped(char *p)
+/* Of so many pages bits 55 and up of the words in pagemap: present 0x100, of a file 0x40, of this mapping alone 2. */
+UNUSED static void mapped_range(char *p, u64 pages, u64 *words)
 {
 	static int fd = -1;
-	u64 word = 0;
 
 	if (fd < 0)
 		fd = MUST(open, "/proc/self/pagemap", O_RDONLY);
-	MUST(pread64, fd, &word, sizeof(word), (u64)p / PAGE * 8);
-	return word >> 55;
+	MUST(pread64, fd, words, pages * 8, (u64)p / PAGE * 8);
+	for (u64 i = 0; i < pages; i++)
+		words[i] >>= 55;
+}
+
+UNUSED static u64 mapped(char *p)
+{
+	u64 word = 0;
+
+	mapped_range(p, 1, &word);
+	return word;
 }
 
 UNUSED static void show_pages(const char *what, char *p, u64 pages)

@@ -5,6 +5,7 @@
 
 #include <sys/ioctl.h>
 
+#define WHOLE_LINES
 #include "mappings.h"
 
 #define HUGE 512UL
@@ -26,16 +27,15 @@ UNUSED static char *hugely(u64 pages, u64 behind)
 /* One line of what there is of so many small pages: kinds of pages with how many of them follow each other. */
 UNUSED static void pages_of(char *p, u64 pages)
 {
+	static u64 words[4 * HUGE];
+	static u8 there[4 * HUGE];
 	u64 last = 0, number = 0;
-	u8 there = 0;
 
+	MUST(mincore, p, pages * PAGE, there);
+	mapped_range(p, pages, words);
 	for (u64 i = 0; i <= pages; i++) {
-		u64 now = 0;
+		u64 now = i < pages ? words[i] << 1 | (there[i] & 1) : 0;
 
-		if (i < pages) {
-			MUST(mincore, p + i * PAGE, PAGE, &there);
-			now = mapped(p + i * PAGE) << 1 | (there & 1);
-		}
 		if (number && (i == pages || now != last)) {
 			print(" %ldx%lx%s", number, last >> 1, last & 1 ? "+" : "");
 			number = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Calls on descriptors, by chance: which numbers they take, what reads give. */
+#define WHOLE_LINES
 #include "native.h"
 #include <sys/socket.h>
 

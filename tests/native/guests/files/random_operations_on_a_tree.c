@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Calls on names, by chance; the result of each, and of stat(2) after it. */
+#define WHOLE_LINES
 #include "native.h"
 
 static const char *const names[] = { "a", "b", "c", "a/a", "a/b", "b/a", "b/b", "c/a", "a/a/a", "a/b/b", "b/a/c", "a/../b", "c/.", "a/", "b/a/", "a/..", ".", "l", "l/a", "a/l" };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Data of two files by calls and by mappings, by chance. */
+#define WHOLE_LINES
 #include "native.h"
 
 static char room[3 * PAGE];

@@ -5,6 +5,7 @@
  */
 // since: 6.18
 // needs: proc
+#define WHOLE_LINES
 #include "kinds.h"
 #include <sys/ptrace.h>
 

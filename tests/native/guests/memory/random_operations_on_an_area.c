@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Calls on memory, by chance, and what each page then holds and allows. */
+#define WHOLE_LINES
 #include "native.h"
 
 #define PAGES 24

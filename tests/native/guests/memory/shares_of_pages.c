@@ -2,6 +2,7 @@
 /* Who has which part of a page, by smaps and numa_maps, before a fork, while there is a child, in it, and after. */
 // since: 6.18
 // needs: proc
+#define WHOLE_LINES
 #include "mappings.h"
 
 static const char *const names[] = { "private", "shared file", "private file", "shared", "zero page", "stack" };

@@ -9,14 +9,15 @@ static void frames_of(const char *what, char *p, u64 pages)
 	int map = MUST(open, "/proc/self/pagemap", O_RDONLY), flags = MUST(open, "/proc/kpageflags", O_RDONLY);
 	int count = MUST(open, "/proc/kpagecount", O_RDONLY);
 	u64 last_flags = 0, last_count = 0, number = 0, first = 0;
+	static u64 words[HUGE];
 
+	MUST(pread64, map, words, pages * 8, (u64)p / PAGE * 8);
 	print("%s:", what);
 	for (u64 i = 0; i <= pages; i++) {
 		u64 word = 0, now = 0, times = 0;
 
 		if (i < pages) {
-			MUST(pread64, map, &word, 8, ((u64)p / PAGE + i) * 8);
-			word &= (1UL << 55) - 1;
+			word = words[i] & ((1UL << 55) - 1);
 			if (!i)
 				first = word;
 			if (word) {

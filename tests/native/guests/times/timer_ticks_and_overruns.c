@@ -5,20 +5,6 @@
 
 #define TFD_IOC_SET_TICKS _IOW('T', 0, u64)
 
-static long now_ms(void)
-{
-	struct timespec now;
-
-	MUST(clock_gettime, CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void spin(long ms)
-{
-	for (long start = now_ms(); now_ms() - start < ms;)
-		;
-}
-
 int main(void)
 {
 	u64 usr1 = SIGNAL_BIT(SIGUSR1), ticks = 0;
@@ -31,7 +17,7 @@ int main(void)
 	block_only(usr1);
 	MUST(timer_create, CLOCK_MONOTONIC, &event, &timer);
 	MUST(timer_settime, timer, 0, &often, NULL);
-	spin(57);
+	sleep_ms(57);
 	SHOW(rt_sigtimedwait, &usr1, &info, &none, SIGSET_SIZE);
 	SAY(info.si_overrun >= 4 && info.si_overrun <= 6);
 	SAY(SYS(timer_getoverrun, timer) == info.si_overrun);
@@ -50,7 +36,7 @@ int main(void)
 	SHOW(ioctl, fd, TFD_IOC_SET_TICKS, NOWHERE);
 	SHOW(ioctl, fd, _IOW('T', 1, u64), &ticks);
 	MUST(timerfd_settime, fd, 0, &often, NULL);
-	spin(33);
+	sleep_ms(33);
 	MUST(read, fd, &ticks, 8);
 	SAY(ticks >= 3 && ticks <= 4);
 	return 0;
