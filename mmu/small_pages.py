@@ -48,7 +48,7 @@ def _small_pages(state: MmuState, access: int) -> SmallPages:
 def is_small(state: MmuState) -> bool:
     """Whether accesses are plain ones, and the arrays hold nothing but pages of 4K, each once, as
     :func:`missed_small` has to know; that remains so as long as all accesses go there."""
-    if not is_plain(state) or state.engine_cpu != 0:
+    if not is_plain(state) or state.engine_cpu != 0 or not _has_any(state):
         return False
     i = 0
     while i < state.tlb_number:
@@ -57,6 +57,13 @@ def is_small(state: MmuState) -> bool:
             return False
         i += 1
     return True
+
+
+@inlined
+def _has_any(state: MmuState) -> bool:
+    """Whether there is a kind of access that this module is for."""
+    load, store = _small_pages(state, Access.READ).first, _small_pages(state, Access.WRITE).first
+    return load | store | _small_pages(state, Access.FETCH).first != 0
 
 
 @inlined
