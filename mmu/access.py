@@ -90,6 +90,14 @@ def count_small_page(state: MmuState, access: int, coalesced: int) -> None:
     counts.walk_coalesced += coalesced
 
 
+@inlined
+def count_small_pages(state: MmuState, access: int, walked: int, found: int) -> None:
+    """Count walks that have found a page of 4K, and hits in the second level on such pages."""
+    counts = _counts(state, access)
+    counts.walk_completed[0] += walked
+    counts.stlb_hits += found
+
+
 @native
 def rights_of(state: MmuState, found: Found) -> int:
     """The rights that the translation found by a lookup gives now; no write before D is set."""

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmu.array_record import TlbArray
-from mmu.geometry import MAX_ARRAYS, Geometry, Kinds, PageSizes
+from mmu.geometry import MAX_ARRAYS, Geometry, IndexHash, Kinds, PageSizes
 from mmu.registers import Access
+from mmu.replacement import TAKEN
+from mmu.small_pages import SmallPages
 
 Words = npt.NDArray[np.uint64]
 
@@ -28,6 +30,25 @@ def lookup_lists(geometry: Geometry, arrays: int) -> Words:
             ]
             lists[access, level - 1, : len(asked)] = asked
     return lists
+
+
+def small_pages(geometry: Geometry, arrays: int) -> ctypes.Array[SmallPages]:
+    """What :mod:`mmu.small_pages` has, by access: arrays as that module wants them, or none."""
+    small = (SmallPages * len(Access))()
+    if geometry.inclusive or geometry.prefetch_next or geometry.nested is not None or geometry.coalesce > 1:
+        return small
+    for access in Access:
+        asked = [each for each in enumerate(geometry.arrays) if each[1].kinds & (1 << access)]
+        takers = [(number, array) for number, array in asked if array.page_sizes & PageSizes.K4]
+        plain = all(array.replacement in TAKEN and array.index_hash != IndexHash.SKEWED for _, array in takers)
+        levels = [array.level for _, array in takers]
+        if plain and sorted(levels) == [1, 2]:
+            first, second = (takers[levels.index(level)][0] for level in (1, 2))
+            if first == min(number for number, array in asked if array.level == 1):
+                small[access].first, small[access].second = (
+                    arrays + number * ctypes.sizeof(TlbArray) for number in (first, second)
+                )
+    return small
 
 
 def shared_kinds(geometry: Geometry) -> Words:

@@ -19,7 +19,7 @@ from mmu.costs import COUNTED, TranslationCosts
 from mmu.engine_sync import MAX_PIECES
 from mmu.geometry import Array, Geometry, IndexHash, check_geometry
 from mmu.latency import Latency
-from mmu.lookup_lists import coalesced_before, lookup_lists, shared_kinds
+from mmu.lookup_lists import coalesced_before, lookup_lists, shared_kinds, small_pages
 from mmu.nested_walk import NestedTables
 from mmu.objectcode import Library, load
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access, Refused
@@ -155,6 +155,8 @@ class TlbModel:
         self._make_structure_caches()
         state.tlb_number, state.tlb_arrays = len(geometry.arrays), ctypes.addressof(self._arrays)
         lists, shared = lookup_lists(geometry, ctypes.addressof(self._arrays)), shared_kinds(geometry)
+        self._small = small_pages(geometry, ctypes.addressof(self._arrays))
+        state.small_pages = ctypes.addressof(self._small)
         self._keep += [lists, shared]
         state.tlb_lists, state.tlb_shared = lists.ctypes.data, shared.ctypes.data
         state.access_counts = ctypes.addressof(self._counts)

@@ -6,6 +6,8 @@ They change and count what :func:`mmu.access.access_once` does, and leave every 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mmu.access import count_first_level_hits, count_level_2_hit, count_small_page, walk_missed
 from mmu.array_record import Found, TlbArray, held_at, hint_of, is_of, tag_at
 from mmu.array_tags import level_of, tag_of
@@ -20,6 +22,14 @@ from mmu.structure_cache import cache_structure_entry, find_table, note_use, str
 from mmu.tlb import Leaf, arrays_for, install_small, leaf_of, missed_in, prefetch_next, uncount_missed
 
 _USED = P | A
+
+
+class Above(NamedTuple):
+    """The table that holds a PTE, and AND and OR of the entries above."""
+
+    table: int
+    every: int
+    any_xd: int
 
 
 @inlined
@@ -118,7 +128,7 @@ def _walked(state: MmuState, vaddr: int, access: int) -> bool:
     if cached == 0:
         return _walked_from_pdpte(state, vaddr, access)
     above = table_at(pdes, cached - 1)
-    pte = _usable_pte(state, vaddr, access, above.table, above.every, above.any_xd)
+    pte = usable_pte(state, vaddr, access, above.table, above.every, above.any_xd)
     if pte == 0:
         return False
     pdes.lookups += 1
@@ -132,34 +142,51 @@ def _walked(state: MmuState, vaddr: int, access: int) -> bool:
 @native
 def _walked_from_pdpte(state: MmuState, vaddr: int, access: int) -> bool:
     """The same where the walk begins below the PDPTE, with the PDE."""
-    pdes, pdptes = structure_cache(state, 2), structure_cache(state, 3)
-    cached = find_table(pdptes, vaddr, 3, state.pcid)
-    if cached == 0:
+    above = table_above(state, vaddr)
+    if above.table == 0:
         return False
-    above = table_at(pdptes, cached - 1)
-    slot = above.table | (((vaddr >> 21) & 511) << 3)
-    if slot >= state.ram_bytes:
-        return False
-    pde = load64(state.ram + slot)
-    if pde & _USED != _USED or pde & state.unusual != 0:
-        return False
-    table, every, any_xd = pde & ADDRESS, above.every & pde, above.any_xd | pde
-    pte = _usable_pte(state, vaddr, access, table, every, any_xd)
+    pte = usable_pte(state, vaddr, access, above.table, above.every, above.any_xd)
     if pte == 0:
         return False
+    pdes, pdptes = structure_cache(state, 2), structure_cache(state, 3)
     if pdes.entries != 0:
         pdes.lookups += 1
     pdptes.lookups += 1
     pdptes.hits += 1
-    note_use(state, pdptes, cached - 1, False)
     state.walk_loads += 2
-    cache_structure_entry(state, vaddr, 2, table, every, any_xd)
-    _count_and_install(state, vaddr, access, table, every | A, any_xd, pte)
+    keep_table_above(state, vaddr, above)
+    _count_and_install(state, vaddr, access, above.table, above.every, above.any_xd, pte)
     return True
 
 
 @inlined
-def _usable_pte(state: MmuState, vaddr: int, access: int, table: int, every: int, any_xd: int) -> int:
+def table_above(state: MmuState, vaddr: int) -> Above:
+    """The table that a plain PDE refers to, which is read since no structure cache has it, but that of PDPTEs the table
+    it stands in; none (0) where something else is to be done."""
+    pdptes = structure_cache(state, 3)
+    cached = find_table(pdptes, vaddr, 3, state.pcid)
+    if cached == 0:
+        return Above(0, 0, 0)
+    above = table_at(pdptes, cached - 1)
+    slot = above.table | (((vaddr >> 21) & 511) << 3)
+    if slot >= state.ram_bytes:
+        return Above(0, 0, 0)
+    pde = load64(state.ram + slot)
+    if pde & _USED != _USED or pde & state.unusual != 0:
+        return Above(0, 0, 0)
+    return Above(pde & ADDRESS, (above.every & pde) | A, above.any_xd | pde)
+
+
+@inlined
+def keep_table_above(state: MmuState, vaddr: int, above: Above) -> None:
+    """The walk is made: the structure caches keep the PDE, and note the use of the PDPTE."""
+    pdptes = structure_cache(state, 3)
+    note_use(state, pdptes, find_table(pdptes, vaddr, 3, state.pcid) - 1, False)
+    cache_structure_entry(state, vaddr, 2, above.table, above.every, above.any_xd)
+
+
+@inlined
+def usable_pte(state: MmuState, vaddr: int, access: int, table: int, every: int, any_xd: int) -> int:
     """The PTE in a table, below entries with this AND and OR; 0 if it may not be used, or has something to set."""
     slot = table | (((vaddr >> 12) & 511) << 3)
     if slot >= state.ram_bytes:

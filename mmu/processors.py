@@ -17,7 +17,7 @@ COUNTERS = ("fills", "walks", "walk_loads", "page_faults", "ad_updates", "flushe
 PLAIN_FILLS = "plain_fills"
 #: The addresses of the translation caches.
 MODEL = (
-    "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "tlb_time", "tlb_random", "structure_caches",
+    "tlb_number", "tlb_arrays", "tlb_lists", "tlb_shared", "small_pages", "tlb_time", "tlb_random", "structure_caches",
     "access_counts", "walk_cost", "smashed", "pieces", "pieces_number",
 )  # fmt: skip
 _FIELDS = (*REGISTERS, *COUNTERS, PLAIN_FILLS, *MODEL)

@@ -18,6 +18,8 @@ assert MAX_ENTRIES <= 1 << _INDEX_BITS
 _USE = 1 << 44
 _TIME = _USE - 1
 _MOST_USES = _ALL_ONES ^ _TIME
+#: The policies for which take_place() is.
+TAKEN = (Replacement.LRU, Replacement.FIFO, Replacement.TREE_PLRU)
 _MULTIPLIER_LOW, _MULTIPLIER_HIGH = 2685821657736338717 & _LOW_32, 2685821657736338717 >> 32
 
 
@@ -87,18 +89,54 @@ def next_random(state: MmuState) -> int:
     return ((product >> 32) + (low * _MULTIPLIER_HIGH & _LOW_32) + (high * _MULTIPLIER_LOW & _LOW_32)) & _LOW_32
 
 
+@inlined
+def _oldest_of(array: TlbArray, first: int) -> int:
+    """Of LRU and FIFO, the index in the set that begins at ``first``."""
+    oldest = least(array.times + first * 8, array.ways)
+    return oldest & _INDEX if oldest != 0 else first + first_equal(array.times + first * 8, array.ways, 0, _ALL_ONES)
+
+
 @native
 def place_for(state: MmuState, array: TlbArray, set_number: int) -> int:
     """The index in a set for a translation that comes: the first one that is free, or else of that to evict."""
     ways, first = array.ways, set_number * array.ways
     policy = array.replacement
     if policy == Replacement.LRU or policy == Replacement.FIFO:
-        oldest = least(array.times + first * 8, ways)
-        return oldest & _INDEX if oldest != 0 else first + first_equal(array.times + first * 8, ways, 0, _ALL_ONES)
+        return _oldest_of(array, first)
     if policy == Replacement.LFU:
         return first + first_least(array.times + first * 8, ways)  # a free one is of no time
     way = first_equal(array.tags + first * 8, ways, 0, _ALL_ONES)
     return first + (_victim(state, array, set_number) if way == ways else way)
+
+
+@inlined
+def take_place(state: MmuState, array: TlbArray, set_number: int) -> int:
+    """:func:`place_for`, and :func:`touch` for what is about to be installed there, of LRU, FIFO and tree-PLRU."""
+    ways, first = array.ways, set_number * array.ways
+    if array.replacement == Replacement.TREE_PLRU:
+        used, way = array.used + set_number * 8, first_equal(array.tags + first * 8, ways, 0, _ALL_ONES)
+        if way == ways:
+            return first + _take_victim(used, ways)
+        store64(used, _point_away(load64(used), way, ways))
+        return first + way
+    index = _oldest_of(array, first)
+    state.tlb_time += 1
+    store64(array.times + index * 8, state.tlb_time << _INDEX_BITS | index)
+    return index
+
+
+@inlined
+def _take_victim(used: int, ways: int) -> int:
+    """The way to which the tree at a host address points; from now on it points away from there."""
+    bits, node, way, span = load64(used), 1, 0, ways >> 1
+    while span != 0:
+        right = (bits >> node) & 1
+        bits ^= 1 << node
+        way += span * right
+        node = node * 2 + right
+        span >>= 1
+    store64(used, bits)
+    return way
 
 
 @native

@@ -174,6 +174,7 @@ class MmuState(ctypes.Structure):
     #: Address of uint64[3][4]: by access and page level, who else finds what such an access installs; at level 0, who
     #: looks into the same arrays.
     tlb_shared: int
+    small_pages: int  # address of SmallPages[3], by access
     tlb_time: int  # counts touches
     tlb_random: int  # state of xorshift64*
     inclusive: int

@@ -17,6 +17,7 @@ from mmu.invalidation import invalidate_context, invalidate_individual, invalida
 from mmu.native import cold, entry, inlined, load8, load32, load64, native, store32, store64
 from mmu.plain_access import hit_first, is_plain, missed_first, touch_often
 from mmu.registers import CR3_NO_FLUSH, CR4, PCID_MASK, Access
+from mmu.small_pages import is_small, missed_small, tell_all
 from mmu.state import MmuState, fields
 from mmu.tlb import arrays_for
 
@@ -180,17 +181,20 @@ def _others(state: MmuState, vaddr: int, access: int, count: int) -> None:
 @native
 def _replay_some(state: MmuState, runs: int, end: int) -> None:
     """The runs from one address to another, all of this vCPU."""
-    plain = is_plain(state)
+    plain, small = is_plain(state), is_small(state)
     while runs < end:
         vaddr, word = load64(runs), load64(runs + 8)
         access, count = word & _KIND, word >> 8
         runs += RUN_BYTES
         if plain and hit_first(state, vaddr, access, count):
             continue
+        if small and missed_small(state, vaddr, access, count):
+            continue
         if not plain or not missed_first(state, vaddr, access):
             _any_access(state, vaddr, access)
         if count != 1:
             _others(state, vaddr, access, count - 1)
+        small = small and is_small(state)
 
 
 @inlined
@@ -214,6 +218,7 @@ def do_control(replay: Replay, state: MmuState, op: int, vcpu: int, a: int, b: i
         if a < state.ram_bytes:
             store64(state.ram + a, b)
     elif op == Op.TURN:
+        tell_all(state_of(replay, replay.turn))
         replay.turn = vcpu
     elif op == Op.CR3:
         _load_cr3(state, a)
@@ -241,3 +246,4 @@ def replay(replay: Replay, runs: int, begin: int, end: int, controls: int, last:
         do_control(replay, state_of(replay, vcpu), (word >> 32) & 0xFF, vcpu, load64(controls), load64(controls + 8))
         controls += CONTROL_BYTES
     _replay_some(state_of(replay, replay.turn), runs + begin * RUN_BYTES, runs + end * RUN_BYTES)
+    tell_all(state_of(replay, replay.turn))

@@ -25,9 +25,8 @@ MOST_ROWS = 1 << 22
 _MOST_REGISTERS = 1 << 10
 _OPS = np.zeros(256, np.bool_)
 _OPS[[*Op]] = True
-#: Whether ``access`` of the file's format says a kind, and one size of pages or none.
-_ACCESSES = np.zeros(256, np.bool_)
-_ACCESSES[[kind | size for kind in range(3) for size in (0, 1 << 2, 1 << 3, 1 << 4)]] = True
+#: Of ``access`` of the file's format, the bits of the kind, those of all sizes of pages, and where these begin.
+_KIND, _SIZES, _SIZE_SHIFT = 3, 7, 2
 
 
 def check_facts(facts: Mapping[str, str]) -> None:
@@ -47,7 +46,7 @@ def check_batch(
     can be done.  ``columns`` are those that were read, as in the file."""
     if rows and "page" in columns and int(columns["page"].max()) >= len(pages):
         raise ValueError(f"an access is of page {int(columns['page'].max())} of {len(pages)}")
-    if "access" in columns and not _ACCESSES[columns["access"]].all():
+    if rows and "access" in columns and not _are_known(columns["access"]):
         raise ValueError("an access is of no kind that there is, or its page of no size")
     if not len(controls):
         return
@@ -64,6 +63,17 @@ def check_batch(
         raise ValueError(f"registers are loaded {len(registers)} times; no more than {most} times are believed")
     for control in registers:
         _check_register(int(control["a"]), int(control["b"]))
+
+
+def _are_known(access: npt.NDArray[np.uint8]) -> bool:
+    """Whether each ``access`` says a kind, and one size of pages or none; most often all say the same size."""
+    sizes = int(np.bitwise_or.reduce(access)) >> _SIZE_SHIFT
+    if sizes > _SIZES or (access & np.uint8(_KIND)).max() == _KIND:
+        return False
+    if sizes & (sizes - 1):
+        each = access >> np.uint8(_SIZE_SHIFT)
+        return not (each & (each - np.uint8(1))).any()
+    return True
 
 
 def _check_register(number: int, value: int) -> None:

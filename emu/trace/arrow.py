@@ -14,11 +14,17 @@ import pyarrow as pa
 
 def arrow_of(numbers: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
     """The numbers as an array of a type of whole numbers, whose memory they share where they are of it already.
+    :class:`OverflowError` if one does not fit.
 
     >>> arrow_of(np.arange(3, dtype=np.uint64), pa.uint16()).to_pylist()
     [0, 1, 2]
     """
-    same = np.ascontiguousarray(numbers, np.dtype(str(kind)))
+    wanted = np.dtype(str(kind))
+    if not np.can_cast(numbers.dtype, wanted) and len(numbers):
+        least, most = int(numbers.min()), int(numbers.max())
+        if least < np.iinfo(wanted).min or most > np.iinfo(wanted).max:
+            raise OverflowError(f"{least} to {most} do not fit into {kind}")
+    same = np.ascontiguousarray(numbers, wanted)
     return pa.Array.from_buffers(kind, len(same), [None, pa.py_buffer(same)])
 
 

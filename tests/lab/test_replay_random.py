@@ -13,15 +13,16 @@ from unicorn import UC_ARCH_X86, UC_MODE_64, Uc
 from emu.lab.batch import Batch
 from emu.lab.recorder import StreamRecorder
 from emu.lab.simulation import Simulation
-from mmu import Mmu, PhysicalMemory, objectcode
+from mmu import Mmu, PhysicalMemory, objectcode, small_pages
 from mmu.entries import PS, RW, US, XD, A, D, G, P
-from mmu.geometry import Geometry
+from mmu.geometry import Array, Geometry, IndexHash, Kinds, PageSizes, Replacement
 from mmu.model import Invpcid
 from mmu.model_figures import model_figures
 from mmu.perf_events import perf_events
 from mmu.presets import all_presets, load_preset
 from mmu.registers import CR3_NO_FLUSH, CR4, Access
-from mmu.state import Status
+from mmu.small_pages import SmallPages
+from mmu.state import MmuState, Status
 from tests.exhaustive import by_default
 from tests.lab.test_replay import ODD
 
@@ -146,11 +147,72 @@ def test_every_model_counts_the_same_replayed(seed: int) -> None:
     recorder.finish()
     assert {*np.concatenate([batch.pcid for batch in batches]).tolist()} == {0, 1, 2}
     assert {*np.concatenate([batch.shift for batch in batches]).tolist()} == {0, 12, 21, 30}
+    for geometry, found in zip(geometries, _replayed(batches, geometries), strict=True):
+        assert found == World(geometry, seed).run(steps), geometry.name
+
+
+class Small(World):
+    """Pages of 4K alone, and more of them in use."""
+
+    def _leaf(self, slot: int, level: int, upper: int) -> None:
+        if level == 1:
+            super()._leaf(slot, level, upper)
+
+    def _address(self) -> int:
+        return self.random.choice(PLACES) | self.random.randrange(24) << 12 | self.random.randrange(4096)
+
+
+def _two_levels(first: Replacement, second: Replacement, index_hash: IndexHash, pcids: int | None) -> Geometry:
+    """One of few entries; large pages have arrays of their own, as in most processors."""
+    return Geometry(
+        f"{first.name}, {second.name}",
+        (
+            Array("I", 1, Kinds.FETCH, PageSizes.ALL, sets=1, ways=4, replacement=first),
+            Array("D", 1, Kinds.DATA, PageSizes.K4, sets=2, ways=4, replacement=first, pcids=pcids),
+            Array("D-2M", 1, Kinds.DATA, PageSizes.M2, sets=1, ways=2),
+            Array("L2-1G", 2, Kinds.ALL, PageSizes.G1, sets=1, ways=2),
+            Array("L2", 2, Kinds.ALL, PageSizes.K4 | PageSizes.M2, 4, 4, second, index_hash, pcids),
+        ),
+        {2: 1, 3: 4},
+    )
+
+
+SMALL = [
+    _two_levels(Replacement.LRU, Replacement.LRU, IndexHash.XOR, None),
+    _two_levels(Replacement.TREE_PLRU, Replacement.FIFO, IndexHash.LINEAR, 0),
+    _two_levels(Replacement.FIFO, Replacement.TREE_PLRU, IndexHash.LINEAR, 2),
+]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_pages_of_4k_alone_are_counted_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Natively and in Python; there the shortest way is seen to be taken, with each outcome."""
+    world, batches = Small(load_preset("textbook"), seed), list[Batch]()
+    recorder = StreamRecorder(world.mmu, batches.append)
+    steps, geometries = 2500, [*SMALL, load_preset("skylake-sp")]
+    world.run(steps)
+    recorder.finish()
+    counted = [Small(geometry, seed).run(steps) for geometry in geometries]
+    assert _replayed(batches, geometries) == counted
+    taken = dict.fromkeys(("found", "walked", "from_pdpte"), 0)
+
+    def tell_all(state: MmuState) -> None:
+        for small in (SmallPages * 3).from_address(state.small_pages):
+            for name in taken:
+                taken[name] += getattr(small, name)
+        small_pages.tell_all(state)
+
+    monkeypatch.setattr("emu.lab.simulation.load", reference)
+    monkeypatch.setattr("emu.lab.replay_loop.tell_all", tell_all)
+    assert _replayed(batches, geometries) == counted
+    assert min(taken.values()) > 20, taken
+
+
+def _replayed(batches: list[Batch], geometries: list[Geometry]) -> list[dict[str, Any]]:
     simulation = Simulation(geometries, MEMORY)
     for batch in batches:
         simulation.add(batch)
-    for geometry, found in zip(geometries, simulation.figures(), strict=True):
-        assert found == World(geometry, seed).run(steps), geometry.name
+    return simulation.figures()
 
 
 class Unfit(World):
@@ -176,11 +238,8 @@ def test_a_fetch_drops_a_large_page_that_loads_use(name: str) -> None:
     recorder = StreamRecorder(world.mmu, batches.append)
     world.run(3)
     recorder.finish()
-    simulation = Simulation([load_preset(name)], MEMORY)
-    for batch in batches:
-        simulation.add(batch)
     counted = Unfit(load_preset(name), 1).run(3)
-    assert simulation.figures() == [counted] and counted["perf"]["DTLB_LOAD_MISSES.STLB_HIT"] == 1
+    assert _replayed(batches, [load_preset(name)]) == [counted] and counted["perf"]["DTLB_LOAD_MISSES.STLB_HIT"] == 1
 
 
 def test_a_replay_in_python_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,10 +250,7 @@ def test_a_replay_in_python_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> 
     found = []
     for loaded in (objectcode.load, reference):
         monkeypatch.setattr("emu.lab.simulation.load", loaded)
-        simulation = Simulation([load_preset("zen4"), *ODD], MEMORY)
-        for batch in batches:
-            simulation.add(batch)
-        found.append(simulation.figures())
+        found.append(_replayed(batches, [load_preset("zen4"), *ODD]))
     assert found[0] == found[1] and found[0][0]["perf"]["dTLB-loads"] > 50
 
 
@@ -210,7 +266,4 @@ def test_what_is_stale_is_replayed_as_it_was(name: str) -> None:
     recorder = StreamRecorder(world.mmu, batches.append)
     counted = world.run(3000)
     recorder.finish()
-    simulation = Simulation([load_preset(name)], MEMORY)
-    for batch in batches:
-        simulation.add(batch)
-    assert simulation.figures() == [counted]
+    assert _replayed(batches, [load_preset(name)]) == [counted]
