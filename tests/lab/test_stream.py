@@ -16,6 +16,7 @@ from emu.lab.batch import CONTROL, FIELDS, Batch, Op, Register, StreamError, con
 from emu.lab.soundness import MOST_ROWS
 from emu.lab.stream import open_stream
 from emu.lab.stream_file import FORMAT_KEY, FORMAT_VERSION, SCHEMA, StreamWriter, facts_of, read_pages
+from emu.trace.arrow import arrow_of
 
 ROOT = Path(__file__).resolve().parents[2]
 TOP = (1 << 64) - 1
@@ -184,6 +185,14 @@ def test_what_a_stream_claims_is_not_believed(tmp_path: Path) -> None:
     rewritten(path, SCHEMA.with_metadata({FORMAT_KEY: b"\xff"}), [])
     with pytest.raises(StreamError, match="format version"):
         facts_of(str(path))
+
+
+def test_numbers_that_do_not_fit_are_no_others() -> None:
+    assert arrow_of(np.array([0, 255], np.uint64), pa.uint8()).to_pylist() == [0, 255]
+    assert arrow_of(np.array([], np.uint64), pa.int8()).to_pylist() == []
+    for numbers in ([256], [-1, 0]):
+        with pytest.raises(OverflowError, match="do not fit into uint8"):
+            arrow_of(np.array(numbers, np.int64), pa.uint8())
 
 
 def test_a_stream_is_written_and_read_without_pandas(tmp_path: Path) -> None:
