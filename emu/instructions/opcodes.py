@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum, IntFlag
+from functools import cache
 
 from mmu.host_array import HostArray
 
@@ -93,9 +94,17 @@ def has_modrm(opcode_map: int, opcode: int) -> bool:
 def lengths() -> HostArray:
     """The table, with nothing listed."""
     table = HostArray((MAPS, 256), "H")
+    table.bytes[:] = _lengths()
+    return table
+
+
+@cache
+def _lengths() -> bytes:
+    """What each table begins with: a machine has several."""
+    table = HostArray((MAPS, 256), "H")
     for number, rows in enumerate((_ONE_BYTE, _0F, _0F38, _0F3A)):
         for follows, opcodes in rows.items():
             bits = int(follows)
             for opcode in opcodes:
                 table.view[number, opcode] |= bits
-    return table
+    return bytes(table.bytes)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from enum import Enum
+from functools import cache
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.linux.argument import Argument
@@ -119,6 +121,12 @@ def _shown_later(task: Any, result: Generator[Any, None, int]) -> Generator[Any,
     return shown
 
 
+@cache
+def _compiled(source: str, name: str) -> CodeType:
+    """Once for all machines of a process."""
+    return compile(source, name, "exec")
+
+
 #: A system call, given its registers: the result or generator of its handler.  LinuxError if it fails.
 Enter = Callable[[Any, Any, Registers], Any]
 
@@ -159,6 +167,6 @@ def compile_entry(call: Syscall) -> Enter:
     if call.arguments:
         body.insert(0, "a, b, c, d, e, f = registers")
     source = "\n ".join(["def enter(kernel, task, registers):", *body])
-    exec(compile(source, f"<entry of {call.name}>", "exec"), names)
+    exec(_compiled(source, f"<entry of {call.name}>"), names)
     enter: Enter = names["enter"]
     return enter

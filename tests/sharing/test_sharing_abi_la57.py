@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.booted import UNIT, MakeMachine
+from tests.exhaustive import in_turn
 from tests.sharing import test_sharing_abi_g4 as g4
 from tests.sharing import test_sharing_abi_ioctls as ioctls
 from tests.sharing import test_sharing_abi_v1 as v1
@@ -25,8 +26,7 @@ CASES: dict[str, tuple[str, Table, str, str]] = {
 FOUR_LEVELS = {"private, or too long", "ranges"}
 
 
-@pytest.mark.parametrize("level", UNIT)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "level"), in_turn(CASES, ["pte", "pmd"], 1, always=[LEVEL]))
 def test_the_same_answers(machine: MakeMachine, name: str, level: str) -> None:
     abi, table, before, after = CASES[name]
     table = {row: texts for row, texts in table.items() if row not in FOUR_LEVELS}

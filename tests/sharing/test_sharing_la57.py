@@ -7,6 +7,7 @@ import pytest
 from emu.mm.pagetable import level_name
 from mmu import Access, Walker
 from tests.booted import MIB, UNIT, LinkChecker, MakeMachine, Recorder
+from tests.exhaustive import in_turn
 from tests.sharing import test_sharing_faults as faults
 from tests.sharing import test_sharing_files as files
 from tests.sharing import test_sharing_lifetime as lifetime
@@ -34,8 +35,7 @@ TABLES: dict[str, tuple[Table, str]] = {
 HIGH = 1 << 52
 
 
-@pytest.mark.parametrize("level", UNIT)
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize(("name", "level"), in_turn(TABLES, ["pte", "pmd"], 1, always=["pud"]))
 def test_the_file_interface(machine: MakeMachine, name: str, level: str) -> None:
     table, before = TABLES[name]
     assert results(machine(level=level, la57=True), table, before) == expected(table, UNIT[level])

@@ -12,6 +12,7 @@ from emu.kernel.task import Task
 from emu.machine import Mount
 from msharefs.module import MOUNT_POINT
 from tests.booted import MIB, UNIT, Booted
+from tests.exhaustive import in_turn
 
 REGION = '@fd = open "/sys/fs/mshare/a" O_RDWR|O_CREAT 0600; @ftruncate fd 2*; @create fd 0 64K RW OBJECT;'
 WINDOW = REGION + "@w = mmap 2T 2* RW MAP_SHARED|MAP_FIXED fd 0;"
@@ -52,8 +53,7 @@ def script(name: str, unit: int) -> str:
     )
 
 
-@pytest.mark.parametrize("level", UNIT)
-@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize(("name", "level"), in_turn(ACTIONS, list(UNIT), 1, always=["pmd"]))
 def test_memory_ends_while_a_region_is_used(name: str, level: str) -> None:
     outputs = []
     for left in [*range(8), 100]:

@@ -7,6 +7,7 @@ import pytest
 from emu.machine import Mount
 from msharefs.module import MOUNT_POINT
 from tests.booted import Booted, MakeMachine
+from tests.exhaustive import in_turn
 from tests.sharing import test_sharing_abi_la57 as generations
 from tests.sharing import test_sharing_la57 as interface
 from tests.sharing.tables import Table, expected, results
@@ -24,9 +25,9 @@ def hold(booted: Booted, table: Table, before: str, after: str) -> None:
 WHO_IS_TOLD = [("pte", "all"), ("pmd", "all"), ("pud", "all"), ("pmd", "sharers")]
 
 
-@pytest.mark.parametrize(("level", "told"), WHO_IS_TOLD)
-@pytest.mark.parametrize("name", interface.TABLES)
-def test_the_file_interface(machine: MakeMachine, name: str, level: str, told: str) -> None:
+@pytest.mark.parametrize(("name", "way"), in_turn(interface.TABLES, WHO_IS_TOLD, 2))
+def test_the_file_interface(machine: MakeMachine, name: str, way: tuple[str, str]) -> None:
+    level, told = way
     table, before = interface.TABLES[name]
     mounts = [Mount("msharefs", MOUNT_POINT, f"level={level},tlb={told}")]
     booted = machine(level=level, mounts=mounts, cpus=3, tlb="skylake-sp", check_tlb=True)
