@@ -20,6 +20,7 @@ from emu.cli.arguments import (
 )
 from emu.cli.lean import import_engine
 from emu.cli.messages import complain, complain_lines
+from mmu.once import Once
 
 if TYPE_CHECKING:
     from emu.cli.running.ending import Ending
@@ -208,9 +209,14 @@ def _without_collections() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():  # once: another run in the same process would keep the garbage of this one
-            gc.freeze()
+        _freeze()
         gc.enable()
+
+
+@Once
+def _freeze() -> None:
+    """Once: another run in the same process would keep the garbage of this one."""
+    gc.freeze()
 
 
 def _kept_output(arguments: argparse.Namespace) -> KeptOutput | None:

@@ -34,6 +34,7 @@ from emu.cli import entry, lean
 lean.import_basics()
 lean.import_engine()
 from emu.cli import main
+MODULES = {"run": "emu.cli.running.ending emu.cli.running.launch msharefs.module", "trace": "emu.cli.tracing.view"}
 directory, *words = sys.argv[1:]
 commands = []
 for word in words:
@@ -43,8 +44,8 @@ for word in words:
         commands[-1].append(word)
 for name in {command[0] for command in commands}:
     importlib.import_module(main.COMMANDS[name][0])
-    if name == "run":
-        from emu.cli.running import launch
+    for module in MODULES.get(name, "").split():
+        importlib.import_module(module)
 for number, command in enumerate(commands):
     child = os.fork()
     if not child:

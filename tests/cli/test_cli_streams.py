@@ -128,7 +128,7 @@ def test_a_signal_ends_the_run_and_what_is_known_is_said(
         stdin=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     wait_for(log)  # the first line comes before the first instruction
-    time.sleep(0.3)
+    time.sleep(0.1)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
