@@ -52,15 +52,18 @@ class PhysicalMemory:
             self._buffer = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
         except OSError as error:
             raise MemoryError(f"the host refuses {size} bytes of address space: {error.strerror}") from None
-        if hasattr(mmap, "MADV_NOHUGEPAGE"):
-            huge = huge_pages and size <= _HUGE_PAGES_BYTES
-            self._buffer.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
+        self.want_huge_pages(huge_pages and size <= _HUGE_PAGES_BYTES)
         #: All of memory as bytes; slices of it copy nothing.
         self.view = memoryview(self._buffer)
         #: All of memory as uint64: the fastest way from Python to one entry (index = physical address / 8).
         self.qwords = self.view.cast("Q")
         #: The host address of physical address 0.
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._buffer))
+
+    def want_huge_pages(self, want: bool) -> None:
+        """Whether the host is to give huge pages from now on; not where what is written is scattered."""
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):
+            self._buffer.madvise(mmap.MADV_HUGEPAGE if want else mmap.MADV_NOHUGEPAGE)
 
     @functools.cached_property
     def words(self) -> npt.NDArray[np.uint64]:

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+#: Turns that do not count, before the rounds: they find what is cold.
+COLD_TURNS = 1
+
 #: Seconds of each round, by what was measured.
 Rounds = dict[str, list[float]]
 
@@ -41,8 +44,10 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the aim is met; None without one, and where a cost came out as nothing or less: that is noise."""
-        if self.aim is None or (self.aim.at_most and self.value <= 0):
+        """Whether the aim is met; None without one, and where a cost, or a rate, which is what a cost divides, came out
+        as nothing or less: that is noise.
+        """
+        if self.aim is None or self.value <= 0:
             return None
         return self.aim.met(self.value)
 
@@ -74,12 +79,12 @@ class Measurement:
 
 
 def alternate(rounds: int, subjects: Mapping[str, Callable[[], float]], *, to_and_fro: bool = False) -> Rounds:
-    """Measure the subjects in turns, ``rounds`` times each, after one turn that does not count.
+    """Measure the subjects in turns, ``rounds`` times each, after :data:`COLD_TURNS`.
 
     Turns, so that what disturbs the host for a while disturbs them all; ``to_and_fro``, so that none of two is always
     the one that comes after something large, which has taken the caches.
     """
-    for subject in subjects.values():
+    for subject in [*subjects.values()] * COLD_TURNS:
         subject()
     results: Rounds = {name: [] for name in subjects}
     order = list(subjects)

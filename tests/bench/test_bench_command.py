@@ -87,6 +87,7 @@ def test_quick(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str], monkey
     monkeypatch.setattr("emu.bench.dask_workers.is_installed", lambda: False)
     least = bench._QUICK._replace(rounds=2, long_rounds=1, shrink=64, shrink_traces=400, mappings=(10, 1000))
     monkeypatch.setattr(bench, "_QUICK", least)
+    monkeypatch.setattr("emu.bench.figure.COLD_TURNS", 0)
     target = tmp_path / "bench.json"
     assert main(["bench", "--quick", "--json", str(target)]) == 0
     out, err = capfd.readouterr()
@@ -267,6 +268,13 @@ def test_subjects_take_turns_after_one_that_does_not_count() -> None:
     taken = alternate(2, {name: partial(subject, name, 1.0) for name in "ab"}, to_and_fro=True)
     assert order == ["a", "b", "a", "b", "b", "a"]
     assert taken == {"a": [3.0, 6.0], "b": [4.0, 5.0]}
+
+
+@pytest.mark.parametrize("at_most", [True, False])
+def test_less_than_nothing_is_noise(at_most: bool) -> None:
+    """A rate is what a cost divides, so that one below zero is no more missed than a cost below zero is met."""
+    figures = [Figure("x", "x", value, aim=Aim(3.0, at_most)) for value in (-0.1, 0.0, 3.0)]
+    assert [figure.met for figure in figures] == [None, None, True]
 
 
 def test_medians() -> None:

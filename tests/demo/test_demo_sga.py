@@ -60,10 +60,13 @@ def test_what_is_measured_and_what_is_computed(directory: pathlib.Path, capfd: p
 
 
 @pytest.mark.usefixtures("modules")
-def test_without_plain_processes(capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_plain_processes(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = []
+    monkeypatch.setattr(PhysicalMemory, "want_huge_pages", lambda ram, want: wanted.append(want))
     assert main(["demo", "--sga", "--size", "1G", "--processes", "1", "--plain", "0"]) == 0
     out = capfd.readouterr().out
     assert "computed: 2 MiB" in out and out.splitlines()[-1].startswith("1 GiB shared by 1 process take 2.0 MiB of")
+    assert wanted == [True, False], "each table would take 2 MiB of the host"
 
 
 @pytest.mark.parametrize(
@@ -154,8 +157,11 @@ def test_the_founding_problem_in_figures() -> None:
     )
 
 
-def test_a_large_memory_is_not_made_of_huge_pages() -> None:
-    ram = PhysicalMemory(5 * GIB)
+@pytest.mark.parametrize("size", [GIB, 5 * GIB])
+def test_a_large_or_scattered_memory_is_not_made_of_huge_pages(size: int) -> None:
+    ram = PhysicalMemory(size)
+    if size == GIB:
+        ram.want_huge_pages(False)
     start = f"{ram.host & -4096:x}-"
     try:
         maps = pathlib.Path("/proc/self/smaps").read_text()

@@ -199,9 +199,11 @@ class _Run:
     def _machine(self) -> Machine:
         mount = Mount("msharefs", _MOUNT_POINT, f"level={self.options.level}")
         try:
-            return Machine(self.options.memory, stdout=self._hear, stderr=self.complaints.extend, mounts=[mount])
+            machine = Machine(self.options.memory, stdout=self._hear, stderr=self.complaints.extend, mounts=[mount])
         except ValueError as error:
             raise UsageError(str(error)) from None
+        machine.ram.want_huge_pages(False)  # tables are written, and what lies between them is not
+        return machine
 
     def _start(self, machine: Machine) -> Task:
         options = self.options
