@@ -98,6 +98,14 @@ def count_small_pages(state: MmuState, access: int, walked: int, found: int) -> 
     counts.stlb_hits += found
 
 
+@inlined
+def count_coalesced(state: MmuState, access: int, walked: int, found: int) -> None:
+    """Of these, how many came to coalesced pages."""
+    counts = _counts(state, access)
+    counts.walk_coalesced += walked
+    counts.stlb_coalesced += found
+
+
 @native
 def rights_of(state: MmuState, found: Found) -> int:
     """The rights that the translation found by a lookup gives now; no write before D is set."""

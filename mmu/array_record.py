@@ -225,7 +225,8 @@ def may_be_coalesced(array: TlbArray, own: int) -> bool:
 
 
 @inlined
-def _count_in(array: TlbArray, tag: int) -> None:
+def count_in(array: TlbArray, tag: int) -> None:
+    """A tag has come, where somebody counts what is near."""
     if array.near != 0:
         at = _near_of(array, tag)
         store32(at, load32(at) + 1)
@@ -234,7 +235,8 @@ def _count_in(array: TlbArray, tag: int) -> None:
 
 
 @inlined
-def _count_out(array: TlbArray, tag: int) -> None:
+def count_out(array: TlbArray, tag: int) -> None:
+    """The same of one that goes."""
     if array.near != 0:
         at = _near_of(array, tag)
         store32(at, load32(at) - 1)
@@ -384,7 +386,7 @@ def holds_page_as_another(array: TlbArray, tag: int) -> bool:
 def occupy(array: TlbArray, index: int, tag: int) -> None:
     """Give a free place to a tag."""
     store64(array.tags + index * 8, tag)
-    _count_in(array, tag)
+    count_in(array, tag)
     level = level_of(tag)
     array.counts[level - 1] += 1
     array.present |= 1 << (level - 1)
@@ -394,16 +396,16 @@ def occupy(array: TlbArray, index: int, tag: int) -> None:
 @native
 def give_to(array: TlbArray, index: int, tag: int) -> None:
     """Give a place to another tag of the same level."""
-    _count_out(array, tag_at(array, index))
+    count_out(array, tag_at(array, index))
     store64(array.tags + index * 8, tag)
-    _count_in(array, tag)
+    count_in(array, tag)
     store32(hint_of(array, vaddr_of(tag), level_of(tag)), index)
 
 
 @native
 def forget(array: TlbArray, index: int) -> None:
     """Free a place."""
-    _count_out(array, tag_at(array, index))
+    count_out(array, tag_at(array, index))
     level = level_of(tag_at(array, index))
     store64(array.tags + index * 8, 0)
     store64(array.times + index * 8, 0)

@@ -35,18 +35,21 @@ def lookup_lists(geometry: Geometry, arrays: int) -> Words:
 def small_pages(geometry: Geometry, arrays: int) -> ctypes.Array[SmallPages]:
     """What :mod:`mmu.small_pages` has, by access: arrays as that module wants them, or none."""
     small = (SmallPages * len(Access))()
-    if geometry.inclusive or geometry.prefetch_next or geometry.nested is not None or geometry.coalesce > 1:
+    if geometry.inclusive or geometry.prefetch_next or geometry.nested is not None:
         return small
     for access in Access:
         asked = [each for each in enumerate(geometry.arrays) if each[1].kinds & (1 << access)]
         takers = [(number, array) for number, array in asked if array.page_sizes & PageSizes.K4]
-        plain = all(array.replacement in TAKEN and array.index_hash != IndexHash.SKEWED for _, array in takers)
+        plain = all(array.replacement in TAKEN for _, array in takers)
         levels = [array.level for _, array in takers]
         if plain and sorted(levels) == [1, 2]:
             first, second = (takers[levels.index(level)][0] for level in (1, 2))
             if first == min(number for number, array in asked if array.level == 1):
                 small[access].first, small[access].second = (
                     arrays + number * ctypes.sizeof(TlbArray) for number in (first, second)
+                )
+                small[access].counted = any(
+                    array.coalesce > 1 or array.index_hash == IndexHash.SKEWED for _, array in takers
                 )
     return small
 

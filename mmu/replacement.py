@@ -110,16 +110,21 @@ def place_for(state: MmuState, array: TlbArray, set_number: int) -> int:
 
 
 @inlined
-def take_place(state: MmuState, array: TlbArray, set_number: int) -> int:
-    """:func:`place_for`, and :func:`touch` for what is about to be installed there, of LRU, FIFO and tree-PLRU."""
-    ways, first = array.ways, set_number * array.ways
+def take_place(state: MmuState, array: TlbArray, number: int, skewed: bool) -> int:
+    """The place for a page of this number that comes, and :func:`touch` for it, of LRU, FIFO and tree-PLRU;
+    ``skewed``: whether the array may be."""
+    set_number, ways = set_of_number(array, number), array.ways
+    first = set_number * ways
     if array.replacement == Replacement.TREE_PLRU:
         used, way = array.used + set_number * 8, first_equal(array.tags + first * 8, ways, 0, _ALL_ONES)
         if way == ways:
             return first + _take_victim(used, ways)
         store64(used, _point_away(load64(used), way, ways))
         return first + way
-    index = _oldest_of(array, first)
+    if skewed and array.skewed != 0:
+        index = skewed_place_for(state, array, number)
+    else:
+        index = _oldest_of(array, first)
     state.tlb_time += 1
     store64(array.times + index * 8, state.tlb_time << _INDEX_BITS | index)
     return index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,15 @@ SMALL = [
     _two_levels(Replacement.LRU, Replacement.LRU, IndexHash.XOR, None),
     _two_levels(Replacement.TREE_PLRU, Replacement.FIFO, IndexHash.LINEAR, 0),
     _two_levels(Replacement.FIFO, Replacement.TREE_PLRU, IndexHash.LINEAR, 2),
+    Geometry(
+        "coalesced, skewed",
+        (
+            Array("I", 1, Kinds.FETCH, PageSizes.ALL, sets=1, ways=4),
+            Array("D", 1, Kinds.DATA, PageSizes.ALL, sets=1, ways=8, coalesce=4),
+            Array("L2", 2, Kinds.ALL, PageSizes.ALL, 4, 4, Replacement.FIFO, IndexHash.SKEWED, coalesce=4),
+        ),
+        {2: 1, 3: 4},
+    ),
 ]
 
 
@@ -189,23 +199,23 @@ def test_pages_of_4k_alone_are_counted_the_same(seed: int, monkeypatch: pytest.M
     """Natively and in Python; there the shortest way is seen to be taken, with each outcome."""
     world, batches = Small(load_preset("textbook"), seed), list[Batch]()
     recorder = StreamRecorder(world.mmu, batches.append)
-    steps, geometries = 2500, [*SMALL, load_preset("skylake-sp")]
+    steps, geometries = 2500, [*SMALL, load_preset("skylake-sp"), load_preset("zen4")]
     world.run(steps)
     recorder.finish()
     counted = [Small(geometry, seed).run(steps) for geometry in geometries]
     assert _replayed(batches, geometries) == counted
-    taken = dict.fromkeys(("found", "walked", "from_pdpte"), 0)
+    taken = Counter[tuple[int, str]]()
 
     def tell_all(state: MmuState) -> None:
         for small in (SmallPages * 3).from_address(state.small_pages):
-            for name in taken:
-                taken[name] += getattr(small, name)
+            for name in ("found", "walked", "from_pdpte"):
+                taken[small.counted, name] += getattr(small, name)
         small_pages.tell_all(state)
 
     monkeypatch.setattr("emu.lab.simulation.load", reference)
     monkeypatch.setattr("emu.lab.replay_loop.tell_all", tell_all)
     assert _replayed(batches, geometries) == counted
-    assert min(taken.values()) > 20, taken
+    assert len(taken) == 6 and min(taken.values()) > 20, taken
 
 
 def _replayed(batches: list[Batch], geometries: list[Geometry]) -> list[dict[str, Any]]:
