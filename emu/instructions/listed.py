@@ -6,6 +6,8 @@ and :func:`emu.instructions.__main__.opcodes_of`), and a test holds them against
 
 from __future__ import annotations
 
+import functools
+
 from emu.instructions.opcodes import Follows, Mode, lengths
 from mmu.host_array import HostArray
 
@@ -134,6 +136,13 @@ def subjects_of(opcode_map: int, opcode: int, mode: int) -> dict[str, None]:
 def with_listed(mode: int) -> HostArray:
     """The opcode table, in which everything is marked that is listed in a mode."""
     table = lengths()
+    table.bytes[:] = _with_listed(mode)
+    return table
+
+
+@functools.cache
+def _with_listed(mode: int) -> bytes:
+    table = lengths()
     for each, digits in LISTED.items():
         if each is Mode.ALWAYS or each & mode:
             for at, digit in enumerate(digits):
@@ -141,4 +150,4 @@ def with_listed(mode: int) -> HostArray:
                     pair, (number, opcode) = int(digit, 16), divmod(2 * at, 256)
                     table.view[number, opcode] |= (pair & 3) * _LISTED
                     table.view[number, opcode + 1] |= (pair >> 2) * _LISTED
-    return table
+    return bytes(table.bytes)

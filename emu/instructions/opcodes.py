@@ -6,6 +6,7 @@ the opcode, and whether an instruction of this opcode may be one of those that :
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from enum import IntEnum, IntFlag
 
@@ -93,9 +94,16 @@ def has_modrm(opcode_map: int, opcode: int) -> bool:
 def lengths() -> HostArray:
     """The table, with nothing listed."""
     table = HostArray((MAPS, 256), "H")
+    table.bytes[:] = _lengths()
+    return table
+
+
+@functools.cache  # an engine has some, and a process may have many engines
+def _lengths() -> bytes:
+    table = HostArray((MAPS, 256), "H")
     for number, rows in enumerate((_ONE_BYTE, _0F, _0F38, _0F3A)):
         for follows, opcodes in rows.items():
             bits = int(follows)
             for opcode in opcodes:
                 table.view[number, opcode] |= bits
-    return table
+    return bytes(table.bytes)

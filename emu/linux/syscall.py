@@ -7,8 +7,10 @@ and docs/syscalls.md is generated from it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator
 from enum import Enum
+from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emu.linux.argument import Argument
@@ -123,6 +125,12 @@ def _shown_later(task: Any, result: Generator[Any, None, int]) -> Generator[Any,
 Enter = Callable[[Any, Any, Registers], Any]
 
 
+@functools.lru_cache(maxsize=1024)  # the machines of a process have the same calls
+def _code_of(source: str, name: str) -> CodeType:
+    """The source of an entry, compiled."""
+    return compile(source, f"<entry of {name}>", "exec")
+
+
 def compile_entry(call: Syscall) -> Enter:
     """The function that decodes the registers of a call, follows its pointers, calls the handler, and copies its result
     out.  It is made by exec() because the entry is the hot path of every program.  For ``fstat`` it is::
@@ -159,6 +167,6 @@ def compile_entry(call: Syscall) -> Enter:
     if call.arguments:
         body.insert(0, "a, b, c, d, e, f = registers")
     source = "\n ".join(["def enter(kernel, task, registers):", *body])
-    exec(compile(source, f"<entry of {call.name}>", "exec"), names)
+    exec(_code_of(source, call.name), names)
     enter: Enter = names["enter"]
     return enter
