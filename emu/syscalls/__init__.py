@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -90,6 +91,7 @@ def all_tables() -> Iterator[tuple[Syscall, ...]]:
     return map(table_of, NUMBERS)
 
 
-def late_tables() -> dict[int, Callable[[], tuple[Syscall, ...]]]:
+@functools.cache
+def late_tables() -> Mapping[int, Callable[[], tuple[Syscall, ...]]]:
     """By the number of each system call, what gives the table that has it: most programs ask for few subjects."""
     return {number: partial(table_of, subject) for subject, numbers in NUMBERS.items() for number in numbers}

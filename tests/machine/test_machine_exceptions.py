@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +23,7 @@ from emu.kernel.sched import StopReason
 from emu.machine import Machine
 from emu.mm.address_space import AddressSpace
 from tests.booted import MakeMachine
+from tests.exhaustive import by_default
 from tests.raising import RAISES, Broken, interrupt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,9 +69,20 @@ class Once:
         monkeypatch.setattr(where, name, called)
 
 
-@pytest.mark.parametrize("options", [{}, {"tlb": "textbook"}, {"cpus": 2, "turn": 500}])
-@pytest.mark.parametrize("kind", RAISES)
-@pytest.mark.parametrize("name", CALLBACKS)
+OPTIONS: tuple[dict[str, object], ...] = ({}, {"tlb": "textbook"}, {"cpus": 2, "turn": 500})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    by_default(
+        [
+            (name, kind, OPTIONS[(first + second) % len(OPTIONS)])
+            for first, name in enumerate(CALLBACKS)
+            for second, kind in enumerate(RAISES)
+        ],
+        list(product(CALLBACKS, RAISES, OPTIONS)),
+    ),
+)
 def test_it_comes_out_of_run_once_and_the_machine_goes_on(
     machine: MakeMachine,
     monkeypatch: pytest.MonkeyPatch,
@@ -183,7 +196,7 @@ def test_an_interrupt_at_moments_by_chance() -> None:
 
     total = run(-1)
     assert total > 5000
-    for number in sorted(random.Random(4711).sample(range(1, total - 50), 60)):
+    for number in sorted(random.Random(4711).sample(range(1, total - 50), by_default(20, 60))):
         with pytest.raises(KeyboardInterrupt):
             run(number)
 

@@ -31,7 +31,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("name", guests.NAMES)
+@pytest.mark.parametrize("name", guests.NAMES[:: by_default(2, 1)])
 def test_a_guest_runs_the_same_both_ways(name: str) -> None:
     compare(guests.path(name), ARGUMENTS.get(name, ()), modules={"msharefs": msharefs.module.init})
 
@@ -42,7 +42,7 @@ def of_each_subject(step: int) -> list[Guest]:
     return [guest for _, guests_of_it in subjects for guest in islice(guests_of_it, 0, None, step)]
 
 
-@pytest.mark.parametrize("guest", of_each_subject(by_default(16, 6)), ids=lambda guest: guest.name)
+@pytest.mark.parametrize("guest", of_each_subject(by_default(24, 6)), ids=lambda guest: guest.name)
 def test_a_guest_held_against_linux_runs_the_same_both_ways(guest: Guest) -> None:
     """``python -m tests.machine.inline_programs --guests`` has them all."""
     compare(guest.program, most=100_000, cpus=2 if "two cpus" in guest.needs else 1)

@@ -101,6 +101,7 @@ SCRIPTS = {
         @fork c; @on SIGUSR1 0x1234; @p = getpid; @kill p SIGUSR1; end; wait c
         @fork c; @on SIGSEGV 0x1234; @store 0 1; end; wait c
         @fork c; @on SIGSEGV 1; @store 0 1; end; wait c
+        @r = words 0x100000 0x800000; @setrlimit 3 r
         @fork c; @on SIGSEGV 0; @on SIGBUS 0; @recurse; end; wait c; recurse; recurse""",
     "system calls with bad addresses": """
         open 16 O_RDONLY; open "" O_RDONLY; open "/no/such/file" O_RDONLY; open "/tmp" O_RDWR

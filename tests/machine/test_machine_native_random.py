@@ -8,6 +8,7 @@ import pytest
 
 import guests
 from tests.booted import MakeMachine, native
+from tests.exhaustive import by_default
 from tests.machine.native_host import ON_X86_LINUX, host_is, needs_host
 
 pytestmark = needs_host
@@ -97,7 +98,7 @@ class Writer:
         return SETUP + "\n".join(self.lines + ends)
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(by_default(10, 24)))
 def test_a_random_script_gives_the_same_results_on_the_host(machine: MakeMachine, seed: int) -> None:
     script = Writer(seed).script(120)
     # a page that is not writable may hold anything where it is called

@@ -14,6 +14,7 @@ import pytest
 import guests
 from emu.mm.filepages import FilePages
 from tests.booted import MIB, Booted
+from tests.exhaustive import by_default
 from tests.machine.native_host import needs_host
 
 PAGE = 4096
@@ -48,7 +49,7 @@ def script(chance: random.Random, writable: bool) -> str:
 
 
 @needs_host
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(by_default(5, 12)))
 def test_a_file_larger_than_memory(
     machine: Callable[..., Booted], tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from emu.kernel.sched import StopReason
 from emu.linux.stop import Stop
 from emu.testing.compiled import compile_guest
 from tests.booted import MakeMachine
+from tests.exhaustive import by_default
 
 _WRITE = '@m = mmap 0 16M RW PRIVATE|MAP_ANONYMOUS -1 0; d = open "/tmp/out" O_RDWR|O_CREAT 0600; write d m 16M; getpid'
 _MIB = 1 << 20
@@ -31,7 +32,7 @@ int main(int argc, char **argv, char **envp)
 
 
 @pytest.mark.parametrize("code", [(0xEB, 0xFE), (0x90, 0xEB, 0xFD), (0x74, 0xFE, 0xEB, 0xFC)], ids=["jmp", "nop", "jz"])
-@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("cpus", by_default([2], [1, 2]))
 def test_a_loop_before_a_page_that_cannot_be_fetched(machine: MakeMachine, code: tuple[int, ...], cpus: int) -> None:
     booted = machine(cpus=cpus)
     task = booted.guest(compile_guest(_FETCHED_AHEAD % (len(code), ", ".join(map(str, code)))))

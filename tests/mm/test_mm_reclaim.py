@@ -9,12 +9,13 @@ import pytest
 import guests
 from emu.mm.pagetable import P
 from emu.testing import GuestMachine
+from tests.exhaustive import by_default
 from tests.mm.random_memory import run, script
 
 _MIB = 1 << 20
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(by_default(2, 6)))
 def test_random_programs_in_too_little_memory(seed: int) -> None:
     plain, machine = run(script(seed), 64 * _MIB)
     assert machine.close() == []

@@ -9,6 +9,7 @@ import pytest
 from emu.linux.errors import LinuxError
 from emu.mm.swapfile import Header, read_header
 from emu.testing import GuestMachine
+from tests.exhaustive import by_default
 
 _PAGEOUT, _WILLNEED, _DONTNEED, _FREE, _COLD = 21, 3, 4, 8, 20
 _BASE, _PAGES = 0x2000_0000, 24
@@ -59,7 +60,7 @@ def _run(script: str, **options: object) -> tuple[str, GuestMachine]:
     return kept, machine
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(by_default(3, 8)))
 def test_programs_see_the_same_with_swap(seed: int) -> None:
     plain, machine = _run(_script(seed, advice=False))
     assert machine.close() == []
@@ -71,7 +72,7 @@ def test_programs_see_the_same_with_swap(seed: int) -> None:
     assert swap.areas.free == swap.areas.total and not swap.cached
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(by_default(2, 4)))
 def test_the_same_where_writing_takes_time(seed: int) -> None:
     """A file is no synchronous device: pages stay in the swap cache until somebody needs their frames."""
     plain, machine = _run(_script(seed, advice=False))

@@ -17,6 +17,7 @@ from emu.mm.mremap import MREMAP_MAYMOVE, do_mremap
 from emu.mm.vma import MMAP_MIN_ADDR, Vma, vm_start_gap
 from mmu.memory import PAGE_SIZE
 from tests.booted import MIB, MakeMachine
+from tests.exhaustive import by_default
 
 NONE, RW = Prot.NONE, Prot.READ | Prot.WRITE
 ANONYMOUS = MapFlags.PRIVATE | MapFlags.ANONYMOUS
@@ -40,7 +41,7 @@ def highest_gap(mm: AddressSpace, length: int) -> int:
     return high - length
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(by_default(3, 6)))
 def test_it_is_the_highest_that_has_room(mm: AddressSpace, seed: int) -> None:
     random = Random(seed)
     for _ in range(400):
