@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from enum import Enum
-from functools import cache
+from functools import lru_cache
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -121,7 +121,7 @@ def _shown_later(task: Any, result: Generator[Any, None, int]) -> Generator[Any,
     return shown
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _compiled(source: str, name: str) -> CodeType:
     """Once for all machines of a process."""
     return compile(source, name, "exec")
