@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -192,9 +192,17 @@ def test_a_difference_in_a_child_is_found(unimmu: Unimmu, tmp_path: Path, wrong:
     assert (first["ancestry"], first["machine"]["name"]) == ([1], "getuid")
 
 
-def test_a_call_that_is_not_there_is_found(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without bpf(2), which has it nowadays."""
+@pytest.fixture
+def no_bpf(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Machines without bpf(2), which have it nowadays."""
     monkeypatch.delitem(emu.syscalls.NUMBERS, "bpf")
+    emu.syscalls.late_tables.cache_clear()
+    yield
+    emu.syscalls.late_tables.cache_clear()
+
+
+@pytest.mark.usefixtures("no_bpf")
+def test_a_call_that_is_not_there_is_found(unimmu: Unimmu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(syscall_names.NAMES, 321, "bpf")
     first, *_ = differences(unimmu, tmp_path, "calls", "syscall 321 99 0 0")  # bpf: EINVAL or EPERM
     assert (first["machine"]["name"], first["machine"]["errno"]) == ("bpf", errno.ENOSYS)

@@ -200,7 +200,9 @@ def test_strace_needs_a_file_then(unimmu: Unimmu) -> None:
 
 def test_the_demo_shows_how_far_it_is(tmp_path: Path) -> None:
     picture = tmp_path / "p.svg"
-    status, seen = on_terminal(*command("demo", "--processes", 2, "--size", "16M", "--output", picture))
+    program = "import emu.cli.progress as progress; progress._PER_SECOND = 500; from emu.cli.entry import main; main()"
+    words = ("demo", "--processes", "2", "--size", "32M", "--output", str(picture))
+    status, seen = on_terminal(sys.executable, "-c", program, *words)
     assert status == 0
     percents = [int(p) for p in re.findall(r"(\d+)%", plain(seen))]
     assert any(0 < percent < 100 for percent in percents)

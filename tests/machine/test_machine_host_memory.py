@@ -23,9 +23,12 @@ CONSTANT, BLOCKS, REST = 352 * MIB, 96 * MIB, 64 * MIB
 #: For each line that it reads, a kind of hoard and the machine's memory, a process of its own.  Its machine's constants
 #: are small, so that they are soon used up; it prints what it took more than when it was new.  All is imported once.
 SERVER = """
-import json, os, sys
-import numpy  # imported once, when a guest changes many entries
-import emu.cpu.cpu, emu.instructions.blocks, mmu.unicorn_proof
+import importlib, json, os, pkgutil, sys
+import numpy.typing, emu.cpu.cpu, emu.instructions.blocks, mmu.unicorn_proof
+for room in ("fs", "instructions", "kernel", "mm", "net", "proc", "syscalls"):  # a machine imports some late
+    for module in pkgutil.walk_packages(importlib.import_module(f"emu.{room}").__path__, f"emu.{room}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
 from emu.mm import kmem
 program, kmem.RESERVE, emu.cpu.cpu.CODE_BUFFER = sys.argv[1], *map(int, sys.argv[2:])
 emu.instructions.blocks.MOST_BLOCKS = 4096
