@@ -53,7 +53,7 @@ for number, command in enumerate(commands):
             os.dup2(os.open(f"{directory}/{number}.{stream}", os.O_WRONLY | os.O_CREAT), stream)
         sys.argv = ["unimmu", *command]
         entry.main()
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 

@@ -35,9 +35,10 @@ emu.instructions.blocks.MOST_BLOCKS = 4096
 from emu.machine import Machine
 from msharefs.module import init
 
-def peak():
+def peak():  # without the pages of libraries, which come as they are used
     with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+        sizes = dict(line.split(":") for line in status)
+    return int(sizes["VmHWM"].split()[0]) - int(sizes["RssFile"].split()[0]) << 10
 
 def hoard(kind, memory):
     printed, logged = bytearray(), []
