@@ -35,6 +35,8 @@ from emu.linux.syscall import Syscall
 
 #: How long the tracer may take to tell what it has seen, beyond the program's own time.
 _GRACE_S = 30
+#: How often it is seen that a Ctrl-C came, where it came just before the wait.
+_LOOK_S = 0.5
 _PIECE = 1 << 16
 
 
@@ -86,7 +88,7 @@ def _exchange(feed: int, stdin: bytes, ends: list[int], limit_s: float) -> list[
     before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         while ends[-1] in reading and (rest := until - time.monotonic()) > 0:
-            for end, _ in poll.poll(rest * 1000):
+            for end, _ in poll.poll(1000 * min(rest, _LOOK_S)):
                 if end != feed:
                     data = os.read(end, _PIECE)
                     found[end] += data

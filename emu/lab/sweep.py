@@ -14,6 +14,9 @@ from emu.lab.store import Row, Store
 
 #: How often a point is begun whose process is ended by a signal, or whose worker goes.
 ATTEMPTS = 3
+#: How often a sweep that waits for points looks whether it is to stop, in seconds: a Ctrl-C that comes just before a
+#: thread begins to wait does not wake it, nor does one that the host gives to another thread.
+_LOOK_S = 0.2
 
 
 class Came(NamedTuple):
@@ -75,7 +78,7 @@ class LocalPool:
                         flying.add(threads.submit(_attempted, point, stopped))
                     if not flying:
                         return
-                    ready, flying = wait(flying, return_when=FIRST_COMPLETED)
+                    ready, flying = wait(flying, _LOOK_S, FIRST_COMPLETED)
                     for future in ready:
                         yield future.result()
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import dataclasses
 import json
 import os
@@ -160,6 +161,22 @@ def test_a_sweep_that_was_stopped_goes_on(tmp_path: Path) -> None:
         assert how == signal.SIGKILL or not [*temporary.iterdir()], "nothing is left of the points"
     assert {path.name: path.stat().st_ino for path in points.glob("*.json")} == kept
     assert not [path for path in points.iterdir() if path.name.startswith(".")]
+
+
+def test_an_interruption_that_wakes_nobody_is_seen(tmp_path: Path) -> None:
+    """What a signal does that comes just before the main thread waits, or that another thread is given."""
+    point = point_of(("run", "spin"), tmp_path, 3600)
+
+    def interrupt() -> None:
+        wait_until(lambda: bool(children()))
+        _thread.interrupt_main()
+
+    interrupting = threading.Thread(target=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        interrupting.start()
+        list(LocalPool(1).run([point]))
+    interrupting.join()
+    assert not children()
 
 
 def _descendants(pid: int) -> set[int]:
