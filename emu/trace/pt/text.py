@@ -74,7 +74,8 @@ def _range_lines(snapshot: PageTablesSnapshot, space: Space, shared: Collection[
 
 
 def _the_same(snapshot: PageTablesSnapshot, spaces: Sequence[Space], like: str) -> str:
-    numbers = frozenset(number for number, space in enumerate(snapshot.spaces) if space in spaces)
+    tops = {space.pgd for space in spaces}
+    numbers = frozenset(number for number, space in enumerate(snapshot.spaces) if space.pgd in tops)
     return f"---[ {who(snapshot, numbers)}: the same as {like} ]---"
 
 
